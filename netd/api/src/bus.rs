@@ -1,0 +1,84 @@
+//! D-Bus: names and client proxies of netd on the system bus.
+
+use zbus::proxy;
+use zbus::OwnedFd;
+
+use crate::attach::{Attached, AttachRequest};
+use crate::diagnostic::Diagnostic;
+use crate::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+
+/// Well-known bus name of netd.
+pub const NAME: &str = "org.corten.Netd1";
+/// Object path that carries all of netd's interfaces.
+pub const PATH: &str = "/org/corten/Netd1";
+
+/// Error names netd answers with.
+pub mod error {
+    /// The document is not valid; the message lists each diagnostic on its own line.
+    pub const INVALID: &str = "org.corten.Netd1.Error.Invalid";
+    /// The running configuration moved on since `base_generation`.
+    pub const CONFLICT: &str = "org.corten.Netd1.Error.Conflict";
+    /// The kernel or a driver refused a step; the change was undone.
+    pub const REFUSED: &str = "org.corten.Netd1.Error.Refused";
+    /// The caller may not do this.
+    pub const DENIED: &str = "org.corten.Netd1.Error.Denied";
+    /// Nothing by that name.
+    pub const NOT_FOUND: &str = "org.corten.Netd1.Error.NotFound";
+    /// Something else went wrong; the message says what.
+    pub const FAILED: &str = "org.corten.Netd1.Error.Failed";
+}
+
+/// The configuration: check it, apply it, read it.
+#[proxy(
+    interface = "org.corten.Netd1.Config1",
+    default_service = "org.corten.Netd1",
+    default_path = "/org/corten/Netd1"
+)]
+pub trait Config1 {
+    /// Checks a document against the model and this switch. An empty answer means it could be applied.
+    fn validate(&self, document: &str) -> zbus::Result<Vec<Diagnostic>>;
+
+    /// Applies a document and answers the new generation.
+    ///
+    /// `base_generation` is the generation the caller edited, or 0 for any. `confirm_timeout_s` must be
+    /// 0: confirmation is not supported yet.
+    fn apply(&self, document: &str, base_generation: u64, confirm_timeout_s: u32) -> zbus::Result<u64>;
+
+    /// The running document and its generation.
+    fn get(&self) -> zbus::Result<(String, u64)>;
+}
+
+/// The state of the switch. Long tables come in pages: an empty cursor asks for the first page, and an
+/// empty cursor in the answer says that it was the last. `limit` 0 means the daemon's own limit.
+#[proxy(
+    interface = "org.corten.Netd1.State1",
+    default_service = "org.corten.Netd1",
+    default_path = "/org/corten/Netd1"
+)]
+pub trait State1 {
+    /// All ports.
+    fn ports(&self) -> zbus::Result<Vec<Port>>;
+    /// All VLANs of the bridge.
+    fn vlans(&self) -> zbus::Result<Vec<Vlan>>;
+    /// Routes of all VRFs, but for local and broadcast ones.
+    fn routes(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Route>, String)>;
+    /// ARP and ND entries.
+    fn neighbours(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Neighbour>, String)>;
+    /// Entries of the bridge's forwarding database.
+    fn fdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<FdbEntry>, String)>;
+}
+
+/// Ports of workloads. Root only.
+#[proxy(
+    interface = "org.corten.Netd1.Attach1",
+    default_service = "org.corten.Netd1",
+    default_path = "/org/corten/Netd1"
+)]
+pub trait Attach1 {
+    /// Makes a port for a workload. `netns` is its network namespace, `netlink` a `NETLINK_ROUTE` socket
+    /// opened inside that namespace, over which netd sets addresses and routes there. Asking again with
+    /// the same key replaces the port.
+    fn attach(&self, request: &AttachRequest, netns: OwnedFd, netlink: OwnedFd) -> zbus::Result<Attached>;
+    /// Removes a port. Removing one that is gone succeeds.
+    fn detach(&self, key: &str) -> zbus::Result<()>;
+}

@@ -1,0 +1,12 @@
+//! What every client of Corten's network daemon shares: the configuration model with its parser,
+//! diagnostics and validation ([`config`]), the state model ([`state`]), attachment requests
+//! ([`attach`]), the D-Bus proxies ([`bus`]) and the paths both sides agree on ([`paths`]).
+//!
+//! It does no I/O beyond what the proxies do and knows no netlink. It may depend on serde, toml, zbus
+//! and the like, and on no other crate of this workspace. Start reading at [`config`].
+
+pub mod attach;
+pub mod bus;
+pub mod diagnostic;
+pub mod paths;
+pub mod state;

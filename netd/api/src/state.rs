@@ -1,0 +1,180 @@
+//! The state netd shows: what the kernel holds, beside what was wanted and what the hardware took.
+//!
+//! The same types travel over D-Bus (as structures, in field order) and as JSON (by field name).
+//! D-Bus has no "absent", so an empty string or a zero stands for "none"; each field says so.
+
+use serde::{Deserialize, Serialize};
+use zbus::zvariant::Type;
+
+/// Packet and byte counters of an interface since it was created (`rtnl_link_stats64`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Counters {
+    /// Received bytes.
+    pub rx_bytes: u64,
+    /// Received packets.
+    pub rx_packets: u64,
+    /// Received packets with errors.
+    pub rx_errors: u64,
+    /// Received packets dropped by the kernel.
+    pub rx_dropped: u64,
+    /// Sent bytes.
+    pub tx_bytes: u64,
+    /// Sent packets.
+    pub tx_packets: u64,
+    /// Packets that could not be sent because of errors.
+    pub tx_errors: u64,
+    /// Packets dropped on the way out.
+    pub tx_dropped: u64,
+}
+
+/// An inclusive range of VLAN ids (IEEE 802.1Q, 1 to 4094).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Type)]
+pub struct VlanRange {
+    /// First VLAN id.
+    pub first: u16,
+    /// Last VLAN id.
+    pub last: u16,
+}
+
+/// A switch port: on the front panel, or the switch's side of a workload's interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Port {
+    /// Interface name (`swp1`).
+    pub name: String,
+    /// `front-panel`, `attachment` or `management`.
+    pub kind: String,
+    /// Text from the configuration; empty when none.
+    pub description: String,
+    /// Kernel interface index.
+    pub ifindex: u32,
+    /// Whether the configuration wants the port up.
+    pub wanted_up: bool,
+    /// Administrative state in the kernel (`IFF_UP`).
+    pub admin_up: bool,
+    /// Operational state (RFC 2863): `up`, `down`, `lower-layer-down`, `dormant`, `testing`, `unknown`.
+    pub oper_state: String,
+    /// Speed in Mbit/s; 0 when the driver does not say.
+    pub speed_mbps: u32,
+    /// `full`, `half`; empty when the driver does not say.
+    pub duplex: String,
+    /// Maximum transmission unit in bytes.
+    pub mtu_bytes: u32,
+    /// Hardware address, `aa:bb:cc:dd:ee:ff`.
+    pub mac: String,
+    /// VLAN of untagged frames (access or native VLAN); 0 when there is none.
+    pub untagged_vlan: u16,
+    /// VLANs carried with a tag.
+    pub tagged_vlans: Vec<VlanRange>,
+    /// Addresses with prefix length.
+    pub addresses: Vec<String>,
+    /// VRF name; empty for the default VRF or a bridged port.
+    pub vrf: String,
+    /// Driver name (`rocker`, `virtio_net`, `veth`).
+    pub driver: String,
+    /// Identifier of the switch ASIC (`phys_switch_id`), hexadecimal; empty when the port forwards in software.
+    pub switch_id: String,
+    /// `offloaded` when the ASIC forwards for this port, else `software`.
+    pub hardware: String,
+    /// Attachment key `namespace/service/interface`; empty for other kinds.
+    pub attachment: String,
+    /// Counters.
+    pub counters: Counters,
+}
+
+/// A VLAN of the bridge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Vlan {
+    /// VLAN id, 1 to 4094.
+    pub id: u16,
+    /// Name from the configuration; empty when none.
+    pub name: String,
+    /// Ports on which the VLAN's frames carry no tag.
+    pub untagged_ports: Vec<String>,
+    /// Ports on which they carry the tag.
+    pub tagged_ports: Vec<String>,
+    /// Addresses of the switch in this VLAN, with prefix length.
+    pub addresses: Vec<String>,
+    /// VRF of the VLAN interface; empty for the default VRF.
+    pub vrf: String,
+    /// Operational state of the VLAN interface; empty when the VLAN has none.
+    pub oper_state: String,
+}
+
+/// One way out of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct NextHop {
+    /// Gateway address; empty for a directly connected destination.
+    pub via: String,
+    /// Outgoing interface.
+    pub device: String,
+    /// Weight among the next hops of the route, 1 to 256.
+    pub weight: u16,
+    /// Whether the kernel holds this next hop unusable (`dead` or `linkdown`).
+    pub dead: bool,
+}
+
+/// A route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Route {
+    /// Destination prefix.
+    pub prefix: String,
+    /// VRF name; empty for the default VRF.
+    pub vrf: String,
+    /// Who installed it, as iproute2 names it (`kernel`, `corten`, `dhcp`, `bird`, …).
+    pub protocol: String,
+    /// `unicast`, `blackhole`, `unreachable`, `prohibit`, `local`, ….
+    pub kind: String,
+    /// Route metric (priority); lower wins.
+    pub metric: u32,
+    /// Ways out; empty for kinds that have none.
+    pub next_hops: Vec<NextHop>,
+    /// Whether the configuration wants this route.
+    pub wanted: bool,
+    /// Whether the kernel holds it; false only for wanted routes that are missing.
+    pub kernel: bool,
+    /// `offloaded`, `trapped`, `failed` or `software` (`RTM_F_OFFLOAD`, `RTM_F_TRAP`, `RTM_F_OFFLOAD_FAILED`).
+    pub hardware: String,
+}
+
+/// An ARP or ND entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Neighbour {
+    /// IPv4 or IPv6 address.
+    pub address: String,
+    /// Hardware address; empty while unresolved.
+    pub mac: String,
+    /// Interface.
+    pub device: String,
+    /// `reachable`, `stale`, `delay`, `probe`, `failed`, `incomplete`, `permanent`, `noarp`.
+    pub state: String,
+    /// VRF name; empty for the default VRF.
+    pub vrf: String,
+    /// `offloaded` or `software`.
+    pub hardware: String,
+}
+
+/// An entry of the bridge's forwarding database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct FdbEntry {
+    /// Hardware address.
+    pub mac: String,
+    /// VLAN id; 0 when the entry has none.
+    pub vlan_id: u16,
+    /// Port.
+    pub port: String,
+    /// `learned`, `static`, `local` or `external` (learned by the ASIC or another manager).
+    pub kind: String,
+    /// `offloaded` or `software`.
+    pub hardware: String,
+}
+
+/// A page of a long table: rows, and where to go on.
+///
+/// Ask with an empty cursor for the first page; an empty `next` means there is no further page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows of this page.
+    pub rows: Vec<T>,
+    /// Cursor of the next page; empty on the last.
+    pub next: String,
+}
