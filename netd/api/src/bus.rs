@@ -1,9 +1,9 @@
 //! D-Bus: names and client proxies of netd on the system bus.
 
-use zbus::proxy;
 use zbus::OwnedFd;
+use zbus::proxy;
 
-use crate::attach::{Attached, AttachRequest};
+use crate::attach::{AttachRequest, Attached};
 use crate::diagnostic::Diagnostic;
 use crate::state::{FdbEntry, Neighbour, Port, Route, Vlan};
 

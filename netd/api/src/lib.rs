@@ -7,6 +7,7 @@
 
 pub mod attach;
 pub mod bus;
+pub mod config;
 pub mod diagnostic;
 pub mod paths;
 pub mod state;
