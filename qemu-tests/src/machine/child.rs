@@ -1,0 +1,82 @@
+//! A QEMU process that ends with its owner.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+/// How long QEMU may take to end by itself before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+pub(super) struct Qemu {
+    child: Child,
+    /// What QEMU itself says (standard output and error); `None` when they are inherited.
+    messages: Option<PathBuf>,
+}
+
+impl Qemu {
+    /// Starts QEMU. It ends when the calling *thread* does, at the latest.
+    pub(super) fn spawn(mut command: Command, messages: Option<&Path>) -> Result<Qemu> {
+        if let Some(path) = messages {
+            let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+            let twin = file.try_clone().context("cannot share a file")?;
+            command.stdin(Stdio::null()).stdout(file).stderr(twin);
+        }
+        // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+        unsafe {
+            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
+        }
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+        Ok(Qemu { child, messages: messages.map(Path::to_owned) })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The exit status, if it ended.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for the end.
+    pub(super) fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().context("cannot wait for QEMU")
+    }
+
+    /// Waits for the end until the deadline.
+    pub(super) fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            // A child's end can only be polled for or waited for without a deadline.
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// What QEMU said.
+    pub(super) fn said(&self) -> String {
+        let text = self.messages.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        text.unwrap_or_default().trim().to_owned()
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        if self.wait_until(Instant::now() + END_TIMEOUT).is_none() {
+            // Fails only when it ended meanwhile.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The QEMU command line.
+//!
+//! Each device has a fixed place on the bus, for the platform files name ports by their place: the
+//! management port is 00:02.0, front-panel port N is function (N-1) mod 8 of slot 8 + (N-1)/8.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, credentials, shell};
+use crate::frame::Mac;
+
+pub(super) const PROGRAM: &str = "qemu-system-x86_64";
+const OVMF_CODE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"];
+const OVMF_VARS: [&str; 2] = ["/usr/share/OVMF/OVMF_VARS.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+
+/// First slot of the front-panel ports.
+const FIRST_PORT_SLOT: u16 = 0x08;
+/// Functions of a PCI slot.
+const FUNCTIONS: u16 = 8;
+
+/// Names of the sockets in a machine's folder. Ours are bound before QEMU starts; QEMU connects.
+pub(super) const SERIAL_SOCKET: &str = "serial";
+pub(super) const MONITOR_SOCKET: &str = "qmp";
+pub(super) const SHELL_SOCKET: &str = "shell";
+
+/// QEMU's end and ours of a port's wire.
+pub(super) fn wire_sockets(port: u16) -> (String, String) {
+    (format!("p{port}.q"), format!("p{port}.h"))
+}
+
+/// Builds the command line; files that QEMU needs are made in `folder`.
+pub(super) fn build(machine: &Machine, accelerator: Accelerator, folder: &Path) -> Result<Command> {
+    let mut qemu = Line(Command::new(PROGRAM));
+    qemu.add(&["-name", &machine.name, "-machine", "q35", "-nodefaults", "-no-user-config"]);
+    qemu.add(&accelerator.arguments());
+    qemu.add(&["-smp", "2", "-m", &format!("{}M", machine.memory_mib)]);
+    qemu.add(&["-display", "none", "-vga", "none"]);
+    if !machine.reboots {
+        qemu.add(&["-no-reboot"]);
+    }
+    boot(&mut qemu, machine, folder)?;
+    consoles(&mut qemu, machine, folder)?;
+    qemu.device("virtio-rng-pci,bus=pcie.0,addr=04.0");
+    management(&mut qemu);
+    match machine.asic {
+        Asic::Virtio => virtio_ports(&mut qemu, machine.ports, folder),
+        Asic::Rocker => rocker_ports(&mut qemu, machine.ports, folder),
+    }
+    let mut all = machine.credentials.clone();
+    if machine.test_shell {
+        all.extend(shell::credentials());
+    }
+    for (name, value) in &all {
+        qemu.0.args(credentials::arguments(name, value, Channel::Smbios, folder)?);
+    }
+    if let Some((document, channel)) = &machine.config {
+        qemu.0.args(credentials::arguments("corten.config", document.as_bytes(), *channel, folder)?);
+    }
+    Ok(qemu.0)
+}
+
+struct Line(Command);
+
+impl Line {
+    fn add(&mut self, arguments: &[&str]) {
+        self.0.args(arguments);
+    }
+
+    fn device(&mut self, device: &str) {
+        self.add(&["-device", device]);
+    }
+
+    /// Adds an option whose value ends with a path.
+    fn path(&mut self, option: &str, value: &str, path: &Path) {
+        let mut argument = OsString::from(value);
+        argument.push(path);
+        self.0.arg(option).arg(argument);
+    }
+}
+
+fn boot(qemu: &mut Line, machine: &Machine, folder: &Path) -> Result<()> {
+    if machine.firmware == Firmware::Uefi {
+        firmware(qemu, folder)?;
+    }
+    match &machine.boot {
+        Boot::Image(image) => disk(qemu, image, folder)?,
+        Boot::Kernel { kernel, initramfs, command_line } => {
+            qemu.0.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+            qemu.add(&["-append", command_line]);
+        }
+        Boot::Nothing => qemu.add(&["-S"]),
+    }
+    Ok(())
+}
+
+/// OVMF with a private copy of its variables.
+fn firmware(qemu: &mut Line, folder: &Path) -> Result<()> {
+    let found = OVMF_CODE.iter().zip(OVMF_VARS).find(|(code, _)| Path::new(code).exists());
+    let (code, variables) = found.with_context(|| format!("no UEFI firmware: looked for {OVMF_CODE:?}"))?;
+    let copy = folder.join("ovmf-vars");
+    std::fs::copy(variables, &copy).with_context(|| format!("cannot copy {variables}"))?;
+    qemu.add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")]);
+    qemu.path("-drive", "if=pflash,unit=1,format=raw,file=", &copy);
+    Ok(())
+}
+
+/// The image, behind an overlay that takes the writes.
+fn disk(qemu: &mut Line, image: &Path, folder: &Path) -> Result<()> {
+    let image = image.canonicalize().with_context(|| format!("cannot find image {}", image.display()))?;
+    let overlay = folder.join("disk.qcow2");
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .arg(&image)
+        .arg(&overlay)
+        .output()
+        .context("cannot run qemu-img")?;
+    ensure!(made.status.success(), "qemu-img: {}", String::from_utf8_lossy(&made.stderr).trim());
+    // Nothing here outlives the machine, so its flushes need not reach the host's disk.
+    qemu.path("-drive", "if=none,id=disk0,format=qcow2,cache=unsafe,discard=unmap,file=", &overlay);
+    qemu.device("virtio-blk-pci,bus=pcie.0,addr=03.0,drive=disk0,bootindex=1");
+    Ok(())
+}
+
+fn consoles(qemu: &mut Line, machine: &Machine, folder: &Path) -> Result<()> {
+    match machine.console {
+        Console::Terminal => {
+            qemu.path("-chardev", "socket,id=serial0,path=", &folder.join(SERIAL_SOCKET));
+            qemu.add(&["-serial", "chardev:serial0"]);
+        }
+        Console::Inherited => qemu.add(&["-serial", "mon:stdio"]),
+    }
+    qemu.path("-chardev", "socket,id=qmp0,path=", &folder.join(MONITOR_SOCKET));
+    qemu.add(&["-mon", "chardev=qmp0,mode=control"]);
+    if machine.test_shell {
+        qemu.path("-chardev", "socket,id=shell0,path=", &folder.join(SHELL_SOCKET));
+        qemu.device("virtio-serial-pci,id=serial,bus=pcie.0,addr=05.0,max_ports=2");
+        qemu.device(&format!("virtserialport,bus=serial.0,nr=1,chardev=shell0,name={}", shell::PORT_NAME));
+    }
+    Ok(())
+}
+
+/// The management port, behind QEMU's own network: DHCP, and the guest's SSH on a port of 127.0.0.1. It
+/// reaches nothing else.
+fn management(qemu: &mut Line) {
+    qemu.add(&["-netdev", "user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"]);
+    qemu.device("virtio-net-pci,bus=pcie.0,addr=02.0,netdev=mgmt,id=mgmt-nic,mac=02:c0:27:e2:ff:00,romfile=");
+}
+
+fn virtio_ports(qemu: &mut Line, ports: u16, folder: &Path) {
+    for port in 1..=ports {
+        wire(qemu, port, folder);
+        let slot = FIRST_PORT_SLOT + (port - 1) / FUNCTIONS;
+        let function = (port - 1) % FUNCTIONS;
+        qemu.device(&format!(
+            "virtio-net-pci,bus=pcie.0,addr={slot:02x}.{function},multifunction=on,netdev=p{port},id=nic{port},\
+             mac={},romfile=",
+            port_mac(port)
+        ));
+    }
+}
+
+fn rocker_ports(qemu: &mut Line, ports: u16, folder: &Path) {
+    // An array property of a device cannot be given its length in `-device` (QEMU 7.2).
+    qemu.add(&["-global", &format!("rocker.len-ports={ports}")]);
+    let mut device = format!("rocker,bus=pcie.0,addr=06.0,name=sw1,fp_start_macaddr={}", port_mac(1));
+    for port in 1..=ports {
+        wire(qemu, port, folder);
+        device.push_str(&format!(",ports[{}]=p{port}", port - 1));
+    }
+    qemu.device(&device);
+}
+
+fn wire(qemu: &mut Line, port: u16, folder: &Path) {
+    let (theirs, ours) = wire_sockets(port);
+    let mut argument = OsString::from(format!("dgram,id=p{port},local.type=unix,local.path="));
+    argument.push(folder.join(theirs));
+    argument.push(",remote.type=unix,remote.path=");
+    argument.push(folder.join(ours));
+    qemu.0.arg("-netdev").arg(argument);
+}
+
+/// Hardware address of a front-panel port.
+pub(super) fn port_mac(port: u16) -> Mac {
+    let [high, low] = port.to_be_bytes();
+    Mac([0x02, 0xc0, 0x27, 0xe1, high, low])
+}

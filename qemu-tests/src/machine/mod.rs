@@ -1,0 +1,209 @@
+//! What is booted ([`Machine`]) and what runs ([`Vm`]).
+
+mod accelerator;
+mod child;
+mod command;
+mod credentials;
+mod shell;
+mod vm;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+pub use accelerator::{Accelerator, probe};
+pub use credentials::Channel;
+pub use shell::Output;
+pub use vm::Vm;
+
+/// Front-panel ports a machine may have: what the emulated ASIC allows.
+pub const MAX_PORTS: u16 = 62;
+
+/// What the front-panel ports are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asic {
+    /// One virtio-net device a port: the switch forwards in software.
+    #[default]
+    Virtio,
+    /// QEMU's `rocker` switch: the device forwards.
+    Rocker,
+}
+
+/// What starts the boot loader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS.
+    #[default]
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+/// Where the serial console goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Console {
+    /// To a [`crate::serial::Serial`].
+    #[default]
+    Terminal,
+    /// To this program's own terminal, QEMU's monitor included; Ctrl-A X ends the machine.
+    Inherited,
+}
+
+/// A machine to be booted. Its image is never written: each run has a private overlay.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    name: String,
+    boot: Boot,
+    ports: u16,
+    asic: Asic,
+    firmware: Firmware,
+    memory_mib: u32,
+    console: Console,
+    credentials: Vec<(String, Vec<u8>)>,
+    config: Option<(String, Channel)>,
+    test_shell: bool,
+    reboots: bool,
+    log_folder: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum Boot {
+    /// A raw GPT disk image.
+    Image(PathBuf),
+    /// A kernel with an initramfs, no disk.
+    Kernel { kernel: PathBuf, initramfs: PathBuf, command_line: String },
+    /// Nothing: the processors stay stopped. For tests of the harness.
+    Nothing,
+}
+
+impl Machine {
+    /// A machine that boots from a disk image.
+    pub fn from_image(image: &Path) -> Self {
+        Machine::new(Boot::Image(image.to_owned()))
+    }
+
+    /// A machine that boots a kernel directly, without disk or boot loader.
+    pub fn from_kernel(kernel: &Path, initramfs: &Path, command_line: &str) -> Self {
+        Machine::new(Boot::Kernel {
+            kernel: kernel.to_owned(),
+            initramfs: initramfs.to_owned(),
+            command_line: command_line.to_owned(),
+        })
+    }
+
+    /// A machine whose processors never start.
+    pub fn stopped() -> Self {
+        Machine::new(Boot::Nothing)
+    }
+
+    fn new(boot: Boot) -> Self {
+        Machine {
+            name: "vm".to_owned(),
+            boot,
+            ports: 4,
+            asic: Asic::default(),
+            firmware: Firmware::default(),
+            memory_mib: 1024,
+            console: Console::default(),
+            credentials: Vec::new(),
+            config: None,
+            test_shell: false,
+            reboots: true,
+            log_folder: None,
+        }
+    }
+
+    /// Name of the machine in log files and messages.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// Number of front-panel ports, up to [`MAX_PORTS`].
+    pub fn ports(mut self, ports: u16) -> Self {
+        self.ports = ports;
+        self
+    }
+
+    /// What the front-panel ports are.
+    pub fn asic(mut self, asic: Asic) -> Self {
+        self.asic = asic;
+        self
+    }
+
+    /// What starts the boot loader.
+    pub fn firmware(mut self, firmware: Firmware) -> Self {
+        self.firmware = firmware;
+        self
+    }
+
+    /// Main memory.
+    pub fn memory_mib(mut self, memory_mib: u32) -> Self {
+        self.memory_mib = memory_mib;
+        self
+    }
+
+    /// Where the serial console goes.
+    pub fn console(mut self, console: Console) -> Self {
+        self.console = console;
+        self
+    }
+
+    /// Passes a systemd credential over SMBIOS.
+    pub fn credential(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.credentials.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Provisions the switch with this configuration document.
+    pub fn config(mut self, document: &str, channel: Channel) -> Self {
+        self.config = Some((document.to_owned(), channel));
+        self
+    }
+
+    /// Opens a root shell for [`Vm::sh`]: a unit passed as a credential runs it, the image stays as it is.
+    pub fn test_shell(mut self) -> Self {
+        self.test_shell = true;
+        self
+    }
+
+    /// Ends the machine when the guest reboots, instead of rebooting it.
+    pub fn no_reboot(mut self) -> Self {
+        self.reboots = false;
+        self
+    }
+
+    /// Where log files go; by default a temporary folder that goes away with the machine.
+    pub fn log_folder(mut self, folder: &Path) -> Self {
+        self.log_folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Boots it.
+    pub fn start(self) -> Result<Vm> {
+        ensure!(
+            self.ports <= MAX_PORTS,
+            "a machine has at most {MAX_PORTS} front-panel ports, {} were asked for",
+            self.ports
+        );
+        let name = self.name.clone();
+        Vm::start(self).with_context(|| format!("cannot start machine {name}"))
+    }
+}
+
+/// The image under test: `$CORTEN_IMAGE`, else `target/os/corten-x86_64.img` of the workspace.
+pub fn image() -> Result<PathBuf> {
+    let path = match std::env::var_os("CORTEN_IMAGE") {
+        Some(path) => PathBuf::from(path),
+        None => output_folder().join("corten-x86_64.img"),
+    };
+    ensure!(path.is_file(), "there is no image at {}: build it with `cargo os build`", path.display());
+    Ok(path)
+}
+
+/// `target/os` of the workspace.
+pub fn output_folder() -> PathBuf {
+    // The crate lies directly in the workspace.
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.parent().unwrap_or(crate_folder).join("target/os")
+}
