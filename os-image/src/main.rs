@@ -1,2 +1,72 @@
-//! Placeholder.
-fn main() {}
+//! `cargo os …`: builds the Corten image, boots it, tests it.
+//!
+//! It sees the product as a user does: files, serial line, frames. It may depend on `qemu-tests` (which
+//! knows how to start the virtual switch and the hosts around it) and on libraries, on no other crate of
+//! this workspace. Start reading at [`build`]: from the package list to the disk image, step by step.
+
+mod apt;
+mod base;
+mod binaries;
+mod build;
+mod cache;
+mod deb;
+mod disk;
+mod elf;
+mod erofs;
+mod grub;
+mod host;
+mod kernel;
+mod layout;
+mod manifest;
+mod overlay;
+mod packages;
+mod paths;
+mod process;
+mod progress;
+mod sbom;
+mod sysroot;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests Corten, the Linux distribution for white-box Ethernet switches.
+#[derive(Parser)]
+#[command(name = "cargo os", version, after_help = AFTER_HELP)]
+struct Cli {
+    /// Install missing host packages without asking.
+    #[arg(long, short = 'y', global = true)]
+    yes: bool,
+    /// Fail where a pinned package version is no longer offered, instead of taking its successor.
+    #[arg(long, global = true)]
+    locked: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 success, 1 failure, 2 wrong usage.\n\
+    Caches live under target/os and in $CORTEN_CACHE (default: the user's cache folder), keyed by content.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the disk image, its manifest and its bill of materials into target/os.
+    Build,
+    /// Resolve the package list anew and write os-image/packages.lock.
+    Lock,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let consent = host::Consent { yes: cli.yes };
+    let result = match cli.command {
+        Command::Build => build::build(&consent, cli.locked).map(|_| ExitCode::SUCCESS),
+        Command::Lock => build::lock(&consent).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

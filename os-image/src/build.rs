@@ -1,0 +1,82 @@
+//! The build, from the package list to the disk image.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::apt::{self, Fetched};
+use crate::cache::{self, Key};
+use crate::packages::{self, List};
+use crate::{base, binaries, disk, erofs, host, kernel, manifest, overlay, paths, sbom, sysroot};
+
+/// Builds the image and answers its path. Equal inputs are not built twice.
+pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
+    host::ensure_build_tools(consent)?;
+    fs::create_dir_all(paths::output())?;
+    let (list, fetched) = inputs(locked)?;
+    let kernel = kernel::build(&fetched)?;
+    let base = base::assemble(&list, &fetched)?;
+    let binaries = binaries::build(&sysroot::unpack(&fetched)?)?;
+    let key = image_key(&base.key, &kernel.key, &binaries)?;
+    let image = paths::image();
+    let manifest_file = paths::output().join("manifest.json");
+    if image.exists() && built_key(&manifest_file).as_deref() == Some(key.as_str()) {
+        eprintln!("{:<28} {} (unchanged)", "Disk image", image.display());
+        return Ok(image);
+    }
+    let root = overlay::compose(&base, &kernel, &binaries)?;
+    let sealed = erofs::seal(&root)?;
+    let image = disk::write(&kernel, &sealed)?;
+    let bom = sbom::document(&base, &fetched.lock, &list.release)?;
+    write_json("sbom.cdx.json", &bom)?;
+    let manifest = manifest::document(&image, &base, &kernel, &binaries, &sealed, &fetched, &key)?;
+    // The manifest comes last: its key says that everything before it is whole.
+    write_json("manifest.json", &manifest)?;
+    Ok(image)
+}
+
+/// Resolves every package anew and writes the lock.
+pub fn lock(consent: &host::Consent) -> Result<()> {
+    host::ensure_build_tools(consent)?;
+    let list = List::read(&paths::os_image().join("packages.toml"))?;
+    let names: Vec<&str> = list.names().collect();
+    let fetched = apt::fetch(&list.release, &names, &packages::Lock::new(), false)?;
+    let path = paths::os_image().join("packages.lock");
+    cache::write_atomic(&path, packages::lock_text(&fetched.lock).as_bytes())?;
+    eprintln!("{:<28} {}", "Locked", path.display());
+    Ok(())
+}
+
+fn inputs(locked: bool) -> Result<(List, Fetched)> {
+    let list = List::read(&paths::os_image().join("packages.toml"))?;
+    let pinned = packages::read_lock(&paths::os_image().join("packages.lock"))?;
+    let names: Vec<&str> = list.names().collect();
+    let fetched = apt::fetch(&list.release, &names, &pinned, locked)?;
+    Ok((list, fetched))
+}
+
+fn image_key(base: &str, kernel: &str, binaries: &binaries::Binaries) -> Result<String> {
+    let mut key = Key::new("image 1");
+    key.text(base);
+    key.text(kernel);
+    for folder in ["rootfs", "platforms", "grub"] {
+        key.tree(&paths::os_image().join(folder))?;
+    }
+    for file in binaries.files.values() {
+        key.file(file)?;
+    }
+    key.file(&std::env::current_exe().context("finding this program")?)?;
+    Ok(key.finish())
+}
+
+fn built_key(manifest: &std::path::Path) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(&fs::read(manifest).ok()?).ok()?;
+    Some(value.get("key")?.as_str()?.to_owned())
+}
+
+fn write_json(name: &str, value: &serde_json::Value) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    cache::write_atomic(&paths::output().join(name), text.as_bytes())
+}

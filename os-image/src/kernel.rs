@@ -1,0 +1,213 @@
+//! The kernel: Debian's source, our fragments over `tinyconfig`, built once for each set of inputs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::apt::Fetched;
+use crate::cache::{self, Key};
+use crate::deb;
+use crate::process;
+use crate::progress::Step;
+
+/// The package that brings the source.
+pub const SOURCE_PACKAGE: &str = "linux-source-6.12";
+
+/// Lines a whole build prints, for its progress bar. Only the bar depends on it.
+const TYPICAL_LINES: u64 = 3100;
+
+/// A built kernel in the cache.
+pub struct Kernel {
+    /// Folder with `vmlinuz`, `config`, `modules.tar.zst` and `release`.
+    pub dir: PathBuf,
+    /// What `uname -r` will say.
+    pub release: String,
+    /// The key of its inputs.
+    pub key: String,
+}
+
+/// Builds the shipped kernel, or takes it from the cache.
+pub fn build(fetched: &Fetched) -> Result<Kernel> {
+    let fragments = fragments(&crate::paths::os_image().join("kernel"))?;
+    let mut key = Key::new("kernel 1");
+    key.text(&fetched.lock[SOURCE_PACKAGE].sha256);
+    for (name, text) in &fragments {
+        key.text(name);
+        key.text(text);
+    }
+    let key = key.finish();
+    let dir = crate::paths::cache()?.join("kernel").join(&key);
+    if !dir.join("release").exists() {
+        compile(fetched, &fragments, &dir)?;
+    }
+    let release = fs::read_to_string(dir.join("release"))?.trim().to_owned();
+    Ok(Kernel { dir, release, key })
+}
+
+/// The fragments of a folder by file name.
+fn fragments(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "config") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.insert(name, fs::read_to_string(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+fn compile(fetched: &Fetched, fragments: &BTreeMap<String, String>, result: &Path) -> Result<()> {
+    let source = unpack_source(fetched)?;
+    let build = crate::paths::output().join("kernel/build");
+    fs::create_dir_all(&build)?;
+    configure(&source, &build, fragments)?;
+    make_all(&source, &build)?;
+    let release = process::output(make(&source, &build).args(["-s", "kernelrelease"]))?.trim().to_owned();
+    collect(&source, &build, &release, result)
+}
+
+fn unpack_source(fetched: &Fetched) -> Result<PathBuf> {
+    let sha256 = &fetched.lock[SOURCE_PACKAGE].sha256;
+    let parent = crate::paths::output().join("kernel");
+    let done = parent.join(format!("source-{}", &sha256[..16]));
+    if done.exists() {
+        return Ok(done);
+    }
+    let step = Step::begin("Unpacking the kernel source", 0);
+    let partial = parent.join("source-partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial)?;
+    let archive = format!("usr/src/{SOURCE_PACKAGE}.tar.xz");
+    deb::unpack(&fetched.file(SOURCE_PACKAGE)?, &partial, &|path| {
+        archive.starts_with(path) || path == archive
+    })?;
+    process::run(Command::new("tar").arg("-xf").arg(partial.join(&archive)).arg("-C").arg(&partial))?;
+    fs::rename(partial.join(SOURCE_PACKAGE), &done)?;
+    fs::remove_dir_all(&partial)?;
+    step.done(SOURCE_PACKAGE);
+    Ok(done)
+}
+
+/// `make` with what would differ between machines held fixed.
+fn make(source: &Path, build: &Path) -> Command {
+    let mut command = Command::new("make");
+    command.arg("-C").arg(source).arg(format!("O={}", build.display()));
+    command
+        .env("KBUILD_BUILD_TIMESTAMP", "@0")
+        .env("KBUILD_BUILD_USER", "corten")
+        .env("KBUILD_BUILD_HOST", "corten");
+    command.env("LC_ALL", "C");
+    command
+}
+
+fn configure(source: &Path, build: &Path, fragments: &BTreeMap<String, String>) -> Result<()> {
+    process::run(make(source, build).args(["-s", "tinyconfig"]))?;
+    let path = build.join(".config");
+    let mut text = fs::read_to_string(&path)?;
+    for fragment in fragments.values() {
+        text.push_str(fragment);
+    }
+    fs::write(&path, text)?;
+    process::run(make(source, build).args(["-s", "olddefconfig"]))?;
+    let took = fs::read_to_string(&path)?;
+    let missing = without_effect(fragments, &took);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("these fragment lines did not take effect (an unmet dependency?):\n  {}", missing.join("\n  "))
+}
+
+/// Fragment lines that do not stand in the final configuration, with the file that has them.
+fn without_effect(fragments: &BTreeMap<String, String>, config: &str) -> Vec<String> {
+    let lines: std::collections::BTreeSet<&str> = config.lines().collect();
+    let mut missing = Vec::new();
+    for (name, text) in fragments {
+        for line in text.lines().map(str::trim) {
+            let sets = line.starts_with("CONFIG_");
+            let unset = line.strip_prefix("# ").and_then(|l| l.strip_suffix(" is not set"));
+            // A symbol that is off is absent when its dependencies are off as well.
+            let absent = unset.is_some_and(|symbol| !config.contains(&format!("{symbol}=")));
+            if (sets && !lines.contains(line)) || (unset.is_some() && !absent) {
+                missing.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    missing
+}
+
+fn make_all(source: &Path, build: &Path) -> Result<()> {
+    let jobs = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let mut step = Step::begin("Building the kernel", TYPICAL_LINES);
+    let mut count = 0;
+    process::lines(make(source, build).arg(format!("-j{jobs}")).args(["bzImage", "modules"]), |line| {
+        count += 1;
+        step.at(TYPICAL_LINES.min(count), line.trim().rsplit('/').next().unwrap_or_default());
+    })?;
+    step.done("bzImage and modules");
+    Ok(())
+}
+
+fn collect(source: &Path, build: &Path, release: &str, result: &Path) -> Result<()> {
+    let partial = result.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    let stage = partial.join("stage");
+    fs::create_dir_all(&stage)?;
+    process::run(make(source, build).args([
+        "-s",
+        "modules_install",
+        "INSTALL_MOD_STRIP=1",
+        "DEPMOD=true",
+        &format!("INSTALL_MOD_PATH={}", stage.display()),
+    ]))?;
+    for link in ["build", "source"] {
+        let path = stage.join("lib/modules").join(release).join(link);
+        if path.symlink_metadata().is_ok() {
+            fs::remove_file(path)?;
+        }
+    }
+    let file = fs::File::create(partial.join("modules.tar.zst"))?;
+    let mut tar = tar::Builder::new(zstd::Encoder::new(file, 10)?.auto_finish());
+    tar.follow_symlinks(false);
+    tar.append_dir_all("lib", stage.join("lib"))?;
+    tar.into_inner()?;
+    fs::remove_dir_all(&stage)?;
+    fs::copy(build.join("arch/x86/boot/bzImage"), partial.join("vmlinuz"))?;
+    fs::copy(build.join(".config"), partial.join("config"))?;
+    cache::write_atomic(&partial.join("release"), release.as_bytes())?;
+    fs::rename(&partial, result).with_context(|| format!("keeping the kernel in {}", result.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_took_no_effect_is_named_with_its_file() {
+        let fragments = BTreeMap::from([(
+            "a.config".to_owned(),
+            "# comment\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\n# CONFIG_D is not set\n".to_owned(),
+        )]);
+        let missing = without_effect(&fragments, "CONFIG_A=y\nCONFIG_B=y\nCONFIG_D=y\n");
+        assert_eq!(missing, ["a.config: CONFIG_B=m", "a.config: # CONFIG_D is not set"]);
+    }
+
+    #[test]
+    fn no_symbol_is_set_twice() {
+        let mut seen = BTreeMap::new();
+        for (name, text) in fragments(&crate::paths::os_image().join("kernel")).unwrap() {
+            for line in text.lines().filter(|line| line.starts_with("CONFIG_")) {
+                let symbol = line.split('=').next().unwrap().to_owned();
+                let other = seen.insert(symbol.clone(), name.clone());
+                assert!(other.is_none(), "{symbol} stands in {name} and in {other:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Running host programs: quiet when they succeed, with their last words when they fail.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs a program to its end and answers its standard output; fails with the end of what it printed.
+pub fn output(command: &mut Command) -> Result<String> {
+    let what = describe(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{what}`"))?;
+    check(&what, &output)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a program to its end for what it does.
+pub fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a program to its end, handing each line of its standard output to `see` as it comes.
+pub fn lines(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()> {
+    let what = describe(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting `{what}`"))?;
+    // Standard error is drained beside standard output, else a talkative program would block on it.
+    let mut errors = child.stderr.take().context("no standard error")?;
+    let drain = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = errors.read_to_end(&mut said);
+        said
+    });
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).lines().map_while(Result::ok).for_each(|line| see(&line));
+    }
+    let status = child.wait()?;
+    let stderr = drain.join().unwrap_or_default();
+    check(&what, &Output { status, stdout: Vec::new(), stderr })
+}
+
+/// A command line as a person would type it.
+pub fn describe(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+fn check(what: &str, output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.trim().is_empty() {
+        said = String::from_utf8_lossy(&output.stdout).into_owned();
+    }
+    let lines: Vec<&str> = said.lines().collect();
+    let last = lines[lines.len().saturating_sub(20)..].join("\n  ");
+    bail!("`{what}` failed ({})\n  {last}", output.status)
+}
