@@ -208,11 +208,14 @@ impl Drop for Handle {
     }
 }
 
+/// Tells the frames a capture keeps.
+type Filter = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// Frames kept for one reader.
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
-    filter: Box<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    filter: Filter,
     wire: String,
 }
 

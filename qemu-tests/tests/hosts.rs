@@ -1,5 +1,7 @@
 //! Hosts and wires back to back, without a switch between them: what the scenarios rely on.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The harness with QEMU but without the image: monitor, disks, command line.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::time::Duration;
 
 use qemu_tests::machine::{Asic, Firmware, MAX_PORTS, Machine};
