@@ -59,10 +59,22 @@ fn every_mistake_is_told_at_its_place() {
         if std::env::var_os("UPDATE_EXPECTED").is_some() {
             fs::write(&file, &found).unwrap();
         }
-        let expected = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let expected =
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         if found != expected {
             failures.push(format!("{}\n--- expected\n{expected}--- found\n{found}", case.display()));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+#[test]
+fn no_message_repeats_a_password() {
+    let text = fs::read_to_string(cases()[0].parent().unwrap().join("users/switch.toml")).unwrap();
+    assert!(text.contains("hunter2"));
+    let diagnostics = parse(&text).unwrap_err();
+    assert!(diagnostics.iter().all(|diagnostic| !diagnostic.to_string().contains("hunter2")));
+    assert!(!format!("{:?}", parse(EVERYTHING)).contains("$6$"));
+}
+
+const EVERYTHING: &str = include_str!("config/everything/switch.toml");

@@ -34,10 +34,14 @@ fn missing_ports(config: &Config, inventory: &Inventory) -> Vec<Diagnostic> {
     let report = |(place, names): (Place, Vec<&str>)| {
         let what = match names.as_slice() {
             [one] => format!("no port {one} on this switch"),
-            _ => format!("no ports {} on this switch", summary(&names.iter().map(|name| (*name).to_owned()).collect())),
+            _ => format!(
+                "no ports {} on this switch",
+                summary(&names.iter().map(|name| (*name).to_owned()).collect())
+            ),
         };
         let near = match names.as_slice() {
-            [one] => nearest(one, inventory.ports.iter().map(String::as_str)).filter(|near| near.len() == one.len()),
+            [one] => nearest(one, inventory.ports.iter().map(String::as_str))
+                .filter(|near| near.len() == one.len()),
             _ => None,
         };
         let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What the objects of a document have to do with one another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -86,7 +86,9 @@ fn check_fdb(reader: &mut Reader<'_>, config: &Config) {
             None => Some(format!("port `{port}` is not configured: add [ports.{port}] with VLAN {vlan_id}")),
             Some(PortRole::Bridged(vlans)) if vlans.carries(vlan_id) => None,
             Some(PortRole::Bridged(_)) => Some(format!("port {port} does not carry VLAN {vlan_id}")),
-            Some(_) => Some(format!("port {port} is not in any VLAN: only ports with `vlan` have forwarding entries")),
+            Some(_) => Some(format!(
+                "port {port} is not in any VLAN: only ports with `vlan` have forwarding entries"
+            )),
         };
         if let Some(problem) = problem {
             let place = reader.places.get(&format!("{path}.port")).copied().unwrap_or(entry.place);
@@ -111,7 +113,9 @@ fn management_layer3(config: &Config) -> Option<Layer3> {
 
 fn interfaces(config: &Config) -> Vec<Interface<'_>> {
     let ports = config.ports.iter().filter_map(|(name, port)| match &port.role {
-        PortRole::Routed(layer3) => Some(Interface { name: name.clone(), path: format!("ports.{name}"), layer3 }),
+        PortRole::Routed(layer3) => {
+            Some(Interface { name: name.clone(), path: format!("ports.{name}"), layer3 })
+        }
         _ => None,
     });
     let vlans = config.vlans.iter().filter(|(_, vlan)| vlan.has_interface()).map(|(id, vlan)| Interface {
@@ -145,22 +149,27 @@ fn subnets<'c>(reader: &Reader<'_>, interfaces: &'c [Interface<'c>]) -> Vec<Subn
 fn check_overlaps(reader: &mut Reader<'_>, subnets: &mut [Subnet<'_>]) {
     subnets.sort_by_key(|subnet| (subnet.vrf, subnet.net.trunc(), subnet.place));
     let mut open: Vec<&Subnet<'_>> = Vec::new();
+    let mut told = BTreeSet::new();
     for subnet in subnets.iter().filter(|subnet| !is_link_local(subnet.net.addr())) {
         open.retain(|other| other.vrf == subnet.vrf && other.net.contains(&subnet.net.trunc()));
         if let Some(other) = open.iter().find(|other| other.device != subnet.device) {
-            report_overlap(reader, subnet, other);
+            // The one that comes later in the document is taken for the mistake.
+            let in_order = (subnet.place, &subnet.path) < (other.place, &other.path);
+            let (first, second) = if in_order { (subnet, *other) } else { (*other, subnet) };
+            if told.insert((second.place, first.device)) {
+                report_overlap(reader, first, second);
+            }
         }
         // Of equal subnets one stands for all, or many equal ones would be compared each with each.
-        if !open.iter().any(|other| other.net.trunc() == subnet.net.trunc() && other.device == subnet.device) {
+        if !open.iter().any(|other| other.net.trunc() == subnet.net.trunc() && other.device == subnet.device)
+        {
             open.push(subnet);
         }
         open.truncate(256);
     }
 }
 
-fn report_overlap(reader: &mut Reader<'_>, a: &Subnet<'_>, b: &Subnet<'_>) {
-    // The one that comes later in the document is taken for the mistake.
-    let (first, second) = if (a.place, &a.path) < (b.place, &b.path) { (a, b) } else { (b, a) };
+fn report_overlap(reader: &mut Reader<'_>, first: &Subnet<'_>, second: &Subnet<'_>) {
     let vrf = second.vrf.map_or("the default VRF".to_owned(), |vrf| format!("VRF `{vrf}`"));
     let message = if first.place == second.place {
         format!("every port of the range would have {}: give each interface its own subnet", second.net)
@@ -220,7 +229,13 @@ fn next_hops(
         if let Err(message) = check_device(name, vrf, by_name) {
             reader.wrong(node.place, &node.path, message);
         } else if route.via.is_empty() {
-            return vec![NextHop { place: node.place, via: None, device: (*name).to_owned(), on_link: false, weight: 1 }];
+            return vec![NextHop {
+                place: node.place,
+                via: None,
+                device: (*name).to_owned(),
+                on_link: false,
+                weight: 1,
+            }];
         }
     }
     let mut hops = Vec::new();
@@ -267,9 +282,14 @@ fn device_to<'c>(
     })
 }
 
-fn check_device(name: &str, vrf: Option<&str>, by_name: &BTreeMap<&str, &Interface<'_>>) -> Result<(), String> {
+fn check_device(
+    name: &str,
+    vrf: Option<&str>,
+    by_name: &BTreeMap<&str, &Interface<'_>>,
+) -> Result<(), String> {
     let shown = shortened(name);
-    let Some(interface) = by_name.get(name).filter(|interface| !interface.path.starts_with("loopbacks.")) else {
+    let Some(interface) = by_name.get(name).filter(|interface| !interface.path.starts_with("loopbacks."))
+    else {
         let names: Vec<&str> = by_name.keys().copied().take(12).collect();
         let help = match names.is_empty() {
             true => "no interface has addresses or a VRF".to_owned(),

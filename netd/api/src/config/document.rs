@@ -62,7 +62,8 @@ impl<'d> Lines<'d> {
     fn characters_before(&self, offset: usize) -> u32 {
         let step = offset / STEP;
         let begins = |byte: &&u8| **byte & 0xc0 != 0x80;
-        let rest = self.text.as_bytes().get(step * STEP..offset).unwrap_or_default().iter().filter(begins).count();
+        let rest =
+            self.text.as_bytes().get(step * STEP..offset).unwrap_or_default().iter().filter(begins).count();
         self.characters.get(step).copied().unwrap_or(0) + u32::try_from(rest).unwrap_or(0)
     }
 
@@ -90,10 +91,8 @@ pub(super) fn check_size(text: &str) -> Result<(), Diagnostic> {
 }
 
 /// All syntax errors of the document that can be told apart.
-pub(super) fn syntax_errors(text: &str, lines: &Lines<'_>) -> Vec<Diagnostic> {
-    let Err(first) = DeTable::parse(text) else {
-        return Vec::new();
-    };
+/// `first` is the one that parsing stopped at.
+pub(super) fn syntax_errors(text: &str, lines: &Lines<'_>, first: toml::de::Error) -> Vec<Diagnostic> {
     let errors = if text.len() > RECOVERY_BYTES { vec![first] } else { DeTable::parse_recoverable(text).1 };
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     for error in &errors {

@@ -27,7 +27,8 @@ pub(super) fn read<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Layer3
 /// Reads `vrf`, and notes the mention.
 pub(super) fn read_vrf<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<String> {
     let node = reader.take(section, "vrf")?;
-    let name = reader.parsed(&node, 64, |text| names::check_interface_name(text).map(|()| text.to_owned()))?;
+    let name =
+        reader.parsed(&node, 64, |text| names::check_interface_name(text).map(|()| text.to_owned()))?;
     reader.vrf_references.push(VrfReference { name: name.clone(), place: node.place, path: node.path });
     Some(name)
 }
@@ -36,7 +37,8 @@ pub(super) fn read_vrf<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Op
 pub(super) fn read_addresses<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<Vec<IpNet>> {
     let node = reader.take(section, "addresses")?;
     let items = reader.array(&node, MAX_ADDRESSES);
-    reader.addresses_incomplete |= items.is_empty() && node.value.as_array().is_none_or(|array| !array.is_empty());
+    reader.addresses_incomplete |=
+        items.is_empty() && node.value.as_array().is_none_or(|array| !array.is_empty());
     Some(unique(reader, &items))
 }
 

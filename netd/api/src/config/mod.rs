@@ -7,8 +7,8 @@
 //! A VLAN that a port mentions needs no section: `[vlans.N]` is for names, addresses and VRFs. A port
 //! the document does not mention is down and carries nothing.
 //!
-//! Each section has a small reader of its own ([`ports`], [`routing`], …) over the tools of [`reader`];
-//! [`checks`] then compares the objects with one another. Everything is bounded: the size of the
+//! Each section has a small reader of its own (`ports.rs`, `routing.rs`, …) over the tools of `reader.rs`;
+//! `checks.rs` then compares the objects with one another. Everything is bounded: the size of the
 //! document, its depth, the length of every list and of every range.
 
 mod admit;
@@ -25,7 +25,7 @@ mod switch;
 mod users;
 mod vlan_ids;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
@@ -40,7 +40,7 @@ use crate::diagnostic::Diagnostic;
 use document::Lines;
 use reader::{Reader, Section};
 
-/// Most mistakes reported at once; further ones are counted.
+/// Most mistakes reported at once; a last entry then says that there are more.
 pub const MAX_DIAGNOSTICS: usize = 200;
 
 /// Reads a document and checks it in itself.
@@ -51,26 +51,32 @@ pub const MAX_DIAGNOSTICS: usize = 200;
 pub fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
     document::check_size(text).map_err(|diagnostic| vec![diagnostic])?;
     let lines = Lines::new(text);
-    let syntax = document::syntax_errors(text, &lines);
-    let partial = !syntax.is_empty();
-    let readable = if partial { document::without_broken_lines(text) } else { Some(text.to_owned()) };
-    let mut diagnostics = syntax;
-    let mut config = None;
-    if let Some(readable) = readable {
-        let tree = document::tree(&readable);
-        let mut reader = Reader::new(&lines, partial);
-        config = Some(read(&mut reader, tree.get_ref()));
-        let (mistakes, places) = reader.into_parts();
-        if let Some(config) = &mut config {
-            config.places = places;
+    match DeTable::parse(text) {
+        Ok(tree) => {
+            let (config, mistakes) = read_tree(&lines, tree.get_ref(), false);
+            if mistakes.is_empty() { Ok(config) } else { Err(tidy(mistakes)) }
         }
-        let broken: Vec<u32> = diagnostics.iter().map(|diagnostic| diagnostic.line).collect();
+        Err(error) => Err(tidy(with_broken_lines(text, &lines, error))),
+    }
+}
+
+/// Every mistake of a document that is not TOML throughout.
+fn with_broken_lines(text: &str, lines: &Lines<'_>, first: toml::de::Error) -> Vec<Diagnostic> {
+    let mut diagnostics = document::syntax_errors(text, lines, first);
+    if let Some(readable) = document::without_broken_lines(text) {
+        let tree = document::tree(&readable);
+        let (_, mistakes) = read_tree(lines, tree.get_ref(), true);
+        let broken: BTreeSet<u32> = diagnostics.iter().map(|diagnostic| diagnostic.line).collect();
         diagnostics.extend(mistakes.into_iter().filter(|mistake| !broken.contains(&mistake.line)));
     }
-    match config {
-        Some(config) if diagnostics.is_empty() => Ok(config),
-        _ => Err(tidy(diagnostics)),
-    }
+    diagnostics
+}
+
+fn read_tree(lines: &Lines<'_>, tree: &DeTable<'_>, partial: bool) -> (Config, Vec<Diagnostic>) {
+    let mut reader = Reader::new(lines, partial);
+    let config = read(&mut reader, tree);
+    let (mistakes, places) = reader.into_parts();
+    (Config { places, ..config }, mistakes)
 }
 
 fn read<'d>(reader: &mut Reader<'d>, table: &'d DeTable<'d>) -> Config {
@@ -106,11 +112,14 @@ fn read_version<'d>(reader: &mut Reader<'d>, root: &Section<'d>) {
     match reader.take(root, "version") {
         Some(node) => {
             if let Some(version) = reader.any_integer(&node).filter(|version| *version != 1) {
-                reader.wrong_value(&node, format!("version {version} is not known here: write `version = 1`"));
+                reader
+                    .wrong_value(&node, format!("version {version} is not known here: write `version = 1`"));
             }
         }
         None if reader.partial => {}
-        None => reader.wrong(root.place, "version", "`version` is missing: begin the document with `version = 1`"),
+        None => {
+            reader.wrong(root.place, "version", "`version` is missing: begin the document with `version = 1`")
+        }
     }
 }
 
@@ -121,7 +130,10 @@ fn refuse_later_sections<'d>(reader: &mut Reader<'d>, root: &Section<'d>) {
             continue;
         };
         for (_, member) in reader.members(&node, 4096) {
-            reader.wrong_value(&member, format!("not supported yet: this release has no {key}; remove the section"));
+            reader.wrong_value(
+                &member,
+                format!("not supported yet: this release has no {key}; remove the section"),
+            );
         }
     }
 }
@@ -130,11 +142,11 @@ fn refuse_later_sections<'d>(reader: &mut Reader<'d>, root: &Section<'d>) {
 fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort();
     diagnostics.dedup_by(|a, b| (a.line, a.column, &a.message) == (b.line, b.column, &b.message));
-    let more = diagnostics.len().saturating_sub(MAX_DIAGNOSTICS);
-    if more > 0 {
+    if diagnostics.len() > MAX_DIAGNOSTICS {
         diagnostics.truncate(MAX_DIAGNOSTICS);
         if let Some(last) = diagnostics.last().cloned() {
-            diagnostics.push(Diagnostic { path: String::new(), message: format!("and {more} more mistakes from here on"), ..last });
+            let message = "and more mistakes from here on: correct these first".to_owned();
+            diagnostics.push(Diagnostic { path: String::new(), message, ..last });
         }
     }
     diagnostics

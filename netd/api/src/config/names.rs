@@ -45,9 +45,13 @@ fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let tails = expand_once_more(tail)?;
     let numbers = expand_numbers(numbers)?;
     if numbers.len() * tails.len() > MAX_PORTS {
-        return Err(format!("the range names {} ports; at most {MAX_PORTS} are supported", numbers.len() * tails.len()));
+        return Err(format!(
+            "the range names {} ports; at most {MAX_PORTS} are supported",
+            numbers.len() * tails.len()
+        ));
     }
-    let name = |number: &u32| tails.iter().map(move |tail| format!("{head}{number}{tail}")).collect::<Vec<_>>();
+    let name =
+        |number: &u32| tails.iter().map(move |tail| format!("{head}{number}{tail}")).collect::<Vec<_>>();
     Ok(numbers.iter().flat_map(name).collect())
 }
 
@@ -80,7 +84,10 @@ fn number(text: &str) -> Result<u32, String> {
     let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits {
-        return Err(format!("`{}` in a range is no number: write \"swp[2-24]\" or \"swp[1,3,5-7]\"", shortened(text)));
+        return Err(format!(
+            "`{}` in a range is no number: write \"swp[2-24]\" or \"swp[1,3,5-7]\"",
+            shortened(text)
+        ));
     }
     let number: Option<u32> = text.parse().ok().filter(|number| *number <= MAX_PORT_NUMBER);
     number.ok_or_else(|| format!("port number {} is out of range: 0 to {MAX_PORT_NUMBER}", shortened(text)))
@@ -94,7 +101,9 @@ pub(super) fn check_interface_name(name: &str) -> Result<(), String> {
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     if !name.bytes().all(allowed) || !name.as_bytes()[0].is_ascii_alphabetic() {
-        return Err(format!("`{shown}` is no interface name: begin with a letter, go on with letters, digits, `_`, `-`, `.`"));
+        return Err(format!(
+            "`{shown}` is no interface name: begin with a letter, go on with letters, digits, `_`, `-`, `.`"
+        ));
     }
     if is_reserved(name) {
         return Err(format!("the name `{shown}` is kept for the switch itself; choose another"));
@@ -132,15 +141,32 @@ pub(super) fn check_host_name(name: &str) -> Result<String, String> {
 pub(super) fn check_user_name(name: &str) -> Result<(), String> {
     let shown = shortened(name);
     let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let rest = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
+    let rest =
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
     if !first || !rest || name.len() > 31 {
         return Err(format!(
             "`{shown}` is no user name: begin with a lower-case letter or `_`, go on with these, digits and `-`; at most 31 characters"
         ));
     }
     const SYSTEM: [&str; 18] = [
-        "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "proxy", "backup", "list",
-        "irc", "nobody", "sshd", "messagebus", "adm",
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "proxy",
+        "backup",
+        "list",
+        "irc",
+        "nobody",
+        "sshd",
+        "messagebus",
+        "adm",
     ];
     if SYSTEM.contains(&name) || name.starts_with("systemd-") || name.starts_with("corten") {
         return Err(format!("the user name `{shown}` belongs to the system; choose another"));

@@ -88,7 +88,8 @@ fn read_profiles<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTreeMap<&'
 }
 
 fn read_common<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Settings {
-    let description = reader.take(section, "description").and_then(|node| reader.text(&node, MAX_DESCRIPTION));
+    let description =
+        reader.take(section, "description").and_then(|node| reader.text(&node, MAX_DESCRIPTION));
     let enabled = reader.take(section, "enabled").and_then(|node| reader.boolean(&node));
     let mtu = reader.take(section, "mtu").and_then(|node| reader.integer(&node, MTU_BYTES));
     let vlan = reader.take(section, "vlan").map(|node| (node.place, read_vlans(reader, &node)));
@@ -115,25 +116,38 @@ fn read_vlans<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<PortVlans>
     let access = reader.take(&section, "access");
     let trunk = reader.take(&section, "trunk");
     let native = reader.take(&section, "native");
-    reader.finish(&section);
+    let all_known = reader.finish(&section);
     let access_id = access.as_ref().map(|node| vlan_ids::read(reader, node));
     let tagged = trunk.as_ref().map(|node| vlan_ids::read_list(reader, node));
     let native_id = native.as_ref().map(|node| vlan_ids::read(reader, node));
     match (&access, &trunk, &native) {
         (Some(_), Some(other), _) => {
-            reader.wrong_value(other, "a port is either an access port or a trunk: keep `vlan.access` or `vlan.trunk`");
+            reader.wrong_value(
+                other,
+                "a port is either an access port or a trunk: keep `vlan.access` or `vlan.trunk`",
+            );
             None
         }
         (Some(_), None, Some(native)) => {
-            reader.wrong_value(native, "`vlan.native` belongs to a trunk; an access port has its VLAN from `vlan.access`");
+            reader.wrong_value(
+                native,
+                "`vlan.native` belongs to a trunk; an access port has its VLAN from `vlan.access`",
+            );
             None
         }
         (None, None, Some(native)) => {
-            reader.wrong_value(native, "`vlan.native` belongs to a trunk: add `vlan.trunk`, or use `vlan.access`");
+            reader.wrong_value(
+                native,
+                "`vlan.native` belongs to a trunk: add `vlan.trunk`, or use `vlan.access`",
+            );
             None
         }
         (None, None, None) => {
-            reader.wrong_value(node, "no VLAN: give `vlan.access`, or `vlan.trunk` with or without `vlan.native`");
+            reader.missing(
+                node,
+                all_known,
+                "no VLAN: give `vlan.access`, or `vlan.trunk` with or without `vlan.native`",
+            );
             None
         }
         (Some(_), None, None) => Some(PortVlans { untagged: access_id?, tagged: Vec::new() }),
@@ -148,7 +162,10 @@ fn trunk_vlans<'d>(
     native: Option<u16>,
 ) -> Option<PortVlans> {
     if node.value.as_array().is_some_and(|array| array.is_empty()) {
-        reader.wrong_value(node, "a trunk without VLANs: list some, such as [\"10-20\", 30], or use `vlan.access`");
+        reader.wrong_value(
+            node,
+            "a trunk without VLANs: list some, such as [\"10-20\", 30], or use `vlan.access`",
+        );
         return None;
     }
     let tagged = native.map_or_else(|| tagged.clone(), |native| vlan_ids::without(&tagged, native));
@@ -207,7 +224,9 @@ fn role<'d>(reader: &mut Reader<'d>, section: &Section<'d>, settings: &Settings)
     let routed = routed.or(settings.vrf.as_ref().map(|(place, _)| (*place, "vrf")));
     if let (Some(_), Some((place, key))) = (&settings.vlan, routed) {
         let path = super::reader::join(&section.path, key);
-        let message = format!("the port is both in VLANs and routed: remove `{key}`, or `vlan` (perhaps from its profile)");
+        let message = format!(
+            "the port is both in VLANs and routed: remove `{key}`, or `vlan` (perhaps from its profile)"
+        );
         reader.wrong(place, &path, message);
         return PortRole::Unused;
     }
@@ -228,12 +247,22 @@ fn check_mtu<'d>(reader: &mut Reader<'d>, section: &Section<'d>, settings: &Sett
     if mtu < IPV6_MTU_BYTES && layer3.addresses.iter().any(|net| net.addr().is_ipv6()) {
         let place = place_of(reader, section, "mtu");
         let path = super::reader::join(&section.path, "mtu");
-        reader.wrong(place, &path, format!("IPv6 needs an MTU of {IPV6_MTU_BYTES} bytes or more, this is {mtu}"));
+        reader.wrong(
+            place,
+            &path,
+            format!("IPv6 needs an MTU of {IPV6_MTU_BYTES} bytes or more, this is {mtu}"),
+        );
     }
 }
 
 /// Adds the ports a section stands for, refusing names that another section has.
-fn add(reader: &mut Reader<'_>, ports: &mut BTreeMap<String, Port>, names: Vec<String>, node: &Node<'_>, port: &Port) {
+fn add(
+    reader: &mut Reader<'_>,
+    ports: &mut BTreeMap<String, Port>,
+    names: Vec<String>,
+    node: &Node<'_>,
+    port: &Port,
+) {
     for name in names {
         let place = node.place;
         match ports.get(&name).map(|known| known.place) {
@@ -241,11 +270,18 @@ fn add(reader: &mut Reader<'_>, ports: &mut BTreeMap<String, Port>, names: Vec<S
                 reader.wrong(place, &node.path, format!("{name} is named twice in this range"));
             }
             Some(known) => {
-                let message = format!("{name} is already configured in line {}; give each port one section", known.line);
+                let message = format!(
+                    "{name} is already configured in line {}; give each port one section",
+                    known.line
+                );
                 reader.wrong(place, &node.path, message);
             }
             None if ports.len() == MAX_PORTS => {
-                reader.wrong(place, &node.path, format!("more than {MAX_PORTS} ports, the most that are supported"));
+                reader.wrong(
+                    place,
+                    &node.path,
+                    format!("more than {MAX_PORTS} ports, the most that are supported"),
+                );
                 return;
             }
             None => {

@@ -13,8 +13,11 @@ use super::layer3::VrfReference;
 use super::model::Place;
 use crate::diagnostic::Diagnostic;
 
-/// More mistakes than this are counted, not kept.
-const MAX_KEPT: usize = 10_000;
+/// More mistakes than this are not looked into.
+const MAX_KEPT: usize = 2000;
+
+/// Longest name of an object in bytes; what is allowed is shorter for each sort.
+const MAX_NAME: usize = 255;
 
 /// Collects what is wrong and where everything stands, while the sections are read.
 pub(super) struct Reader<'d> {
@@ -70,7 +73,12 @@ impl<'d> Reader<'d> {
     pub(super) fn wrong(&mut self, place: Place, path: &str, message: impl Into<String>) {
         if self.diagnostics.len() < MAX_KEPT {
             let Place { line, column } = place;
-            self.diagnostics.push(Diagnostic { line, column, path: path.to_owned(), message: message.into() });
+            self.diagnostics.push(Diagnostic {
+                line,
+                column,
+                path: path.to_owned(),
+                message: message.into(),
+            });
         }
     }
 
@@ -79,9 +87,10 @@ impl<'d> Reader<'d> {
         self.wrong(node.place, &node.path, message);
     }
 
-    /// Notes that something required is absent, unless the document could be read in part only.
-    pub(super) fn missing(&mut self, node: &Node<'d>, message: &str) {
-        if !self.partial {
+    /// Notes that something required is absent, unless the document could be read in part only or the
+    /// section holds keys that are not known ([`Reader::finish`]): one of them may be the one meant.
+    pub(super) fn missing(&mut self, node: &Node<'d>, all_known: bool, message: &str) {
+        if all_known && !self.partial {
             self.wrong_value(node, message);
         }
     }
@@ -127,6 +136,16 @@ impl<'d> Reader<'d> {
         }
         let mut members: Vec<_> = table.iter().collect();
         members.sort_by_key(|(name, _)| name.span().start);
+        // Paths repeat the names, so a name without bounds would be multiplied.
+        for (name, _) in members.extract_if(.., |(name, _)| name.get_ref().len() > MAX_NAME) {
+            let place = self.lines.place(name.span().start);
+            let name = shortened(name.get_ref());
+            self.wrong(
+                place,
+                &join(&node.path, &name),
+                format!("the name is too long: at most {MAX_NAME} bytes"),
+            );
+        }
         let member = |(name, value): (&'d toml::Spanned<_>, &'d toml::Spanned<DeValue<'d>>)| {
             let name_text: &'d str = AsRef::<std::borrow::Cow<'d, str>>::as_ref(name);
             let path = join(&node.path, name_text);
@@ -143,13 +162,18 @@ impl<'d> Reader<'d> {
         Some(Section { table, kind, place: node.place, path: node.path.clone(), asked: RefCell::default() })
     }
 
-    /// Refuses every key of a section that nobody asked for.
-    pub(super) fn finish(&mut self, section: &Section<'d>) {
+    /// Refuses every key of a section that nobody asked for. Answers whether there was none: where one is
+    /// mistyped, nothing else can be said to be missing.
+    pub(super) fn finish(&mut self, section: &Section<'d>) -> bool {
+        let before = self.diagnostics.len();
         let asked = section.asked.borrow();
         for name in section.table.keys() {
             let text: &str = name.get_ref();
             if asked.contains(&text) {
                 continue;
+            }
+            if self.diagnostics.len() >= MAX_KEPT {
+                return false;
             }
             let place = self.lines.place(name.span().start);
             let known = asked.iter().copied();
@@ -159,9 +183,15 @@ impl<'d> Reader<'d> {
             };
             self.wrong(place, &join(&section.path, &shortened(text)), message);
         }
+        self.diagnostics.len() == before
     }
 
-    fn expect<T>(&mut self, node: &Node<'d>, what: &str, get: impl Fn(&'d DeValue<'d>) -> Option<T>) -> Option<T> {
+    fn expect<T>(
+        &mut self,
+        node: &Node<'d>,
+        what: &str,
+        get: impl Fn(&'d DeValue<'d>) -> Option<T>,
+    ) -> Option<T> {
         let found = get(node.value);
         if found.is_none() {
             self.wrong_value(node, format!("expected {what}, found {}", kind_of(node.value)));
@@ -195,7 +225,9 @@ impl<'d> Reader<'d> {
             return Some(number);
         }
         let (first, last) = range.into_inner();
-        self.wrong_value(node, format!("{number} is out of range: {first} to {last}"));
+        let found =
+            node.value.as_integer().map(|integer| shortened(&integer.to_string())).unwrap_or_default();
+        self.wrong_value(node, format!("{found} is out of range: {first} to {last}"));
         None
     }
 

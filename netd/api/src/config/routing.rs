@@ -68,7 +68,11 @@ pub(super) fn read_vrfs<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTre
         if let Some((place, table)) = table
             && let Some(other) = tables.insert(table, name)
         {
-            reader.wrong(place, &format!("{}.table", node.path), format!("VRF `{other}` has table {table} already"));
+            reader.wrong(
+                place,
+                &format!("{}.table", node.path),
+                format!("VRF `{other}` has table {table} already"),
+            );
         }
         vrfs.insert(name.to_owned(), Vrf { place: node.place, table: table.map_or(0, |(_, table)| table) });
     }
@@ -78,14 +82,21 @@ pub(super) fn read_vrfs<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTre
 fn read_table<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<(Place, u32)> {
     let section = reader.section(node, "vrfs.*")?;
     let table = reader.take(&section, "table");
-    reader.finish(&section);
+    let all_known = reader.finish(&section);
     let Some(table) = table else {
-        reader.missing(node, "`table` is missing: give the VRF a routing table of its own, such as 1001");
+        reader.missing(
+            node,
+            all_known,
+            "`table` is missing: give the VRF a routing table of its own, such as 1001",
+        );
         return None;
     };
     let number = reader.integer(&table, 1..=i64::from(u32::MAX - 1))?;
     if (253..=255).contains(&number) {
-        reader.wrong_value(&table, format!("table {number} is one of the kernel's own (253 to 255); use another"));
+        reader.wrong_value(
+            &table,
+            format!("table {number} is one of the kernel's own (253 to 255); use another"),
+        );
         return None;
     }
     u32::try_from(number).ok().map(|number| (table.place, number))
@@ -144,27 +155,46 @@ fn read_route<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<WrittenRou
     let blackhole_node = reader.take(&section, "blackhole");
     let blackhole = blackhole_node.as_ref().and_then(|node| reader.boolean(node)).unwrap_or(false);
     let weights_node = reader.take(&section, "weights");
-    let weights = weights_node.as_ref().map(|weights| read_weights(reader, weights, via_node.as_ref(), via.len()));
-    reader.finish(&section);
+    let weights =
+        weights_node.as_ref().map(|weights| read_weights(reader, weights, via_node.as_ref(), via.len()));
+    let all_known = reader.finish(&section);
     if prefix_node.is_none() {
-        reader.missing(node, "`prefix` is missing: the destination, such as \"0.0.0.0/0\"");
+        reader.missing(node, all_known, "`prefix` is missing: the destination, such as \"0.0.0.0/0\"");
     }
     match (blackhole, via_node.is_some() || dev.is_some()) {
-        (true, true) => reader.wrong_value(node, "a blackhole route goes nowhere: remove `blackhole`, or `via` and `dev`"),
-        (false, false) => reader.missing(node, "the route goes nowhere: give `via`, `dev` or `blackhole = true`"),
+        (true, true) => {
+            reader.wrong_value(node, "a blackhole route goes nowhere: remove `blackhole`, or `via` and `dev`")
+        }
+        (false, false) => {
+            reader.missing(node, all_known, "the route goes nowhere: give `via`, `dev` or `blackhole = true`")
+        }
         _ => {}
     }
     let prefix = prefix?;
     let metric = metric.unwrap_or(if prefix.addr().is_ipv6() { 1024 } else { 0 });
     let weights = weights.unwrap_or_default();
-    Some(WrittenRoute { place: node.place, path: section.path, prefix, vrf, metric, blackhole, via, dev, weights })
+    Some(WrittenRoute {
+        place: node.place,
+        path: section.path,
+        prefix,
+        vrf,
+        metric,
+        blackhole,
+        via,
+        dev,
+        weights,
+    })
 }
 
 /// A destination: a prefix without host bits.
 fn parse_destination(text: &str) -> Result<IpNet, String> {
     let net = layer3::parse_prefixed(text)?;
     if net.trunc() != net {
-        return Err(format!("{net} has bits beyond its prefix length: write {} (or {} for the host)", net.trunc(), host(net)));
+        return Err(format!(
+            "{net} has bits beyond its prefix length: write {} (or {} for the host)",
+            net.trunc(),
+            host(net)
+        ));
     }
     if net.addr().is_multicast() || net.addr().is_loopback() {
         return Err(format!("{net} cannot be routed: it is multicast or loopback"));
@@ -178,7 +208,10 @@ fn host(net: IpNet) -> IpNet {
 
 fn read_via<'d>(reader: &mut Reader<'d>, node: &Node<'d>, prefix: Option<IpNet>) -> Vec<(Node<'d>, IpAddr)> {
     if node.value.as_array().is_some_and(|array| array.is_empty()) {
-        reader.wrong_value(node, "no next hop: list at least one, or write `blackhole = true` instead of `via`");
+        reader.wrong_value(
+            node,
+            "no next hop: list at least one, or write `blackhole = true` instead of `via`",
+        );
     }
     let mut hops: Vec<(Node<'d>, IpAddr)> = Vec::new();
     for item in reader.one_or_many(node, MAX_NEXT_HOPS) {
@@ -188,7 +221,10 @@ fn read_via<'d>(reader: &mut Reader<'d>, node: &Node<'d>, prefix: Option<IpNet>)
         if prefix.is_some_and(|prefix| prefix.addr().is_ipv4() != address.is_ipv4()) {
             reader.wrong_value(&item, format!("next hop {address} is not of the same family as the prefix"));
         } else if hops.iter().any(|(_, known)| *known == address) {
-            reader.wrong_value(&item, format!("next hop {address} is listed twice; use `weights` for unequal shares"));
+            reader.wrong_value(
+                &item,
+                format!("next hop {address} is listed twice; use `weights` for unequal shares"),
+            );
         } else {
             hops.push((item, address));
         }
@@ -201,7 +237,12 @@ fn read_metric<'d>(reader: &mut Reader<'d>, node: &Node<'d>, prefix: Option<IpNe
     reader.integer(node, least..=i64::from(u32::MAX)).and_then(|metric| u32::try_from(metric).ok())
 }
 
-fn read_weights<'d>(reader: &mut Reader<'d>, node: &Node<'d>, via: Option<&Node<'d>>, hops: usize) -> Vec<u16> {
+fn read_weights<'d>(
+    reader: &mut Reader<'d>,
+    node: &Node<'d>,
+    via: Option<&Node<'d>>,
+    hops: usize,
+) -> Vec<u16> {
     let items = reader.array(node, MAX_NEXT_HOPS);
     let read = |item: &Node<'d>| reader.integer(item, 1..=256).and_then(|weight| u16::try_from(weight).ok());
     let weights: Vec<u16> = items.iter().filter_map(read).collect();
@@ -226,10 +267,14 @@ fn read_fdb_entry<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<Static
     let mac = reader.take(&section, "mac");
     let vlan = reader.take(&section, "vlan");
     let port = reader.take(&section, "port");
-    reader.finish(&section);
+    let all_known = reader.finish(&section);
     for (key, value) in [("mac", &mac), ("vlan", &vlan), ("port", &port)] {
         if value.is_none() {
-            reader.missing(node, &format!("`{key}` is missing: an entry has `mac`, `vlan` and `port`"));
+            reader.missing(
+                node,
+                all_known,
+                &format!("`{key}` is missing: an entry has `mac`, `vlan` and `port`"),
+            );
         }
     }
     let mac = mac.and_then(|node| reader.parsed(&node, 64, parse_mac));

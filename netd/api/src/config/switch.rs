@@ -58,12 +58,17 @@ fn read_address<'d>(
     let gateway_nodes = gateway.map(|node| reader.one_or_many(node, 2)).unwrap_or_default();
     let gateways: Vec<(Node<'d>, IpAddr)> = gateway_nodes
         .into_iter()
-        .filter_map(|node| reader.parsed(&node, 64, layer3::parse_host_address).map(|address| (node, address)))
+        .filter_map(|node| {
+            reader.parsed(&node, 64, layer3::parse_host_address).map(|address| (node, address))
+        })
         .collect();
     let fixed = address.filter(|node| node.value.as_str() != Some("dhcp"));
     let Some(node) = fixed else {
         if let Some(gateway) = gateway {
-            reader.wrong_value(gateway, "DHCP gives the gateway too: remove `gateway`, or give `address` a fixed one");
+            reader.wrong_value(
+                gateway,
+                "DHCP gives the gateway too: remove `gateway`, or give `address` a fixed one",
+            );
         }
         return ManagementAddress::Dhcp;
     };
@@ -76,7 +81,10 @@ fn read_address<'d>(
     if reader.count() == before {
         check_gateways(reader, &addresses, &gateways);
     }
-    ManagementAddress::Static { addresses, gateways: gateways.into_iter().map(|(_, address)| address).collect() }
+    ManagementAddress::Static {
+        addresses,
+        gateways: gateways.into_iter().map(|(_, address)| address).collect(),
+    }
 }
 
 fn check_gateways<'d>(reader: &mut Reader<'d>, addresses: &[ipnet::IpNet], gateways: &[(Node<'d>, IpAddr)]) {
@@ -91,7 +99,11 @@ fn check_gateways<'d>(reader: &mut Reader<'d>, addresses: &[ipnet::IpNet], gatew
     }
 }
 
-fn read_vrf<'d>(reader: &mut Reader<'d>, node: &Node<'d>, vrfs: &BTreeMap<String, Vrf>) -> Option<ManagementVrf> {
+fn read_vrf<'d>(
+    reader: &mut Reader<'d>,
+    node: &Node<'d>,
+    vrfs: &BTreeMap<String, Vrf>,
+) -> Option<ManagementVrf> {
     let name = reader.parsed(node, 64, |text| names::check_interface_name(text).map(|()| text.to_owned()))?;
     if let Some(vrf) = vrfs.get(&name) {
         return Some(ManagementVrf { name, table: vrf.table, defined: true });
@@ -109,7 +121,8 @@ fn read_vrf<'d>(reader: &mut Reader<'d>, node: &Node<'d>, vrfs: &BTreeMap<String
 
 fn parse_server(text: &str) -> Result<String, String> {
     let address = layer3::parse_host_address(text).map(|address| address.to_string());
-    let looks_like_address = text.contains(':') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let looks_like_address =
+        text.contains(':') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if address.is_ok() || looks_like_address { address } else { names::check_host_name(text) }
 }
 
@@ -168,9 +181,12 @@ fn parse_allow(text: &str) -> Result<Vec<Allow>, String> {
         }
         _ => {
             let names = || CONTROL_PLANE_SERVICES.iter().map(|(name, _)| *name);
-            let near = nearest(text, names()).map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
+            let near =
+                nearest(text, names()).map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
             let names = list(names());
-            Err(format!("`{shown}` is not known here; {near}Write one of {names}, or \"tcp/443\", \"udp/161\", \"protocol/89\""))
+            Err(format!(
+                "`{shown}` is not known here; {near}known are {names}, and \"tcp/443\", \"udp/161\", \"protocol/89\""
+            ))
         }
     }
 }

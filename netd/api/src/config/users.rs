@@ -40,12 +40,16 @@ fn read_user<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<User> {
     let role_node = reader.take(&section, "role");
     let keys_node = reader.take(&section, "keys");
     let password_node = reader.take(&section, "console_password");
-    reader.finish(&section);
+    let all_known = reader.finish(&section);
     if role_node.is_none() {
-        reader.missing(node, "`role` is missing: \"admin\" may change the switch, \"view\" may look");
+        reader.missing(
+            node,
+            all_known,
+            "`role` is missing: \"admin\" may change the switch, \"view\" may look",
+        );
     }
     if keys_node.is_none() && password_node.is_none() {
-        reader.missing(node, "the user could not log in: give `keys`, `console_password` or both");
+        reader.missing(node, all_known, "the user could not log in: give `keys`, `console_password` or both");
     }
     let role = role_node.and_then(|node| reader.parsed(&node, 64, parse_role));
     let keys = keys_node.map(|node| read_keys(reader, &node)).unwrap_or_default();
@@ -57,7 +61,9 @@ fn parse_role(text: &str) -> Result<Role, String> {
     match text {
         "admin" => Ok(Role::Admin),
         "view" => Ok(Role::View),
-        _ => Err(format!("no role `{}`: \"admin\" may change the switch, \"view\" may look", shortened(text))),
+        _ => {
+            Err(format!("no role `{}`: \"admin\" may change the switch, \"view\" may look", shortened(text)))
+        }
     }
 }
 
@@ -106,15 +112,19 @@ pub fn check_ssh_key(text: &str) -> Result<String, String> {
             types.join(", ")
         ));
     };
-    let blob = STANDARD
-        .decode(body)
-        .map_err(|_| format!("the {kind} key is damaged (not valid base64): copy the whole line of the .pub file"))?;
+    let blob = STANDARD.decode(body).map_err(|_| {
+        format!("the {kind} key is damaged (not valid base64): copy the whole line of the .pub file")
+    })?;
     let name_len = u32::try_from(kind.len()).unwrap_or(u32::MAX).to_be_bytes();
     let rest = blob.strip_prefix(&name_len[..]).and_then(|rest| rest.strip_prefix(kind.as_bytes()));
     match rest {
         None => Err(format!("the {kind} key is damaged: its content is of another type")),
-        Some(rest) if !fields_fit(rest) => Err(format!("the {kind} key is cut short: copy the whole line of the .pub file")),
-        Some(rest) if rest.len() < *least => Err(format!("the {kind} key is too short to be safe (RSA needs 2048 bits)")),
+        Some(rest) if !fields_fit(rest) => {
+            Err(format!("the {kind} key is cut short: copy the whole line of the .pub file"))
+        }
+        Some(rest) if rest.len() < *least => {
+            Err(format!("the {kind} key is too short to be safe (RSA needs 2048 bits)"))
+        }
         Some(_) => Ok(text.split_whitespace().collect::<Vec<_>>().join(" ")),
     }
 }
@@ -144,7 +154,8 @@ fn read_password<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<Passwor
     None
 }
 
-const PASSWORD_HELP: &str = "write what `openssl passwd -6` or `mkpasswd` prints ($6$… or $y$…), never the password itself";
+const PASSWORD_HELP: &str =
+    "write what `openssl passwd -6` or `mkpasswd` prints ($6$… or $y$…), never the password itself";
 
 /// Whether text is a crypt(5) hash of a kind that is still thought safe.
 fn is_password_hash(text: &str) -> bool {

@@ -11,7 +11,9 @@ const MAX_ITEMS: usize = 4094;
 pub(super) fn check(number: i64) -> Result<u16, String> {
     match u16::try_from(number) {
         Ok(id @ 1..=4094) => Ok(id),
-        Ok(0) => Err("VLAN 0 is no VLAN (it marks frames that only have a priority): use 1 to 4094".to_owned()),
+        Ok(0) => {
+            Err("VLAN 0 is no VLAN (it marks frames that only have a priority): use 1 to 4094".to_owned())
+        }
         Ok(4095) => Err("VLAN 4095 is reserved by IEEE 802.1Q: use 1 to 4094".to_owned()),
         _ => Err(format!("VLAN {number} is out of range: 1 to 4094")),
     }

@@ -1,0 +1,170 @@
+//! Documents made to break the reader: it answers quickly, and never panics.
+
+use std::time::{Duration, Instant};
+
+use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, parse};
+use netd_api::diagnostic::Diagnostic;
+use proptest::prelude::*;
+
+const EVERYTHING: &str = include_str!("config/everything/switch.toml");
+
+/// Far above what any of these takes, even unoptimised on a busy machine, and far below what a reader
+/// with quadratic cost would take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn errors(text: &str) -> Vec<Diagnostic> {
+    let start = Instant::now();
+    let errors = parse(text).expect_err("a document made to be refused");
+    assert!(start.elapsed() < DEADLINE, "took {:?}", start.elapsed());
+    assert!(!errors.is_empty() && errors.len() <= MAX_DIAGNOSTICS + 1);
+    assert!(errors.is_sorted_by_key(|error| (error.line, error.column)));
+    errors
+}
+
+/// As many copies as fit an eighth of the largest document, which is enough to tell linear cost from
+/// quadratic.
+fn fill(head: &str, copy: impl Fn(usize) -> String, tail: &str) -> String {
+    let mut text = head.to_owned();
+    for index in 0.. {
+        let next = copy(index);
+        if text.len() + next.len() + tail.len() > MAX_DOCUMENT_BYTES / 8 {
+            break;
+        }
+        text.push_str(&next);
+    }
+    text + tail
+}
+
+#[test]
+fn ten_megabytes_of_garbage_are_one_clear_error() {
+    let errors = errors(&"\u{1}garbage = [[[\n".repeat(700_000));
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].message, "the document has 10500000 bytes; the limit is 4194304 (4 MiB)");
+}
+
+#[test]
+fn garbage_below_the_limit_is_one_clear_error() {
+    for garbage in ["=\n", "[", "]", "\"", "'''", "a=\n", "\u{0}", "{", "é", "a.", "#\u{1}\n"] {
+        let errors = errors(&fill("", |_| garbage.to_owned(), ""));
+        assert_eq!(errors.len(), 1, "{garbage:?}");
+        assert!(errors[0].message.starts_with("not valid TOML"), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for (open, close) in [("[", "]"), ("{a=", "}")] {
+        let depth = 10_000;
+        errors(&format!("version = 1\na = {}{}", open.repeat(depth), close.repeat(depth)));
+    }
+    errors(&format!("version = 1\n[{}a]", "a.".repeat(100_000)));
+    errors(&format!("version = 1\n{}a = 1", "a.".repeat(100_000)));
+}
+
+#[test]
+fn a_long_list_of_mistakes_is_cut_short() {
+    let errors = errors(&fill("version = 1\n", |index| format!("key{index} = 1\n"), ""));
+    assert_eq!(errors.len(), MAX_DIAGNOSTICS + 1);
+    assert!(errors[MAX_DIAGNOSTICS].message.contains("more mistakes"));
+}
+
+#[test]
+fn huge_lists_are_refused_in_one_sentence() {
+    for (head, copy, tail) in [
+        ("version = 1\nports.swp1.vlan.trunk = [", "1,", "]"),
+        ("version = 1\nports.swp1.addresses = [", "1,", "]"),
+        ("version = 1\nmanagement.ntp = [", "\"a\",", "]"),
+        ("version = 1\nroutes = [", "{},", "]"),
+    ] {
+        let errors = errors(&fill(head, |_| copy.to_owned(), tail));
+        assert!(errors.iter().any(|error| error.message.contains("are supported")), "{head}");
+    }
+    let ports = fill("version = 1\n[ports]\n", |index| format!("swp{index}={{}}\n"), "");
+    assert!(errors(&ports)[0].message.contains("at most 1024 are supported"));
+}
+
+#[test]
+fn many_ranges_do_not_multiply() {
+    let text = fill("version = 1\n[ports]\n", |index| format!("\"swp[0-1023]s{}\"={{}}\n", index % 9000), "");
+    errors(&text);
+}
+
+#[test]
+fn everything_on_one_line_is_no_slower() {
+    let trunk = (1..4094).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+    let port = |index: usize| format!("swp{index}={{vlan={{trunk=[{trunk}],bad=1}}}},");
+    errors(&format!("version = 1\nports={{{}}}", (0..200).map(port).collect::<String>()));
+}
+
+#[test]
+fn many_routes_and_equal_subnets_are_no_slower() {
+    let route = |index: usize| {
+        let (a, b) = (index / 256 % 256, index % 256);
+        format!("[[routes]]\nprefix=\"10.{a}.{b}.0/24\"\nvia=\"192.0.2.9\"\n")
+    };
+    errors(&fill("version = 1\n", route, ""));
+    let port = |index: usize| format!("[ports.swp{index}]\naddresses = [\"10.0.0.1/24\"]\n");
+    errors(&format!("version = 1\n{}", (0..1024).map(port).collect::<String>()));
+}
+
+#[test]
+fn long_names_are_not_repeated_whole() {
+    let long = "x".repeat(1_000_000);
+    for text in [
+        format!("version = 1\n{long} = 1"),
+        format!("version = 1\n[vrfs.{long}]\ntable = 1"),
+        format!("version = 1\n[ports.{long}]"),
+        format!("version = 1\n[users.{long}]\nrole = \"{long}\""),
+        format!("version = 1\n[ports.swp1]\nmtu = {}", "9".repeat(1_000_000)),
+    ] {
+        let total: usize = errors(&text).iter().map(|error| error.message.len() + error.path.len()).sum();
+        assert!(total < 10_000, "{total} bytes of messages");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_text_never_panics(text in "\\PC{0,400}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn words_of_the_language_in_any_order_never_panic(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "version = 1\n", "[ports.swp1]\n", "[ports.\"swp[1-3]\"]\n", "vlan.access = 10\n", "vlan = { trunk = [1, \"2-3\"] }\n",
+            "addresses = [\"10.0.0.1/24\"]\n", "[vlans.10]\n", "[[routes]]\n", "prefix = \"10.0.0.0/8\"\n", "via = \"10.0.0.2\"\n",
+            "vrf = \"blue\"\n", "[vrfs.blue]\n", "table = 5\n", "[", "]", "=", "\"", "{", "}", "\n", "[[fdb]]\n", "dev = \"swp1\"\n",
+            "[management]\n", "address = \"10.0.0.9/24\"\n", "gateway = \"10.0.0.1\"\n", "weights = [1]\n", "blackhole = true\n",
+        ]), 0..40)
+    ) {
+        if let Ok(config) = parse(&words.concat()) {
+            config.admit(&Inventory::default());
+        }
+    }
+
+    #[test]
+    fn a_damaged_document_never_panics(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..8)
+    ) {
+        let mut bytes = EVERYTHING.as_bytes().to_vec();
+        for (index, byte, kind) in edits {
+            let at = index.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        match parse(&String::from_utf8_lossy(&bytes)) {
+            Ok(config) => { config.admit(&Inventory::default()); }
+            Err(errors) => prop_assert!(!errors.is_empty()),
+        }
+    }
+}
