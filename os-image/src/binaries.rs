@@ -11,7 +11,7 @@ use crate::progress::Step;
 /// Package and program of each of ours.
 const PROGRAMS: &[(&str, &str)] = &[
     ("netd", "netd"),
-    ("console", "corten"),
+    ("corten-console", "corten"),
     ("containerd-shim-corten", "containerd-shim-corten-v1"),
     ("corten-system", "corten-system"),
 ];

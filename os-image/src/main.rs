@@ -6,6 +6,7 @@
 
 mod apt;
 mod base;
+mod bench;
 mod binaries;
 mod build;
 mod cache;
@@ -23,8 +24,12 @@ mod packages;
 mod paths;
 mod process;
 mod progress;
+mod run;
 mod sbom;
+mod soak;
+mod summary;
 mod sysroot;
+mod test;
 
 use std::process::ExitCode;
 
@@ -51,6 +56,14 @@ const AFTER_HELP: &str = "Exit codes: 0 success, 1 failure, 2 wrong usage.\n\
 enum Command {
     /// Build the disk image, its manifest and its bill of materials into target/os.
     Build,
+    /// Build the image and boot it under QEMU with its serial console in this terminal.
+    Run(run::Options),
+    /// Run every test: unit tests first, then the behaviours of the booted image.
+    Test(test::Options),
+    /// Measure, and write target/os/bench/NAME.json.
+    Bench(bench::Options),
+    /// Run the full counts of the long tests; an interrupted run goes on where it stopped.
+    Soak(soak::Options),
     /// Resolve the package list anew and write os-image/packages.lock.
     Lock,
 }
@@ -60,6 +73,10 @@ fn main() -> ExitCode {
     let consent = host::Consent { yes: cli.yes };
     let result = match cli.command {
         Command::Build => build::build(&consent, cli.locked).map(|_| ExitCode::SUCCESS),
+        Command::Run(options) => run::run(&consent, cli.locked, &options),
+        Command::Test(options) => test::run(&consent, cli.locked, &options),
+        Command::Bench(options) => bench::run(&consent, cli.locked, &options),
+        Command::Soak(options) => soak::run(&consent, cli.locked, &options),
         Command::Lock => build::lock(&consent).map(|()| ExitCode::SUCCESS),
     };
     match result {
