@@ -8,6 +8,25 @@
 //! stack go on it. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
 //! machine's remote control. [`demo`] plugs a small network into every port. The scenarios themselves
 //! are in the program `qemu-tests` (`src/main.rs`).
+//!
+//! What `cargo os run --demo` does:
+//!
+//! ```no_run
+//! use qemu_tests::{demo, machine::{Channel, Console, Machine, image}};
+//! # fn main() -> anyhow::Result<()> {
+//! let mut vm = Machine::from_image(&image()?)
+//!     .ports(8)
+//!     .config(&demo::config(8), Channel::Smbios)
+//!     .console(Console::Inherited) // Ctrl-A X leaves
+//!     .start()?;
+//! let hosts = demo::plug(&vm)?;
+//! vm.wait()?;
+//! # drop(hosts);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A machine ends with the thread that started it, at the latest.
 
 pub mod demo;
 pub mod frame;

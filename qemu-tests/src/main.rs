@@ -1,2 +1,64 @@
-//! Placeholder.
-fn main() {}
+//! `qemu-tests`: boots the built image and shows, behaviour by behaviour, what a user would see.
+//!
+//! Start reading at [`scenarios::all`], the list of behaviours. Each runs in a [`lab`]: one booted
+//! machine that several behaviours share. [`runner`] boots the labs, runs what was chosen and reports.
+
+mod lab;
+mod runner;
+mod scenarios;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Boots the Corten image under QEMU and checks what a user would see.
+#[derive(Parser)]
+#[command(name = "qemu-tests", version)]
+struct Options {
+    /// Run only behaviours whose name or machine contains this text.
+    filter: Option<String>,
+    /// List the behaviours, one a line, and the machine each runs on.
+    #[arg(long)]
+    list: bool,
+    /// Write the results to this file: an array of {name, result, seconds, detail}.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Seed of payloads and choices; by default a new one, printed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run the full number of rounds where a sample is the default.
+    #[arg(long)]
+    soak: bool,
+    /// Where measurements go [default: target/os/bench].
+    #[arg(long, value_name = "FOLDER")]
+    bench_dir: Option<PathBuf>,
+    /// Where serial logs go [default: target/os/test/logs].
+    #[arg(long, value_name = "FOLDER")]
+    log_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let output = qemu_tests::machine::output_folder();
+    let settings = runner::Settings {
+        filter: options.filter.unwrap_or_default(),
+        json: options.json,
+        seed: options.seed.unwrap_or_else(qemu_tests::random::from_system),
+        soak: options.soak,
+        bench_folder: options.bench_dir.unwrap_or_else(|| output.join("bench")),
+        log_folder: options.log_dir.unwrap_or_else(|| output.join("test/logs")),
+    };
+    if options.list {
+        runner::list(&settings);
+        return ExitCode::SUCCESS;
+    }
+    match runner::run(&settings) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("qemu-tests: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -140,9 +140,9 @@ fn sixty_two_idle_hosts_cost_next_to_nothing() {
     let ticks = || {
         let used = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
         used.user_time().tv_sec() * 1_000_000
-            + i64::from(used.user_time().tv_usec())
+            + used.user_time().tv_usec()
             + used.system_time().tv_sec() * 1_000_000
-            + i64::from(used.system_time().tv_usec())
+            + used.system_time().tv_usec()
     };
     // Other tests of this program may run meanwhile, so the quietest of a few periods counts.
     let quietest = (0..20)

@@ -1,0 +1,111 @@
+//! Booting: to a ready netd by either firmware, how long, how much memory.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::demo;
+use qemu_tests::measure::Measurement;
+
+use crate::lab::{Lab, Topology};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 4] = [
+    Scenario {
+        name: "the image boots by BIOS to a ready netd and forwards frames",
+        topology: Topology::Switch,
+        show: boots_by_bios,
+    },
+    Scenario {
+        name: "the image boots by UEFI to a ready netd",
+        topology: Topology::Demo,
+        show: boots_by_uefi,
+    },
+    Scenario {
+        name: "the memory used at rest is measured 60 s after netd is ready",
+        topology: Topology::Demo,
+        show: memory_at_rest,
+    },
+    Scenario {
+        name: "the hosts of the demo reach each other and serve their pages",
+        topology: Topology::Demo,
+        show: the_demo_works,
+    },
+];
+
+fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {
+    ensure!(!efi(lab)?, "the machine was booted by UEFI");
+    lab.wait_for_netd(Duration::from_secs(1))?;
+    let first = lab.first_frame.context("no frame was awaited during the boot")?;
+    let kernel_start = kernel_start(lab)?;
+    let seconds = first.at.saturating_duration_since(kernel_start).as_secs_f64();
+    let ready = lab.ready.saturating_duration_since(kernel_start).as_secs_f64();
+    run.measured(Measurement::new("kernel start to first forwarded frame", seconds, "s"));
+    run.measured(Measurement::new("kernel start to netd ready", ready, "s"));
+    Ok(format!("first frame {seconds:.1} s after the kernel's start"))
+}
+
+fn boots_by_uefi(lab: &Lab, run: &Run) -> Result<String> {
+    ensure!(efi(lab)?, "the machine was not booted by UEFI");
+    lab.wait_for_netd(Duration::from_secs(1))?;
+    let ready = lab.ready.saturating_duration_since(kernel_start(lab)?).as_secs_f64();
+    run.measured(Measurement::new("kernel start to netd ready (UEFI)", ready, "s"));
+    let document = lab.vm.run("corten config")?;
+    ensure!(
+        document.trim() == lab.document.trim(),
+        "the switch does not run the document it was provisioned with:\n{document}"
+    );
+    Ok(String::new())
+}
+
+fn efi(lab: &Lab) -> Result<bool> {
+    Ok(lab.vm.sh("test -d /sys/firmware/efi")?.status == 0)
+}
+
+/// When the guest's kernel started, by the guest's own clock.
+fn kernel_start(lab: &Lab) -> Result<Instant> {
+    let before = Instant::now();
+    let uptime = lab.vm.run("cat /proc/uptime")?;
+    let asked_for = before.elapsed() / 2;
+    let seconds: f64 = uptime
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .with_context(|| format!("/proc/uptime reads {uptime:?}"))?;
+    (before + asked_for)
+        .checked_sub(Duration::from_secs_f64(seconds))
+        .context("the guest is older than this host")
+}
+
+fn memory_at_rest(lab: &Lab, run: &Run) -> Result<String> {
+    std::thread::sleep((lab.ready + Duration::from_secs(60)).saturating_duration_since(Instant::now()));
+    let table = lab.vm.run("cat /proc/meminfo")?;
+    let field = |name: &str| -> Result<f64> {
+        let line = table.lines().find(|line| line.starts_with(name));
+        let value =
+            line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse::<f64>().ok());
+        value.with_context(|| format!("/proc/meminfo has no {name}"))
+    };
+    let used = (field("MemTotal:")? - field("MemAvailable:")?) / 1024.0;
+    ensure!(used > 1.0 && used < 1024.0, "{used} MiB is no amount of memory this machine can use");
+    run.measured(Measurement::new("memory in use 60 s after ready (MemTotal - MemAvailable)", used, "MiB"));
+    Ok(format!("{used:.1} MiB in use"))
+}
+
+fn the_demo_works(lab: &Lab, _: &Run) -> Result<String> {
+    let demo = demo::plug(&lab.vm)?;
+    // The demo makes its own traffic: within half a minute the switch has learned every host.
+    crate::lab::eventually("every port of the demo learned a host", Duration::from_secs(60), || {
+        let fdb = lab.show("fdb")?;
+        for port in 1..=lab.vm.wires().len() {
+            let name = format!("swp{port}");
+            let learned =
+                fdb.iter().any(|entry| entry["port"] == name.as_str() && entry["kind"] == "learned");
+            ensure!(learned, "nothing learned on {name}");
+        }
+        Ok(())
+    })?;
+    let page = lab.vm.run("busybox wget -q -T 10 -O - http://10.0.10.101/")?;
+    ensure!(page.contains("Host 1 of the demo"), "the page of host 1 reads {page:?}");
+    drop(demo);
+    Ok(String::new())
+}

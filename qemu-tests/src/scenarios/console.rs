@@ -1,0 +1,186 @@
+//! The serial console at 80 by 24, and SSH.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::serial::{Serial, colour_sequences, framed};
+
+use crate::lab::{Lab, PASSWORD, Topology, USER, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 5] = [
+    Scenario {
+        name: "a link that is pulled shows on the serial console at 80 by 24",
+        topology: Topology::Switch,
+        show: a_pulled_link_shows,
+    },
+    Scenario {
+        name: "the console is legible on a vt220 and without colour",
+        topology: Topology::Switch,
+        show: legible_without_colour,
+    },
+    Scenario {
+        name: "a wrong password is refused on the serial console",
+        topology: Topology::Switch,
+        show: wrong_password,
+    },
+    Scenario {
+        name: "SSH by key runs one command, as the user's role allows",
+        topology: Topology::Switch,
+        show: ssh_runs_one_command,
+    },
+    Scenario { name: "SSH takes no password", topology: Topology::Switch, show: ssh_takes_no_password },
+];
+
+const SOON: Duration = Duration::from_secs(60);
+/// The unit that runs the console on the serial line in an environment of the test's choice.
+const UNIT: &str = "corten-test-console";
+
+/// Gets a fresh login prompt.
+fn login_prompt(lab: &Lab) -> Result<&Serial> {
+    let serial = lab.vm.serial()?;
+    lab.vm.run("systemctl restart serial-getty@ttyS0.service")?;
+    serial.wait_for("leaf1 login: ", SOON)?;
+    Ok(serial)
+}
+
+/// The row of the screen that shows a port.
+fn row<'s>(screen: &'s str, port: &str) -> Option<&'s str> {
+    screen.lines().find(|line| line.split_whitespace().any(|word| word == port))
+}
+
+fn log_in<'l>(lab: &'l Lab, password: &str) -> Result<&'l Serial> {
+    let serial = login_prompt(lab)?;
+    serial.send_line(USER)?;
+    serial.wait_for("assword: ", SOON)?;
+    serial.send_line(password)?;
+    Ok(serial)
+}
+
+fn a_pulled_link_shows(lab: &Lab, _: &Run) -> Result<String> {
+    let serial = log_in(lab, PASSWORD)?;
+    let state = |wanted: &'static str| {
+        move |screen: &str| row(screen, "swp11").is_some_and(|row| row.contains(wanted))
+    };
+    serial.wait_for_screen("the ports", SOON, |screen| {
+        row(screen, "swp1").is_some() && row(screen, "swp11").is_some_and(|row| !row.contains("down"))
+    })?;
+    lab.vm.set_link(11, false)?;
+    let pulled = serial.wait_for_screen("swp11 down", SOON, state("down"));
+    lab.vm.set_link(11, true)?;
+    let pulled = pulled?;
+    for port in ["swp1", "swp12"] {
+        ensure!(row(&pulled, port).is_some(), "{port} is not on the screen:\n{}", framed(&pulled));
+    }
+    serial.wait_for_screen("swp11 up again", SOON, |screen| {
+        row(screen, "swp11").is_some_and(|row| !row.contains("down"))
+    })?;
+    serial.send("q")?;
+    serial.wait_for("login: ", SOON).context("q leaves the console")?;
+    Ok(String::new())
+}
+
+/// Runs the console on the serial line and answers its screen and all that was painted.
+fn painted(lab: &Lab, environment: &str) -> Result<(String, Vec<u8>)> {
+    let serial = lab.vm.serial()?;
+    let mark = serial.mark();
+    lab.vm.run(&format!(
+        "systemd-run --quiet --collect --unit={UNIT} -p StandardInput=tty-force -p StandardOutput=tty -p StandardError=journal \
+         -p TTYPath=/dev/ttyS0 -p TTYReset=yes {environment} /usr/bin/corten"
+    ))?;
+    let ports = serial.wait_for_screen("the ports", SOON, |screen| row(screen, "swp1").is_some());
+    // Through every screen, so that all of them are seen.
+    let outcome = ports.and_then(|screen| {
+        for key in ["2", "3", "1"] {
+            let before = serial.screen();
+            serial.send(key)?;
+            serial.wait_for_screen("another view", SOON, |screen| screen != before)?;
+        }
+        serial.wait_for_screen("the ports again", SOON, |screen| row(screen, "swp1").is_some())?;
+        Ok(screen)
+    });
+    lab.vm.sh(&format!("systemctl stop {UNIT} 2>/dev/null"))?;
+    Ok((outcome?, serial.raw_since(mark)))
+}
+
+fn legible_without_colour(lab: &Lab, _: &Run) -> Result<String> {
+    lab.vm.run("systemctl stop serial-getty@ttyS0.service")?;
+    let outcome = compare_paintings(lab);
+    lab.vm.run("systemctl start serial-getty@ttyS0.service")?;
+    outcome
+}
+
+fn compare_paintings(lab: &Lab) -> Result<String> {
+    let (plain, bytes) = painted(lab, "-E TERM=vt220 -E NO_COLOR=1")?;
+    ensure!(
+        colour_sequences(&bytes) == 0,
+        "{} sequences set a colour in spite of NO_COLOR",
+        colour_sequences(&bytes)
+    );
+    let foreign = bytes.iter().filter(|byte| !byte.is_ascii()).count();
+    ensure!(foreign == 0, "{foreign} bytes are not ASCII, which a vt220 cannot show");
+    for port in (1..=12).map(|number| format!("swp{number}")) {
+        ensure!(row(&plain, &port).is_some(), "{port} is not on the screen:\n{}", framed(&plain));
+    }
+    let (_, coloured) = painted(lab, "-E TERM=xterm-256color")?;
+    ensure!(
+        colour_sequences(&coloured) > 0,
+        "no colour where it is wanted, so its absence above shows nothing"
+    );
+    Ok(String::new())
+}
+
+fn wrong_password(lab: &Lab, _: &Run) -> Result<String> {
+    let serial = log_in(lab, "not-the-password")?;
+    serial.wait_for_any(&["incorrect", "denied", "failed"], SOON)?;
+    serial.wait_for("login: ", SOON)?;
+    Ok(String::new())
+}
+
+fn ssh_runs_one_command(lab: &Lab, _: &Run) -> Result<String> {
+    let shown = eventually("SSH answers", Duration::from_secs(120), || {
+        let output = lab.ssh(USER, "show ports --json")?;
+        ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        Ok(output.stdout)
+    })?;
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&shown).context("`show ports --json` over SSH")?;
+    ensure!(rows.iter().any(|row| row["name"] == "swp1"), "no swp1 over SSH");
+
+    let viewer = lab.ssh("vic", "show vlans")?;
+    ensure!(viewer.status.success(), "a viewer may not look: {}", String::from_utf8_lossy(&viewer.stderr));
+    lab.write_file("/run/corten-test.toml", &lab.document)?;
+    lab.vm.run("chmod 644 /run/corten-test.toml")?;
+    let refused = lab.ssh("vic", "apply /run/corten-test.toml")?;
+    let text = String::from_utf8_lossy(&refused.stderr);
+    ensure!(refused.status.code() == Some(1), "a viewer applied a document: {}: {text}", refused.status);
+    ensure!(text.contains("not allowed") || text.contains("admin"), "the refusal is not explained: {text}");
+    let shell = lab.ssh(USER, "cat /etc/os-release")?;
+    ensure!(!shell.status.success(), "SSH ran a program other than the console");
+    Ok(String::new())
+}
+
+fn ssh_takes_no_password(lab: &Lab, _: &Run) -> Result<String> {
+    // Without a key the server lists what else it would take; that must not be a password.
+    let output = std::process::Command::new("ssh")
+        .args([
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "ConnectTimeout=20",
+        ])
+        .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=none"])
+        .args(["-o", "PreferredAuthentications=none", "-p", &lab.vm.ssh_port().to_string()])
+        .args([&format!("{USER}@127.0.0.1"), "show ports"])
+        .output()
+        .context("cannot run ssh")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(255), "SSH let somebody in without a key");
+    ensure!(text.contains("publickey"), "the server does not offer keys: {text}");
+    ensure!(!text.contains("password") && !text.contains("keyboard"), "the server takes passwords: {text}");
+    Ok(String::new())
+}

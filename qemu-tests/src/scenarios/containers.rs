@@ -1,0 +1,191 @@
+//! Containers as switch ports.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::lab::{Lab, Topology, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 2] = [
+    Scenario {
+        name: "a container with a port in VLAN 10 answers a host on swp1, and no more once it is stopped",
+        topology: Topology::Switch,
+        show: a_container_is_a_port,
+    },
+    Scenario {
+        name: "rounds of containers leave nothing behind",
+        topology: Topology::Switch,
+        show: nothing_is_left,
+    },
+];
+
+const IMAGE: &str = "corten.test/box:1";
+const ADDRESS: &str = "10.0.10.80";
+/// Rounds of a full run, and of a sample.
+const ROUNDS: u32 = 50;
+const SAMPLE_ROUNDS: u32 = 5;
+/// How long one round of create, start, stop and delete may take on translated processors.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
+const CONTAINER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Builds an OCI image around the guest's static busybox and imports it, once.
+const IMPORT: &str = r#"
+set -e
+ctr images ls -q | grep -qx corten.test/box:1 && exit 0
+work=/run/corten-test.image
+rm -rf $work; mkdir -p $work/root/bin $work/root/proc $work/root/sys $work/root/dev $work/root/etc $work/blobs/sha256
+cd $work
+cp /usr/bin/busybox root/bin/busybox
+for name in sh sleep cat ip ping; do ln -s busybox root/bin/$name; done
+digest() { sha256sum "$1" | cut -d' ' -f1; }
+size() { stat -c %s "$1"; }
+keep() { mv "$1" blobs/sha256/$(digest "$1"); }
+busybox tar -C root -cf layer .
+layer=$(digest layer); layer_size=$(size layer); keep layer
+printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sleep","100000"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' $layer >config
+config=$(digest config); config_size=$(size config); keep config
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":%s},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:%s","size":%s}]}' $config $config_size $layer $layer_size >manifest
+manifest=$(digest manifest); manifest_size=$(size manifest); keep manifest
+printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,"annotations":{"io.containerd.image.name":"corten.test/box:1"}}]}' $manifest $manifest_size >index.json
+printf '{"imageLayoutVersion":"1.0.0"}' >oci-layout
+busybox tar -cf image.tar oci-layout index.json blobs
+ctr images import image.tar
+cd /; rm -rf $work
+ctr images ls -q | grep -qx corten.test/box:1
+"#;
+
+fn run_command(name: &str) -> String {
+    format!(
+        "ctr run -d --runtime io.containerd.corten.v1 \
+         --annotation org.corten.interface.eth0.vlan=10 --annotation org.corten.interface.eth0.address={ADDRESS}/24 \
+         {IMAGE} {name}"
+    )
+}
+
+fn stop_command(name: &str) -> String {
+    format!(
+        "ctr tasks kill -s KILL {name}; \
+         until ctr tasks ls | grep -E '^{name} ' | grep -q STOPPED; do sleep 0.1; done; \
+         ctr tasks delete {name} && ctr containers delete {name}"
+    )
+}
+
+fn import(lab: &Lab) -> Result<()> {
+    lab.vm.run("systemctl start containerd.service")?;
+    lab.vm.run_within(IMPORT, CONTAINER_TIMEOUT).map(drop)
+}
+
+/// Removes what a failed round left, so that the next behaviour starts clean.
+fn clean_up(lab: &Lab, name: &str) -> Result<()> {
+    let command = format!("ctr tasks rm -f {name}; ctr containers rm {name}; true");
+    lab.vm.sh_within(&command, ROUND_TIMEOUT).map(drop)
+}
+
+/// The ports of workloads.
+fn attachments(lab: &Lab) -> Result<Vec<serde_json::Value>> {
+    Ok(lab.show("ports")?.into_iter().filter(|port| port["kind"] == "attachment").collect())
+}
+
+fn a_container_is_a_port(lab: &Lab, _: &Run) -> Result<String> {
+    import(lab)?;
+    let host = lab.member(1, 10)?;
+    let outcome = its_life(lab, &host);
+    clean_up(lab, "box1")?;
+    outcome
+}
+
+fn its_life(lab: &Lab, host: &qemu_tests::host::Host) -> Result<String> {
+    let address: IpAddr = ADDRESS.parse()?;
+    ensure!(
+        host.ping(address, 2, Duration::from_secs(1))?.received == 0,
+        "{ADDRESS} answers before the container runs"
+    );
+    lab.vm.run_within(&run_command("box1"), CONTAINER_TIMEOUT)?;
+    host.ping_all_answered(address, 5)?;
+
+    let ports = attachments(lab)?;
+    ensure!(ports.len() == 1, "{} ports of workloads instead of one: {ports:?}", ports.len());
+    let port = &ports[0];
+    ensure!(
+        port["untagged_vlan"] == 10
+            && port["oper_state"] == "up"
+            && port["attachment"] == "default/box1/eth0",
+        "the container's port is shown as {port}"
+    );
+    let inside = lab
+        .vm
+        .run_within("ctr tasks exec --exec-id look box1 /bin/ip -4 addr show eth0", CONTAINER_TIMEOUT)?;
+    ensure!(inside.contains(&format!("{ADDRESS}/24")), "inside the container eth0 has {inside}");
+
+    lab.vm.run_within(&stop_command("box1"), CONTAINER_TIMEOUT)?;
+    eventually("the port is gone", Duration::from_secs(20), || {
+        let left = attachments(lab)?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
+    let after = host.ping(address, 3, Duration::from_secs(1))?.received;
+    ensure!(after == 0, "the container answered {after} of 3 pings after its end");
+    Ok(String::new())
+}
+
+/// What a round could leave behind, a line each, sorted.
+const TRACES: &str = r#"
+for link in /sys/class/net/*; do echo "link ${link##*/}"; done
+for process in /proc/[0-9]*; do readlink $process/ns/net; done 2>/dev/null | sort -u | wc -l | sed 's/^/network namespaces /'
+ls /run/netns /var/run/netns 2>/dev/null | sort -u | sed 's/^/named namespace /'
+cut -d' ' -f5 /proc/self/mountinfo | sed 's/^/mount /'
+find /sys/fs/cgroup -type d | sed 's/^/cgroup /'
+for process in /proc/[0-9]*; do readlink $process/exe; done 2>/dev/null | grep -v '/busybox$' | sed 's/^/process /'
+ctr snapshots ls | tail -n +2 | awk '{print "snapshot " $1}'
+ctr containers ls -q | sed 's/^/container /'
+ctr leases ls -q | sed 's/^/lease /'
+find /run/corten /run/containerd /var/lib/corten | sed 's/^/file /'
+netd=$(systemctl show -p MainPID --value netd.service)
+for fd in /proc/$netd/fd/*; do readlink $fd; done | sed -E 's/\[[0-9]+\]//; s/^/descriptor of netd /'
+"#;
+
+fn traces(lab: &Lab) -> Result<Vec<String>> {
+    let text = lab.vm.run(TRACES)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+/// Lines of the one that the other lacks, counted.
+fn differences(before: &[String], after: &[String]) -> Vec<String> {
+    let count = |lines: &[String], line: &String| lines.iter().filter(|other| *other == line).count();
+    let mut all: Vec<&String> = before.iter().chain(after).collect();
+    all.sort();
+    all.dedup();
+    let changed = all.into_iter().filter(|line| count(before, line) != count(after, line));
+    changed
+        .map(|line| format!("{line}: {} before, {} after", count(before, line), count(after, line)))
+        .collect()
+}
+
+fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
+    import(lab)?;
+    let rounds = if run.soak { ROUNDS } else { SAMPLE_ROUNDS };
+    let round = format!("{} && {}", run_command("round"), stop_command("round"));
+    // The first round warms up what containerd keeps for good.
+    lab.vm.run_within(&round, CONTAINER_TIMEOUT)?;
+    let before = traces(lab)?;
+    ensure!(
+        before.iter().any(|line| line.starts_with("descriptor of netd ")),
+        "netd's descriptors cannot be seen"
+    );
+    for number in 1..=rounds {
+        let outcome = lab.vm.run_within(&round, ROUND_TIMEOUT);
+        if let Err(error) = outcome {
+            clean_up(lab, "round")?;
+            return Err(error).with_context(|| format!("round {number} of {rounds}"));
+        }
+    }
+    eventually("all is as before", Duration::from_secs(60), || {
+        let left = differences(&before, &traces(lab)?);
+        if left.is_empty() { Ok(()) } else { bail!("{}", left.join("\n")) }
+    })?;
+    Ok(format!("{rounds} rounds, {} traces compared", before.len()))
+}

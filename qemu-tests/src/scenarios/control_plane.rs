@@ -1,0 +1,259 @@
+//! What hosts on front-panel ports reach on the switch itself.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use qemu_tests::host::{Connection, Host};
+
+use crate::lab::{Lab, Topology, eventually, fresh_payload};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 3] = [
+    Scenario {
+        name: "a front-panel host resolves and pings every address of the switch",
+        topology: Topology::Switch,
+        show: arp_nd_and_icmp,
+    },
+    Scenario {
+        name: "a front-panel host reaches neither sshd nor any other socket of the switch",
+        topology: Topology::Switch,
+        show: no_socket_is_reached,
+    },
+    Scenario {
+        name: "a service is reachable while it is allowed, and nothing else is",
+        topology: Topology::Switch,
+        show: an_allowed_service,
+    },
+];
+
+/// Addresses of the switch in the lab.
+const ADDRESSES: [&str; 8] = [
+    "10.0.10.1",
+    "10.0.20.1",
+    "10.0.7.1",
+    "198.51.100.1",
+    "2001:db8:10::1",
+    "2001:db8:20::1",
+    "2001:db8:7::1",
+    "2001:db8:8::1",
+];
+/// Services probed whether or not the guest says that somebody listens.
+const WELL_KNOWN: [u16; 12] = [22, 23, 25, 53, 80, 111, 161, 179, 443, 830, 5353, 5355];
+const TCP_PORT: u16 = 7777;
+const UDP_PORT: u16 = 7778;
+/// How long an attempt to connect may stay without an answer.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Datagrams sent to each port.
+const DATAGRAMS: usize = 3;
+
+fn arp_nd_and_icmp(lab: &Lab, _: &Run) -> Result<String> {
+    let host = lab.member(1, 10)?;
+    for address in ADDRESSES {
+        host.ping_all_answered(address.parse()?, 3)?;
+    }
+    Ok(String::new())
+}
+
+/// A socket of the guest that others could reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Socket {
+    Tcp(u16),
+    Udp(u16),
+}
+
+/// Sockets that accept from others than the guest itself, from /proc/net.
+fn sockets(lab: &Lab) -> Result<BTreeSet<Socket>> {
+    let mut sockets = BTreeSet::new();
+    for (table, listening) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
+        for line in lab.vm.run(&format!("cat /proc/net/{table}"))?.lines().skip(1) {
+            let mut words = line.split_whitespace().skip(1);
+            let (local, state) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+            let (address, port) =
+                local.split_once(':').with_context(|| format!("/proc/net/{table}: {line}"))?;
+            let port = u16::from_str_radix(port, 16).with_context(|| format!("/proc/net/{table}: {line}"))?;
+            let loopback = (address.len() == 8 && address.ends_with("7F"))
+                || address == "00000000000000000000000001000000";
+            if state == listening && !loopback {
+                sockets.insert(if table.starts_with("tcp") { Socket::Tcp(port) } else { Socket::Udp(port) });
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+/// Listens in the guest on a TCP and a UDP port, so that there is something to reach.
+struct Listeners<'a>(&'a Lab);
+
+impl<'a> Listeners<'a> {
+    fn start(lab: &'a Lab) -> Result<Self> {
+        let listeners = Listeners(lab);
+        listeners.stop()?;
+        lab.vm.run(&format!(
+            "systemd-run --quiet --collect --unit=corten-test-tcp busybox sh -c \
+             'while :; do busybox nc -l -p {TCP_PORT} </dev/null >/dev/null; done' && \
+             systemd-run --quiet --collect --unit=corten-test-udp busybox sh -c \
+             'while :; do busybox nc -u -l -p {UDP_PORT} -w 1 </dev/null >>/run/corten-test.udp; done'"
+        ))?;
+        eventually("the listeners of the test run", Duration::from_secs(20), || {
+            let sockets = sockets(lab)?;
+            for socket in [Socket::Tcp(TCP_PORT), Socket::Udp(UDP_PORT)] {
+                ensure!(sockets.contains(&socket), "{socket:?} is not among {sockets:?}");
+            }
+            Ok(())
+        })?;
+        Ok(listeners)
+    }
+
+    fn stop(&self) -> Result<()> {
+        self.0.vm.sh(
+            "systemctl stop corten-test-tcp corten-test-udp 2>/dev/null; rm -f /run/corten-test.udp; : >/run/corten-test.udp",
+        )?;
+        Ok(())
+    }
+
+    /// Whether a datagram with this payload arrived.
+    fn received(&self, payload: &str) -> Result<bool> {
+        Ok(self.0.vm.sh(&format!("grep -qF '{payload}' /run/corten-test.udp"))?.status == 0)
+    }
+}
+
+impl Drop for Listeners<'_> {
+    fn drop(&mut self) {
+        // A failure here shows as a left-over unit in the next start, which stops it first.
+        let _ = self.stop();
+    }
+}
+
+/// Tries to connect to every socket at every address; answers those that accepted.
+fn accepting(host: &Host, addresses: &[IpAddr], ports: &BTreeSet<u16>) -> Result<Vec<SocketAddr>> {
+    let targets: Vec<SocketAddr> =
+        addresses.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port))).collect();
+    std::thread::scope(|scope| {
+        let attempts: Vec<_> =
+            targets.iter().map(|&to| (to, scope.spawn(move || host.connect(to, SILENCE)))).collect();
+        let mut open = Vec::new();
+        for (to, attempt) in attempts {
+            match attempt.join() {
+                Ok(outcome) => {
+                    if outcome? == Connection::Open {
+                        open.push(to);
+                    }
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(open)
+    })
+}
+
+/// Datagrams the guest's UDP has seen, delivered or without a port, both families.
+fn datagrams_seen(lab: &Lab) -> Result<u64> {
+    let text = lab.vm.run("grep '^Udp:' /proc/net/snmp | tail -n 1; cat /proc/net/snmp6")?;
+    let mut sum = 0;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["Udp:", delivered, without_port, ..] => {
+                sum += delivered.parse::<u64>()? + without_port.parse::<u64>()?
+            }
+            ["Udp6InDatagrams" | "Udp6NoPorts", count] => sum += count.parse::<u64>()?,
+            _ => {}
+        }
+    }
+    Ok(sum)
+}
+
+fn addresses() -> Result<Vec<IpAddr>> {
+    ADDRESSES.iter().map(|address| address.parse().context("an address of the lab")).collect()
+}
+
+fn no_socket_is_reached(lab: &Lab, _: &Run) -> Result<String> {
+    let listeners = Listeners::start(lab)?;
+    let sockets = sockets(lab)?;
+    ensure!(sockets.contains(&Socket::Tcp(22)), "sshd does not listen, so this shows nothing: {sockets:?}");
+    let host = lab.member(1, 10)?;
+    let addresses = addresses()?;
+    for &address in &addresses {
+        host.ping_until_answered(address, Duration::from_secs(10))?;
+    }
+
+    let tcp: BTreeSet<u16> = sockets
+        .iter()
+        .filter_map(|socket| match socket {
+            Socket::Tcp(port) => Some(*port),
+            Socket::Udp(_) => None,
+        })
+        .chain(WELL_KNOWN)
+        .collect();
+    let open = accepting(&host, &addresses, &tcp)?;
+    ensure!(open.is_empty(), "reached from swp1: {open:?}");
+
+    let udp: BTreeSet<u16> = sockets
+        .iter()
+        .filter_map(|socket| match socket {
+            Socket::Udp(port) => Some(*port),
+            Socket::Tcp(_) => None,
+        })
+        .chain(WELL_KNOWN)
+        .collect();
+    let payload = fresh_payload("udp");
+    let before = datagrams_seen(lab)?;
+    let mut sent = 0;
+    for &address in &addresses {
+        for &port in &udp {
+            for _ in 0..DATAGRAMS {
+                host.send_udp(SocketAddr::new(address, port), payload.as_bytes())?;
+                sent += 1;
+            }
+        }
+    }
+    // After the datagrams, so that they have been dealt with when it is answered.
+    host.ping_all_answered(addresses[0], 3)?;
+    ensure!(!listeners.received(&payload)?, "a datagram reached UDP port {UDP_PORT}");
+    let seen = datagrams_seen(lab)?.saturating_sub(before);
+    // The management port has datagrams of its own (DHCP, NTP), a handful at most.
+    ensure!(seen < 10, "the switch's UDP saw {seen} of {sent} datagrams");
+    Ok(format!("{} TCP ports and {} UDP ports at {} addresses", tcp.len(), udp.len(), addresses.len()))
+}
+
+fn an_allowed_service(lab: &Lab, _: &Run) -> Result<String> {
+    let listeners = Listeners::start(lab)?;
+    let host = lab.member(1, 10)?;
+    let to: IpAddr = ADDRESSES[0].parse()?;
+    host.ping_until_answered(to, Duration::from_secs(10))?;
+    let allow = format!(
+        "\n[control-plane]\nallow = [\"icmp\", \"arp\", \"nd\", \"tcp/{TCP_PORT}\", \"udp/{UDP_PORT}\"]\n"
+    );
+    lab.apply_ok(&(lab.document.clone() + &allow))?;
+    let outcome = reached(&host, to, &listeners);
+    lab.apply_ok(&lab.document)?;
+    outcome?;
+    ensure!(
+        accepting(&host, &[to], &BTreeSet::from([TCP_PORT]))?.is_empty(),
+        "still reached when no longer allowed"
+    );
+    Ok(String::new())
+}
+
+fn reached(host: &Host, to: IpAddr, listeners: &Listeners<'_>) -> Result<()> {
+    eventually("the allowed TCP port accepts", Duration::from_secs(20), || {
+        match host.connect(SocketAddr::new(to, TCP_PORT), SILENCE)? {
+            Connection::Open => Ok(()),
+            other => bail!("{other:?}"),
+        }
+    })?;
+    eventually("a datagram reaches the allowed UDP port", Duration::from_secs(30), || {
+        let payload = fresh_payload("allowed");
+        host.send_udp(SocketAddr::new(to, UDP_PORT), payload.as_bytes())?;
+        eventually("arrival", Duration::from_secs(3), || {
+            ensure!(listeners.received(&payload)?, "not received");
+            Ok(())
+        })
+    })?;
+    let others = BTreeSet::from([22, TCP_PORT + 10]);
+    let open = accepting(host, &[to], &others)?;
+    ensure!(open.is_empty(), "reached though not allowed: {open:?}");
+    Ok(())
+}
