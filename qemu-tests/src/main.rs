@@ -6,6 +6,7 @@
 mod lab;
 mod runner;
 mod scenarios;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,9 +28,12 @@ struct Options {
     /// Seed of payloads and choices; by default a new one, printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Run the full number of rounds where a sample is the default.
+    /// Run only the long runs, in full; --list --soak names them. One that was interrupted goes on.
     #[arg(long)]
     soak: bool,
+    /// Where the progress of long runs is kept [default: target/os/soak].
+    #[arg(long, value_name = "FOLDER", requires = "soak")]
+    soak_dir: Option<PathBuf>,
     /// Where measurements go [default: target/os/bench].
     #[arg(long, value_name = "FOLDER")]
     bench_dir: Option<PathBuf>,
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
         filter: options.filter.unwrap_or_default(),
         json: options.json,
         seed: options.seed.unwrap_or_else(qemu_tests::random::from_system),
-        soak: options.soak,
+        soak_folder: options.soak.then(|| options.soak_dir.unwrap_or_else(|| output.join("soak"))),
         bench_folder: options.bench_dir.unwrap_or_else(|| output.join("bench")),
         log_folder: options.log_dir.unwrap_or_else(|| output.join("test/logs")),
     };

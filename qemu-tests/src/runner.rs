@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Context, Error, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow};
 use qemu_tests::measure::{self, Measurement};
 use qemu_tests::random::run_token;
 use serde::Serialize;
 
 use crate::lab::{Lab, Topology};
 use crate::scenarios;
+use crate::soak::Soak;
 
 /// What the command line asked for.
 pub struct Settings {
@@ -22,8 +23,8 @@ pub struct Settings {
     pub json: Option<PathBuf>,
     /// Seed of payloads and choices.
     pub seed: u64,
-    /// Full counts instead of samples.
-    pub soak: bool,
+    /// Where the progress of long runs goes; `None` runs samples of them, and everything else.
+    pub soak_folder: Option<PathBuf>,
     /// Where measurements go.
     pub bench_folder: PathBuf,
     /// Where serial logs go.
@@ -37,19 +38,54 @@ pub struct Scenario {
     /// The machine it is shown on.
     pub topology: Topology,
     /// Shows it; the text is detail for the report, or empty.
-    pub show: fn(&Lab, &Run) -> Result<String>,
+    pub show: Show,
+    /// Name of its long run, if it has one.
+    pub soak: Option<&'static str>,
+}
+
+/// Shows a behaviour.
+pub type Show = fn(&Lab, &Run) -> Result<String>;
+
+impl Scenario {
+    /// A behaviour without a long run.
+    pub const fn new(name: &'static str, topology: Topology, show: Show) -> Self {
+        Scenario { name, topology, show, soak: None }
+    }
+
+    /// Gives it a long run, which does its [`Run::rounds`] in full.
+    pub const fn soaks(mut self, name: &'static str) -> Self {
+        self.soak = Some(name);
+        self
+    }
 }
 
 /// What behaviours may know of the run and tell it.
 pub struct Run {
     /// Seed of payloads and choices.
     pub seed: u64,
-    /// Full counts instead of samples.
-    pub soak: bool,
+    soak: Option<Soak>,
     measurements: Mutex<Vec<Measurement>>,
 }
 
 impl Run {
+    /// Does `sample` rounds, or `full` in a long run; answers how many. `round` gets its seed and its
+    /// number, from 1.
+    pub fn rounds(
+        &self,
+        name: &str,
+        sample: u32,
+        full: u32,
+        mut round: impl FnMut(u64, u32) -> Result<()>,
+    ) -> Result<u32> {
+        if let Some(soak) = &self.soak {
+            return soak.rounds(name, full, round);
+        }
+        for number in 1..=sample {
+            round(self.seed, number).with_context(|| format!("round {number} of {sample}"))?;
+        }
+        Ok(sample)
+    }
+
     /// Records a measurement.
     pub fn measured(&self, measurement: Measurement) {
         self.measurements.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(measurement);
@@ -67,7 +103,9 @@ struct Row {
 
 fn chosen(settings: &Settings) -> Vec<Scenario> {
     let fits = |scenario: &Scenario| {
-        scenario.name.contains(&settings.filter) || scenario.topology.name().contains(&settings.filter)
+        let named = [Some(scenario.name), Some(scenario.topology.name()), scenario.soak];
+        (settings.soak_folder.is_none() || scenario.soak.is_some())
+            && named.into_iter().flatten().any(|name| name.contains(&settings.filter))
     };
     scenarios::all().into_iter().filter(fits).collect()
 }
@@ -75,20 +113,27 @@ fn chosen(settings: &Settings) -> Vec<Scenario> {
 /// Prints the names.
 pub fn list(settings: &Settings) {
     for scenario in chosen(settings) {
-        println!("{} [{}]", scenario.name, scenario.topology.name());
+        let long = scenario.soak.map(|name| format!(", long run {name}")).unwrap_or_default();
+        println!("{} [{}{long}]", scenario.name, scenario.topology.name());
     }
 }
 
 /// Runs what was chosen; answers whether all passed.
 pub fn run(settings: &Settings) -> Result<bool> {
     let scenarios = chosen(settings);
-    ensure!(!scenarios.is_empty(), "no behaviour's name contains {:?}; --list shows them", settings.filter);
+    if scenarios.is_empty() {
+        // No failure: the filter may be meant for tests elsewhere. Who counts sees that nothing ran.
+        eprintln!("qemu-tests: no behaviour's name contains {:?}; --list shows them", settings.filter);
+        println!("0 passed, 0 failed, 0 skipped");
+        return Ok(true);
+    }
     // Fails here once instead of in every lab.
     let image = qemu_tests::machine::image()?;
     println!("image {}", image.display());
     println!("seed {} (repeat with --seed {0}), token {}", settings.seed, run_token());
 
-    let run = Run { seed: settings.seed, soak: settings.soak, measurements: Mutex::default() };
+    let soak = settings.soak_folder.as_deref().map(|folder| Soak::new(folder, settings.seed, &image));
+    let run = Run { seed: settings.seed, soak: soak.transpose()?, measurements: Mutex::default() };
     let mut rows = Vec::new();
     for topology in Topology::ALL {
         let here: Vec<&Scenario> =
@@ -122,6 +167,10 @@ fn run_on(topology: Topology, scenarios: &[&Scenario], settings: &Settings, run:
         let started = Instant::now();
         let outcome = guarded(|| (scenario.show)(&lab, run))
             .with_context(|| format!("serial log: {}", lab.serial_log()));
+        let outcome = match (&run.soak, scenario.soak) {
+            (Some(soak), Some(name)) => soak.finish(name, &outcome).and(outcome),
+            _ => outcome,
+        };
         rows.push(finish(scenario.name, started.elapsed().as_secs_f64(), outcome));
     }
 }

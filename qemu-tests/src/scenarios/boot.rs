@@ -10,26 +10,22 @@ use crate::lab::{Lab, Topology};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 4] = [
-    Scenario {
-        name: "the image boots by BIOS to a ready netd and forwards frames",
-        topology: Topology::Switch,
-        show: boots_by_bios,
-    },
-    Scenario {
-        name: "the image boots by UEFI to a ready netd",
-        topology: Topology::Demo,
-        show: boots_by_uefi,
-    },
-    Scenario {
-        name: "the memory used at rest is measured 60 s after netd is ready",
-        topology: Topology::Demo,
-        show: memory_at_rest,
-    },
-    Scenario {
-        name: "the hosts of the demo reach each other and serve their pages",
-        topology: Topology::Demo,
-        show: the_demo_works,
-    },
+    Scenario::new(
+        "the image boots by BIOS to a ready netd and forwards frames",
+        Topology::Switch,
+        boots_by_bios,
+    ),
+    Scenario::new("the image boots by UEFI to a ready netd", Topology::Demo, boots_by_uefi),
+    Scenario::new(
+        "the memory used at rest is measured 60 s after netd is ready",
+        Topology::Demo,
+        memory_at_rest,
+    ),
+    Scenario::new(
+        "the hosts of the demo reach each other and serve their pages",
+        Topology::Demo,
+        the_demo_works,
+    ),
 ];
 
 fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {

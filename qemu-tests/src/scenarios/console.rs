@@ -9,27 +9,23 @@ use crate::lab::{Lab, PASSWORD, Topology, USER, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 5] = [
-    Scenario {
-        name: "a link that is pulled shows on the serial console at 80 by 24",
-        topology: Topology::Switch,
-        show: a_pulled_link_shows,
-    },
-    Scenario {
-        name: "the console is legible on a vt220 and without colour",
-        topology: Topology::Switch,
-        show: legible_without_colour,
-    },
-    Scenario {
-        name: "a wrong password is refused on the serial console",
-        topology: Topology::Switch,
-        show: wrong_password,
-    },
-    Scenario {
-        name: "SSH by key runs one command, as the user's role allows",
-        topology: Topology::Switch,
-        show: ssh_runs_one_command,
-    },
-    Scenario { name: "SSH takes no password", topology: Topology::Switch, show: ssh_takes_no_password },
+    Scenario::new(
+        "a link that is pulled shows on the serial console at 80 by 24",
+        Topology::Switch,
+        a_pulled_link_shows,
+    ),
+    Scenario::new(
+        "the console is legible on a vt220 and without colour",
+        Topology::Switch,
+        legible_without_colour,
+    ),
+    Scenario::new("a wrong password is refused on the serial console", Topology::Switch, wrong_password),
+    Scenario::new(
+        "SSH by key runs one command, as the user's role allows",
+        Topology::Switch,
+        ssh_runs_one_command,
+    ),
+    Scenario::new("SSH takes no password", Topology::Switch, ssh_takes_no_password),
 ];
 
 const SOON: Duration = Duration::from_secs(60);

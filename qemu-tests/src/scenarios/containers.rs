@@ -3,22 +3,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 2] = [
-    Scenario {
-        name: "a container with a port in VLAN 10 answers a host on swp1, and no more once it is stopped",
-        topology: Topology::Switch,
-        show: a_container_is_a_port,
-    },
-    Scenario {
-        name: "rounds of containers leave nothing behind",
-        topology: Topology::Switch,
-        show: nothing_is_left,
-    },
+    Scenario::new(
+        "a container with a port in VLAN 10 answers a host on swp1, and no more once it is stopped",
+        Topology::Switch,
+        a_container_is_a_port,
+    ),
+    Scenario::new("rounds of containers leave nothing behind", Topology::Switch, nothing_is_left)
+        .soaks("containers"),
 ];
 
 const IMAGE: &str = "corten.test/box:1";
@@ -167,7 +164,6 @@ fn differences(before: &[String], after: &[String]) -> Vec<String> {
 
 fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
     import(lab)?;
-    let rounds = if run.soak { ROUNDS } else { SAMPLE_ROUNDS };
     let round = format!("{} && {}", run_command("round"), stop_command("round"));
     // The first round warms up what containerd keeps for good.
     lab.vm.run_within(&round, CONTAINER_TIMEOUT)?;
@@ -176,13 +172,16 @@ fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
         before.iter().any(|line| line.starts_with("descriptor of netd ")),
         "netd's descriptors cannot be seen"
     );
-    for number in 1..=rounds {
-        let outcome = lab.vm.run_within(&round, ROUND_TIMEOUT);
-        if let Err(error) = outcome {
+    let rounds = run.rounds("containers", SAMPLE_ROUNDS, ROUNDS, |_, _| {
+        lab.vm.run_within(&round, ROUND_TIMEOUT).map(drop)
+    });
+    let rounds = match rounds {
+        Ok(rounds) => rounds,
+        Err(error) => {
             clean_up(lab, "round")?;
-            return Err(error).with_context(|| format!("round {number} of {rounds}"));
+            return Err(error);
         }
-    }
+    };
     eventually("all is as before", Duration::from_secs(60), || {
         let left = differences(&before, &traces(lab)?);
         if left.is_empty() { Ok(()) } else { bail!("{}", left.join("\n")) }

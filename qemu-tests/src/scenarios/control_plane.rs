@@ -11,21 +11,21 @@ use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 3] = [
-    Scenario {
-        name: "a front-panel host resolves and pings every address of the switch",
-        topology: Topology::Switch,
-        show: arp_nd_and_icmp,
-    },
-    Scenario {
-        name: "a front-panel host reaches neither sshd nor any other socket of the switch",
-        topology: Topology::Switch,
-        show: no_socket_is_reached,
-    },
-    Scenario {
-        name: "a service is reachable while it is allowed, and nothing else is",
-        topology: Topology::Switch,
-        show: an_allowed_service,
-    },
+    Scenario::new(
+        "a front-panel host resolves and pings every address of the switch",
+        Topology::Switch,
+        arp_nd_and_icmp,
+    ),
+    Scenario::new(
+        "a front-panel host reaches neither sshd nor any other socket of the switch",
+        Topology::Switch,
+        no_socket_is_reached,
+    ),
+    Scenario::new(
+        "a service is reachable while it is allowed, and nothing else is",
+        Topology::Switch,
+        an_allowed_service,
+    ),
 ];
 
 /// Addresses of the switch in the lab.

@@ -10,32 +10,12 @@ use crate::lab::{Lab, Topology, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 6] = [
-    Scenario {
-        name: "access ports of one VLAN exchange frames",
-        topology: Topology::Switch,
-        show: access_ports_exchange,
-    },
-    Scenario {
-        name: "another VLAN sees no frame, broadcast included",
-        topology: Topology::Switch,
-        show: vlans_are_apart,
-    },
-    Scenario {
-        name: "a learned address is sent to its port alone",
-        topology: Topology::Switch,
-        show: learned_addresses,
-    },
-    Scenario { name: "a trunk carries each VLAN with its tag", topology: Topology::Switch, show: trunks_tag },
-    Scenario {
-        name: "frames of the native VLAN carry no tag on a trunk",
-        topology: Topology::Switch,
-        show: native_vlan,
-    },
-    Scenario {
-        name: "a port that the document does not mention carries nothing",
-        topology: Topology::Switch,
-        show: unused_port,
-    },
+    Scenario::new("access ports of one VLAN exchange frames", Topology::Switch, access_ports_exchange),
+    Scenario::new("another VLAN sees no frame, broadcast included", Topology::Switch, vlans_are_apart),
+    Scenario::new("a learned address is sent to its port alone", Topology::Switch, learned_addresses),
+    Scenario::new("a trunk carries each VLAN with its tag", Topology::Switch, trunks_tag),
+    Scenario::new("frames of the native VLAN carry no tag on a trunk", Topology::Switch, native_vlan),
+    Scenario::new("a port that the document does not mention carries nothing", Topology::Switch, unused_port),
 ];
 
 /// How long a frame may take to cross.

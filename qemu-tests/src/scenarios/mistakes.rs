@@ -8,21 +8,17 @@ use crate::lab::{Lab, Topology};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 3] = [
-    Scenario {
-        name: "three mistakes give three errors at line and column, and nothing changes",
-        topology: Topology::Switch,
-        show: three_mistakes,
-    },
-    Scenario {
-        name: "each kind of bad document gets a clear error, and nothing changes",
-        topology: Topology::Switch,
-        show: bad_documents,
-    },
-    Scenario {
-        name: "ten megabytes of garbage are refused, and nothing changes",
-        topology: Topology::Switch,
-        show: garbage,
-    },
+    Scenario::new(
+        "three mistakes give three errors at line and column, and nothing changes",
+        Topology::Switch,
+        three_mistakes,
+    ),
+    Scenario::new(
+        "each kind of bad document gets a clear error, and nothing changes",
+        Topology::Switch,
+        bad_documents,
+    ),
+    Scenario::new("ten megabytes of garbage are refused, and nothing changes", Topology::Switch, garbage),
 ];
 
 /// Where `needle` stands in the document: line and column from 1.

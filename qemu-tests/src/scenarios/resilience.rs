@@ -9,20 +9,19 @@ use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 2] = [
-    Scenario {
-        name: "numbered frames cross without a gap while netd is killed, and the state is right again after",
-        topology: Topology::Switch,
-        show: netd_killed,
-    },
-    Scenario {
-        name: "the check for gaps notices a flap of the port",
-        topology: Topology::Switch,
-        show: a_flap_is_noticed,
-    },
+    Scenario::new(
+        "numbered frames cross without a gap while netd is killed, and the state is right again after",
+        Topology::Switch,
+        netd_killed,
+    )
+    .soaks("netd-kill"),
+    Scenario::new("the check for gaps notices a flap of the port", Topology::Switch, a_flap_is_noticed),
 ];
 
 /// Frames a second. Each fits well within what translated processors forward.
 const RATE: u32 = 500;
+/// Kills of a long run.
+const KILLS: u32 = 20;
 /// Frames that must cross before and after the disturbance.
 const MARGIN: u64 = RATE as u64;
 
@@ -35,27 +34,33 @@ fn frames_around(lab: &Lab, disturb: impl FnOnce() -> Result<()>) -> Result<Tall
     stream.finish()
 }
 
-fn netd_killed(lab: &Lab, _: &Run) -> Result<String> {
+fn netd_killed(lab: &Lab, run: &Run) -> Result<String> {
     let before = lab.visible_state()?;
-    let tally = frames_around(lab, || {
-        let pid = lab.vm.run("systemctl show -p MainPID --value netd.service")?;
-        let pid = pid.trim();
-        ensure!(pid != "0", "netd does not run");
-        lab.vm.run(&format!("kill -9 {pid}"))?;
-        let anew = format!(
-            "until systemctl is-active --quiet netd.service && [ $(systemctl show -p MainPID --value netd.service) != {pid} ]; \
-             do sleep 0.1; done"
-        );
-        lab.vm.run(&anew)?;
-        lab.wait_for_netd(Duration::from_secs(60))
+    let mut sent = 0;
+    let kills = run.rounds("netd-kill", 1, KILLS, |_, _| {
+        let tally = frames_around(lab, || kill_netd(lab))?;
+        ensure!(tally.missing.is_empty(), "{} ({RATE} a second)", tally.gaps());
+        sent += tally.sent;
+        eventually("the state is as before", Duration::from_secs(20), || {
+            let after = lab.visible_state()?;
+            ensure!(after == before, "before: {before}\nafter: {after}");
+            Ok(())
+        })
     })?;
-    ensure!(tally.missing.is_empty(), "{} ({RATE} a second)", tally.gaps());
-    eventually("the state is as before", Duration::from_secs(20), || {
-        let after = lab.visible_state()?;
-        ensure!(after == before, "before: {before}\nafter: {after}");
-        Ok(())
-    })?;
-    Ok(format!("{} frames at {RATE} a second, none missing", tally.sent))
+    Ok(format!("{kills} kill(s), {sent} frames at {RATE} a second, none missing"))
+}
+
+/// Kills netd and waits until systemd has brought it back.
+fn kill_netd(lab: &Lab) -> Result<()> {
+    let pid = lab.vm.run("systemctl show -p MainPID --value netd.service")?;
+    let pid = pid.trim();
+    ensure!(pid != "0", "netd does not run");
+    lab.vm.run(&format!("kill -9 {pid}"))?;
+    lab.vm.run(&format!(
+        "until systemctl is-active --quiet netd.service && [ $(systemctl show -p MainPID --value netd.service) != {pid} ]; \
+         do sleep 0.1; done"
+    ))?;
+    lab.wait_for_netd(Duration::from_secs(60))
 }
 
 fn a_flap_is_noticed(lab: &Lab, _: &Run) -> Result<String> {

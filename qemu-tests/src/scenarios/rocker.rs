@@ -9,26 +9,18 @@ use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 4] = [
-    Scenario {
-        name: "ports of the ASIC have their names and are bridged",
-        topology: Topology::Rocker,
-        show: named_and_bridged,
-    },
-    Scenario {
-        name: "static forwarding entries are offloaded to the ASIC",
-        topology: Topology::Rocker,
-        show: fdb_offloaded,
-    },
-    Scenario {
-        name: "IPv4 routes over routed ports are offloaded to the ASIC",
-        topology: Topology::Rocker,
-        show: routes_offloaded,
-    },
-    Scenario {
-        name: "tagged frames cross the ASIC without the switch's processor",
-        topology: Topology::Rocker,
-        show: frames_cross_in_hardware,
-    },
+    Scenario::new("ports of the ASIC have their names and are bridged", Topology::Rocker, named_and_bridged),
+    Scenario::new("static forwarding entries are offloaded to the ASIC", Topology::Rocker, fdb_offloaded),
+    Scenario::new(
+        "IPv4 routes over routed ports are offloaded to the ASIC",
+        Topology::Rocker,
+        routes_offloaded,
+    ),
+    Scenario::new(
+        "tagged frames cross the ASIC without the switch's processor",
+        Topology::Rocker,
+        frames_cross_in_hardware,
+    ),
 ];
 
 /// Frames sent to tell the ways apart.

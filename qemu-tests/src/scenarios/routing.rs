@@ -10,26 +10,22 @@ use crate::lab::{Lab, Topology};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 4] = [
-    Scenario {
-        name: "hosts in two VLANs reach each other through the switch by IPv4 and IPv6",
-        topology: Topology::Switch,
-        show: between_vlans,
-    },
-    Scenario {
-        name: "routed ports reach each other and the VLANs by IPv4 and IPv6",
-        topology: Topology::Switch,
-        show: routed_ports,
-    },
-    Scenario {
-        name: "a route over a gateway host works by IPv4 and IPv6",
-        topology: Topology::Switch,
-        show: over_a_gateway,
-    },
-    Scenario {
-        name: "routes and neighbours are shown as the kernel holds them",
-        topology: Topology::Switch,
-        show: routes_are_shown,
-    },
+    Scenario::new(
+        "hosts in two VLANs reach each other through the switch by IPv4 and IPv6",
+        Topology::Switch,
+        between_vlans,
+    ),
+    Scenario::new(
+        "routed ports reach each other and the VLANs by IPv4 and IPv6",
+        Topology::Switch,
+        routed_ports,
+    ),
+    Scenario::new("a route over a gateway host works by IPv4 and IPv6", Topology::Switch, over_a_gateway),
+    Scenario::new(
+        "routes and neighbours are shown as the kernel holds them",
+        Topology::Switch,
+        routes_are_shown,
+    ),
 ];
 
 const PINGS: u16 = 5;
