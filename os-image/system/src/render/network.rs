@@ -1,0 +1,123 @@
+//! The management network, as files for systemd-networkd (systemd.network(5), systemd.netdev(5)).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::Result;
+use netd_api::config::Config;
+use netd_api::config::model::{Management, ManagementAddress, ManagementVrf};
+
+use super::{Entry, Rendered, run_program, sync_folder};
+use crate::files;
+
+/// Where networkd looks for files that do not outlive the boot.
+const FOLDER: &str = "/run/systemd/network";
+/// Our files there begin so.
+const PREFIX: &str = "10-";
+/// The management port.
+const PORT: &str = "mgmt0";
+/// Priority of the rules that lead to name and time servers behind the management VRF: before the main
+/// table, after the kernel's own rule for VRFs (1000).
+const RULE_PRIORITY: u32 = 2000;
+
+/// Writes the files and, if any changed, has networkd read them.
+pub fn render(root: &Path, config: &Config) -> Result<()> {
+    let rendered = files_of(&config.management);
+    let changed = sync_folder(&files::below(root, FOLDER), &rendered, |name| name.starts_with(PREFIX))?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    for name in changed.iter().filter(|name| !rendered.contains_key(*name)) {
+        // networkd leaves devices alone whose file is gone. One that [vrfs] defines is netd's.
+        if let Some(device) = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(".netdev"))
+            && !config.vrfs.contains_key(device)
+        {
+            run_program(root, "networkctl", &["delete", device])?;
+        }
+    }
+    run_program(root, "networkctl", &["reload"])
+}
+
+fn files_of(management: &Management) -> Rendered {
+    let mut rendered = Rendered::new();
+    rendered.insert(format!("{PREFIX}{PORT}.network"), Entry::public(port(management)));
+    if let Some(vrf) = &management.vrf {
+        rendered.insert(format!("{PREFIX}{}.netdev", vrf.name), Entry::public(vrf_device(vrf)));
+        rendered.insert(format!("{PREFIX}{}.network", vrf.name), Entry::public(vrf_network(vrf)));
+    }
+    rendered
+}
+
+const HEADER: &str = "# From [management] of the running configuration; rewritten when it changes.\n";
+
+fn vrf_device(vrf: &ManagementVrf) -> String {
+    format!("{HEADER}[NetDev]\nName={}\nKind=vrf\n\n[VRF]\nTable={}\n", vrf.name, vrf.table)
+}
+
+/// networkd brings up only what a file matches.
+fn vrf_network(vrf: &ManagementVrf) -> String {
+    format!(
+        "{HEADER}[Match]\nName={}\nKind=vrf\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+        vrf.name
+    )
+}
+
+fn port(management: &Management) -> String {
+    let mut lines = vec![
+        "[Match]".to_owned(),
+        format!("Name={PORT}"),
+        String::new(),
+        "[Link]".to_owned(),
+        "RequiredForOnline=no".to_owned(),
+        String::new(),
+        "[Network]".to_owned(),
+        "LinkLocalAddressing=ipv6".to_owned(),
+    ];
+    lines.extend(management.vrf.iter().map(|vrf| format!("VRF={}", vrf.name)));
+    lines.extend(management.dns.iter().map(|server| format!("DNS={server}")));
+    lines.extend(management.ntp.iter().map(|server| format!("NTP={server}")));
+    match &management.address {
+        ManagementAddress::Dhcp => lines.extend(dhcp(management)),
+        ManagementAddress::Static { addresses, gateways } => {
+            lines.extend(["DHCP=no".to_owned(), "IPv6AcceptRA=no".to_owned()]);
+            lines.extend(addresses.iter().map(|address| format!("Address={address}")));
+            lines.extend(gateways.iter().map(|gateway| format!("Gateway={gateway}")));
+        }
+    }
+    lines.extend(management.vrf.iter().flat_map(|vrf| server_rules(management, vrf)));
+    format!("{HEADER}{}\n", lines.join("\n"))
+}
+
+fn dhcp(management: &Management) -> Vec<String> {
+    let yes_unless = |configured: bool| if configured { "no" } else { "yes" };
+    let servers = |section: &str| {
+        let dns = yes_unless(!management.dns.is_empty());
+        let ntp = yes_unless(!management.ntp.is_empty());
+        vec![String::new(), format!("[{section}]"), format!("UseDNS={dns}"), format!("UseNTP={ntp}")]
+    };
+    let mut lines = vec!["DHCP=yes".to_owned(), "IPv6AcceptRA=yes".to_owned()];
+    lines.extend(servers("DHCPv4"));
+    // The configuration names the switch, and the hardware address stays the same over a reinstallation.
+    lines.extend(["ClientIdentifier=mac".to_owned(), "UseHostname=no".to_owned()]);
+    lines.extend(servers("DHCPv6"));
+    lines.push("UseHostname=no".to_owned());
+    lines
+}
+
+/// The switch's own programs ask name and time servers from the default VRF: rules lead these questions
+/// into the management VRF.
+fn server_rules(management: &Management, vrf: &ManagementVrf) -> Vec<String> {
+    let ntp = management.ntp.iter().filter_map(|server| server.parse::<IpAddr>().ok());
+    let servers: BTreeSet<IpAddr> = management.dns.iter().copied().chain(ntp).collect();
+    let rule = |server: IpAddr| {
+        [
+            String::new(),
+            "[RoutingPolicyRule]".to_owned(),
+            format!("To={server}"),
+            format!("Table={}", vrf.table),
+            format!("Priority={RULE_PRIORITY}"),
+        ]
+    };
+    servers.into_iter().flat_map(rule).collect()
+}
