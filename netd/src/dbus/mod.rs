@@ -1,0 +1,62 @@
+//! The D-Bus service `org.corten.Netd1`: thin, each method hands a job to the engine's thread of control.
+//!
+//! One file an interface: [`config`], [`state`], [`attach`]; [`caller`] finds out who is asking.
+
+pub mod attach;
+pub mod caller;
+pub mod config;
+pub mod state;
+
+use tokio::sync::{mpsc, oneshot};
+use zbus::Connection;
+use zbus::connection::Builder;
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+
+/// A job for the engine.
+pub type Job = Box<dyn FnOnce(&mut Engine) + Send>;
+
+/// Where the interfaces leave their jobs.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Job>);
+
+/// Jobs that may wait; further callers wait for their turn.
+const WAITING_JOBS: usize = 64;
+
+/// A handle, and the queue it fills.
+pub fn handle() -> (Handle, mpsc::Receiver<Job>) {
+    let (sender, receiver) = mpsc::channel(WAITING_JOBS);
+    (Handle(sender), receiver)
+}
+
+impl Handle {
+    /// Has the engine do a job and waits for its result.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (reply, result) = oneshot::channel();
+        let ended = || Failure::Failed("netd is ending".to_owned());
+        let job: Job = Box::new(move |engine| {
+            // A caller that went away needs no answer.
+            let _ = reply.send(job(engine));
+        });
+        self.0.send(job).await.map_err(|_| ended())?;
+        result.await.map_err(|_| ended())?
+    }
+}
+
+/// Adds netd's interfaces to a connection that is being made.
+pub fn serve<'a>(builder: Builder<'a>, handle: &Handle) -> Builder<'a> {
+    let path = netd_api::bus::PATH;
+    builder
+        .serve_at(path, config::Config1(handle.clone()))
+        .serve_at(path, state::State1(handle.clone()))
+        .serve_at(path, attach::Attach1(handle.clone()))
+}
+
+/// Connects to the system bus and takes netd's name there.
+pub async fn connect(handle: &Handle) -> zbus::Result<Connection> {
+    serve(Builder::system(), handle).name(netd_api::bus::NAME).build().await
+}

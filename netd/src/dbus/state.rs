@@ -1,0 +1,39 @@
+//! `org.corten.Netd1.State1`.
+
+use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use zbus::interface;
+
+use super::Handle;
+use crate::failure::Failure;
+
+/// The state of the switch. Long tables come in pages: an empty cursor asks for the first, an empty cursor
+/// in the answer says that it was the last.
+pub struct State1(pub(super) Handle);
+
+#[interface(name = "org.corten.Netd1.State1")]
+impl State1 {
+    /// All ports.
+    async fn ports(&self) -> Result<Vec<Port>, Failure> {
+        self.0.call(|engine| engine.port_table()).await
+    }
+
+    /// All VLANs of the bridge.
+    async fn vlans(&self) -> Result<Vec<Vlan>, Failure> {
+        self.0.call(|engine| engine.vlan_table()).await
+    }
+
+    /// Routes of all VRFs, but for local and broadcast ones.
+    async fn routes(&self, cursor: String, limit: u32) -> Result<(Vec<Route>, String), Failure> {
+        self.0.call(move |engine| engine.route_table(&cursor, limit)).await
+    }
+
+    /// ARP and ND entries.
+    async fn neighbours(&self, cursor: String, limit: u32) -> Result<(Vec<Neighbour>, String), Failure> {
+        self.0.call(move |engine| engine.neighbour_table(&cursor, limit)).await
+    }
+
+    /// Entries of the bridge's forwarding database.
+    async fn fdb(&self, cursor: String, limit: u32) -> Result<(Vec<FdbEntry>, String), Failure> {
+        self.0.call(move |engine| engine.fdb_table(&cursor, limit)).await
+    }
+}

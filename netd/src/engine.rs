@@ -1,0 +1,315 @@
+//! The engine: holds what is wanted, changes the kernel to it, and answers what is asked over D-Bus.
+//!
+//! It is synchronous and runs on one thread; [`crate::daemon`] drives it with requests and events. Start
+//! reading at [`Engine::start`] and [`Engine::apply`].
+
+mod attachments;
+mod queries;
+pub mod upkeep;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use netd_api::config::model::Inventory;
+use netd_api::config::{self, Config};
+use netd_api::diagnostic::Diagnostic;
+use netd_api::paths;
+
+use crate::attach::{Record, derive_mac, records};
+use crate::desired::{self, BRIDGE, Inputs};
+use crate::failure::Failure;
+use crate::kernel::snapshot::Scope;
+use crate::kernel::{Connection, KernelError, link, sysctl};
+use crate::plan::Network;
+use crate::platform::{self, Device, MANAGEMENT, Platform};
+use crate::store::Store;
+use crate::transaction::{self, Kernel};
+use crate::{policy, quirks};
+
+/// The document of a switch that has none yet.
+const FACTORY_DOCUMENT: &str = "version = 1\n";
+
+/// Files the engine works with.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The document applied at start.
+    pub startup: PathBuf,
+    /// The running document, for others to read.
+    pub running: PathBuf,
+    /// Attachments of this boot.
+    pub attachments: PathBuf,
+    /// Platform files.
+    pub platforms: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Paths {
+            startup: paths::STARTUP_CONFIG.into(),
+            running: paths::RUNNING_CONFIG.into(),
+            attachments: paths::ATTACHMENTS_DIR.into(),
+            platforms: paths::PLATFORMS_DIR.into(),
+        }
+    }
+}
+
+/// The engine.
+pub struct Engine {
+    connection: Connection,
+    paths: Paths,
+    store: Store,
+    platform: Option<Platform>,
+    devices: Vec<Device>,
+    ports: BTreeSet<String>,
+    bridge_mac: String,
+    /// The running document, its meaning and its generation.
+    document: String,
+    config: Config,
+    generation: u64,
+    /// False while no valid configuration was found: the kernel is left as it is until one is applied.
+    managing: bool,
+    attachments: BTreeMap<String, Record>,
+    desired: Network,
+    /// The control-plane rules that are loaded; empty while none are.
+    ruleset: String,
+    /// What could not be done, for the log to say once and the status to show.
+    problems: Vec<String>,
+}
+
+impl Engine {
+    /// Names the ports, reads the startup document and makes the network as it says. What is right
+    /// already is not touched, so a restart changes nothing. A document that is not valid leaves the
+    /// kernel as it is.
+    ///
+    /// # Errors
+    /// Only when the kernel cannot be spoken to at all.
+    pub fn start(paths: Paths) -> Result<Engine, KernelError> {
+        let mut engine = Engine::open(paths)?;
+        for problem in sysctl::apply() {
+            tracing::warn!("{problem}");
+        }
+        engine.name_devices()?;
+        engine.bridge_mac = engine.choose_bridge_mac()?;
+        engine.attachments = records::load(&engine.paths.attachments);
+        engine.drop_lost_attachments()?;
+        engine.read_startup();
+        engine.desired = engine.wanted(&engine.config, &engine.attachments);
+        // Rules first: no port may be up without them.
+        engine.look()?;
+        Ok(engine)
+    }
+
+    /// An engine that has not looked at anything yet.
+    fn open(paths: Paths) -> Result<Engine, KernelError> {
+        Ok(Engine {
+            connection: Connection::open()?,
+            store: Store::new(&paths.startup, &paths.running),
+            platform: platform::load(&paths.platforms),
+            paths,
+            devices: Vec::new(),
+            ports: BTreeSet::new(),
+            bridge_mac: String::new(),
+            document: FACTORY_DOCUMENT.to_owned(),
+            config: Config::default(),
+            generation: 0,
+            managing: false,
+            attachments: BTreeMap::new(),
+            desired: Network::default(),
+            ruleset: String::new(),
+            problems: Vec::new(),
+        })
+    }
+
+    /// The bridge's address stays what it is; a new one follows from the management port's, so that it is
+    /// the same after every boot whatever ports there are.
+    fn choose_bridge_mac(&mut self) -> Result<String, KernelError> {
+        let links = link::dump(&mut self.connection, false)?;
+        if let Some(bridge) = links.iter().find(|link| link.name == BRIDGE && link.kind == "bridge") {
+            return Ok(bridge.mac.clone());
+        }
+        let management = links.iter().find(|link| link.name == MANAGEMENT).map(|link| link.mac.clone());
+        let seed = management
+            .or_else(|| Some(std::fs::read_to_string("/etc/machine-id").ok()?.trim().to_owned()))
+            .unwrap_or_default();
+        Ok(crate::kernel::wire::read_mac(&derive_mac(&seed, "bridge")))
+    }
+
+    /// Takes over the startup document, if it is valid.
+    fn read_startup(&mut self) {
+        let document = match self.store.startup() {
+            Ok(Some(document)) => document,
+            Ok(None) => {
+                tracing::info!("no startup configuration yet: all ports stay down");
+                self.managing = true;
+                return self.adopt(FACTORY_DOCUMENT.to_owned(), self.factory(), 0);
+            }
+            Err(error) => return self.refuse_startup(&error.to_string()),
+        };
+        let checked = config::parse(&document).and_then(|config| match quirks::check(&config, &self.devices) {
+            mistakes if mistakes.is_empty() => Ok(config),
+            mistakes => Err(mistakes),
+        });
+        match checked {
+            Ok(config) => {
+                self.managing = true;
+                let generation = self.record_startup(&document);
+                self.adopt(document, config, generation);
+            }
+            Err(mistakes) => {
+                for mistake in &mistakes {
+                    tracing::error!("{}:{mistake}", self.paths.startup.display());
+                }
+                self.refuse_startup(&format!("{} mistakes in the startup configuration", mistakes.len()));
+            }
+        }
+    }
+
+    fn factory(&self) -> Config {
+        // A constant, and tested.
+        config::parse(FACTORY_DOCUMENT).unwrap_or_default()
+    }
+
+    fn refuse_startup(&mut self, reason: &str) {
+        tracing::error!("{reason}: the kernel is left as it is until a configuration is applied");
+        self.problems = vec![reason.to_owned()];
+    }
+
+    /// The generation of the startup document: a new one if somebody wrote it from outside.
+    fn record_startup(&mut self, document: &str) -> u64 {
+        let last = self.store.last_generation();
+        if self.store.is_last(document) {
+            return last;
+        }
+        let recorded = self.store.prepare(last + 1, document).and_then(crate::store::Prepared::commit);
+        if let Err(error) = recorded {
+            tracing::error!("recording the startup configuration: {error}");
+        }
+        last + 1
+    }
+
+    fn adopt(&mut self, document: String, config: Config, generation: u64) {
+        if let Err(error) = self.store.publish(&document) {
+            tracing::error!("publishing the running configuration: {error}");
+        }
+        self.document = document;
+        self.config = config;
+        self.generation = generation;
+    }
+
+    fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Network {
+        desired::network(&Inputs { config, ports: &self.ports, attachments, bridge_mac: &self.bridge_mac })
+    }
+
+    fn ruleset_for(config: &Config) -> String {
+        let vrfs = config.vrfs.keys().map(String::as_str).collect();
+        policy::ruleset(&config.control_plane, config.management.vrf.as_ref(), &vrfs)
+    }
+
+    /// Makes the kernel as `desired`, or leaves it as it was.
+    fn commit(&mut self, desired: &Network) -> Result<transaction::Report, Failure> {
+        let scope = self.scope(desired);
+        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
+        transaction::commit(&mut kernel, desired).map_err(|error| Failure::Refused(error.to_string()))
+    }
+
+    fn scope(&self, desired: &Network) -> Scope {
+        Scope {
+            ports: self.ports.clone(),
+            attachments: self.attachments.values().map(|record| record.port.clone()).collect(),
+            names: desired.links.keys().cloned().collect(),
+        }
+    }
+
+    /// Checks a document against the model and this switch.
+    pub fn validate(&self, document: &str) -> Result<Config, Vec<Diagnostic>> {
+        let config = config::parse(document)?;
+        let inventory = Inventory {
+            ports: self.ports.clone(),
+            attachments: self.attachments.values().map(Record::usage).collect(),
+        };
+        let mut mistakes = config.admit(&inventory);
+        mistakes.extend(quirks::check(&config, &self.devices));
+        mistakes.sort();
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// Applies a document whole, or leaves everything as it was. Answers the new generation.
+    pub fn apply(
+        &mut self,
+        document: String,
+        base_generation: u64,
+        confirm_timeout_s: u32,
+    ) -> Result<u64, Failure> {
+        if confirm_timeout_s != 0 {
+            return Err(Failure::Failed("confirmation is not supported yet: confirm_timeout_s must be 0".to_owned()));
+        }
+        if base_generation != 0 && base_generation != self.generation {
+            let running = self.generation;
+            return Err(Failure::Conflict(format!(
+                "the running configuration is generation {running}, the change was made from {base_generation}: look at the new one and apply again"
+            )));
+        }
+        let config = self.validate(&document).map_err(Failure::invalid)?;
+        let generation = self.generation.max(self.store.last_generation()) + 1;
+        let failed = |error: crate::store::StoreError| Failure::Failed(format!("nothing was changed: {error}"));
+        let prepared = self.store.prepare(generation, &document).map_err(failed)?;
+        let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&config, &self.attachments));
+        self.load_rules(&Self::ruleset_for(&config))?;
+        let report = match self.commit(&desired) {
+            Ok(report) => report,
+            Err(failure) => {
+                self.restore_rules(&old_rules);
+                return Err(failure);
+            }
+        };
+        if let Err(error) = prepared.commit() {
+            self.restore_rules(&old_rules);
+            let undone = self.commit(&report.before).err();
+            let undone = undone.map(|failure| format!("; undoing: {failure}")).unwrap_or_default();
+            return Err(Failure::Failed(format!("the change was undone: {error}{undone}")));
+        }
+        self.store.tidy();
+        self.desired = desired;
+        self.managing = true;
+        self.problems.clear();
+        self.adopt(document, config, generation);
+        tracing::info!("generation {generation} applied in {} steps", report.steps);
+        Ok(generation)
+    }
+
+    fn load_rules(&mut self, rules: &str) -> Result<(), Failure> {
+        if rules != self.ruleset {
+            policy::load(rules).map_err(|error| Failure::Refused(error.to_string()))?;
+            rules.clone_into(&mut self.ruleset);
+        }
+        Ok(())
+    }
+
+    fn restore_rules(&mut self, rules: &str) {
+        if !rules.is_empty()
+            && let Err(failure) = self.load_rules(rules)
+        {
+            tracing::error!("restoring the control-plane rules: {failure}");
+        }
+    }
+
+    /// The running document and its generation. With `secrets`, password hashes included.
+    pub fn get(&self, secrets: bool) -> Result<(String, u64), Failure> {
+        if secrets {
+            return Ok((self.document.clone(), self.generation));
+        }
+        let masked = crate::mask::mask(&self.document, &self.config).ok_or_else(|| {
+            Failure::Denied("the running configuration holds password hashes that cannot be masked; ask as an administrator".to_owned())
+        })?;
+        Ok((masked, self.generation))
+    }
+
+    /// What the service manager shows.
+    pub fn status(&self) -> String {
+        let up = self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
+        match self.problems.as_slice() {
+            [] => format!("generation {}, {up} of {} ports wanted up", self.generation, self.ports.len()),
+            [first, ..] => format!("{} problems, first: {first}", self.problems.len()),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Attach and detach.
+
+use std::os::fd::OwnedFd;
+
+use netd_api::attach::{AttachRequest, Attached};
+
+use crate::attach::workload::{self, WorkloadError};
+use crate::attach::{MAX_ATTACHMENTS, Record, check_request, records};
+use crate::engine::Engine;
+use crate::failure::Failure;
+
+impl Engine {
+    /// Makes a port for a workload. Asking again with the same key replaces the port. On failure nothing
+    /// of the new port is left.
+    pub fn attach(&mut self, request: &AttachRequest, netns: &OwnedFd, netlink: OwnedFd) -> Result<Attached, Failure> {
+        let record = check_request(request).map_err(|reason| Failure::Invalid(format!("attachment: {reason}")))?;
+        self.check_room(&record)?;
+        self.detach(&record.key)?;
+        workload::create(&mut self.connection, &record, netns, netlink).map_err(|error| match error {
+            WorkloadError::Descriptor(_) => Failure::Invalid(error.to_string()),
+            WorkloadError::Kernel { .. } => Failure::Refused(error.to_string()),
+        })?;
+        let (key, port, mac) = (record.key.clone(), record.port.clone(), record.mac.clone());
+        if let Err(failure) = self.take_in(record) {
+            workload::delete(&mut self.connection, &port);
+            self.forget(&key);
+            self.desired = self.wanted(&self.config, &self.attachments);
+            return Err(failure);
+        }
+        tracing::info!("{key}: attached as {port}");
+        Ok(Attached { port, mac })
+    }
+
+    fn check_room(&self, record: &Record) -> Result<(), Failure> {
+        if self.attachments.len() >= MAX_ATTACHMENTS && !self.attachments.contains_key(&record.key) {
+            return Err(Failure::Refused(format!("there are {MAX_ATTACHMENTS} attachments, the most there may be")));
+        }
+        let clash = self.attachments.values().find(|other| other.port == record.port && other.key != record.key);
+        if let Some(other) = clash {
+            return Err(Failure::Refused(format!("the port name {} is taken by {}", record.port, other.key)));
+        }
+        let vlans = record.usage().vlans;
+        let missing = vlans.iter().flat_map(|range| range.first..=range.last).find(|id| !self.config.has_vlan(*id));
+        match missing {
+            None => Ok(()),
+            Some(id) => Err(Failure::NotFound(format!(
+                "VLAN {id} does not exist: no port carries it and the configuration has no [vlans.{id}]"
+            ))),
+        }
+    }
+
+    /// Puts the switch's side into the bridge and its VLANs, and keeps the record.
+    fn take_in(&mut self, record: Record) -> Result<(), Failure> {
+        let saved = records::save(&self.paths.attachments, &record);
+        saved.map_err(|error| Failure::Failed(format!("{}: keeping the record: {error}", record.key)))?;
+        self.attachments.insert(record.key.clone(), record);
+        let desired = self.wanted(&self.config, &self.attachments);
+        self.commit(&desired)?;
+        self.desired = desired;
+        Ok(())
+    }
+
+    /// Removes a port. Removing one that is gone succeeds.
+    pub fn detach(&mut self, key: &str) -> Result<(), Failure> {
+        let Some(port) = self.attachments.get(key).map(|record| record.port.clone()) else {
+            return Ok(());
+        };
+        workload::delete(&mut self.connection, &port);
+        self.forget(key);
+        self.desired = self.wanted(&self.config, &self.attachments);
+        tracing::info!("{key}: detached");
+        Ok(())
+    }
+
+    /// Forgets an attachment whose link is gone.
+    pub(super) fn forget(&mut self, key: &str) {
+        if let Some(record) = self.attachments.remove(key)
+            && let Err(error) = records::remove(&self.paths.attachments, &record)
+        {
+            tracing::warn!("{key}: removing the record: {error}");
+        }
+    }
+}

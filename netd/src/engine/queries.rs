@@ -1,0 +1,58 @@
+//! What State1 answers.
+
+use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+
+use crate::desired::BRIDGE;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::kernel::snapshot::Interfaces;
+use crate::kernel::{fdb, neighbour, route};
+use crate::state::{View, page};
+
+impl Engine {
+    fn view<'a>(&'a self, interfaces: &'a Interfaces) -> View<'a> {
+        View {
+            interfaces,
+            config: &self.config,
+            desired: &self.desired,
+            ports: &self.ports,
+            attachments: &self.attachments,
+        }
+    }
+
+    /// All ports.
+    pub fn port_table(&mut self) -> Result<Vec<Port>, Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, true)?;
+        Ok(self.view(&interfaces).port_rows())
+    }
+
+    /// All VLANs.
+    pub fn vlan_table(&mut self) -> Result<Vec<Vlan>, Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        Ok(self.view(&interfaces).vlan_rows())
+    }
+
+    /// A page of routes, and the cursor of the next.
+    pub fn route_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<Route>, String), Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        let records = route::dump(&mut self.connection, None)?;
+        Ok(page(self.view(&interfaces).route_rows(&records), cursor, limit))
+    }
+
+    /// A page of ARP and ND entries, and the cursor of the next.
+    pub fn neighbour_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<Neighbour>, String), Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        let records = neighbour::dump(&mut self.connection)?;
+        Ok(page(self.view(&interfaces).neighbour_rows(&records), cursor, limit))
+    }
+
+    /// A page of forwarding entries, and the cursor of the next.
+    pub fn fdb_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<FdbEntry>, String), Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        let records = match interfaces.by_name(BRIDGE) {
+            Some(bridge) => fdb::dump(&mut self.connection, bridge.index)?,
+            None => Vec::new(),
+        };
+        Ok(page(self.view(&interfaces).fdb_rows(&records), cursor, limit))
+    }
+}

@@ -1,0 +1,40 @@
+//! What a caller over D-Bus is told when something does not work: the error names of `netd_api::bus::error`.
+
+use netd_api::diagnostic::Diagnostic;
+
+use crate::kernel::KernelError;
+
+/// A failure, with the name D-Bus gives it.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.corten.Netd1.Error")]
+pub enum Failure {
+    /// The bus itself failed.
+    #[zbus(error)]
+    Bus(zbus::Error),
+    /// The document or request is not valid.
+    Invalid(String),
+    /// The running configuration moved on.
+    Conflict(String),
+    /// The kernel or a driver refused; the change was undone.
+    Refused(String),
+    /// The caller may not do this.
+    Denied(String),
+    /// Nothing by that name.
+    NotFound(String),
+    /// Something else went wrong.
+    Failed(String),
+}
+
+impl Failure {
+    /// A document that is not valid: each diagnostic on its own line.
+    pub fn invalid(mistakes: Vec<Diagnostic>) -> Failure {
+        let lines: Vec<String> = mistakes.iter().map(Diagnostic::to_string).collect();
+        Failure::Invalid(lines.join("\n"))
+    }
+}
+
+impl From<KernelError> for Failure {
+    fn from(error: KernelError) -> Self {
+        Failure::Failed(format!("reading the kernel's state: {error}"))
+    }
+}

@@ -1,0 +1,118 @@
+//! The kernel's answer to a request that failed: errno, and its own words (`NLM_F_ACK_TLVS`).
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::wire::{attributes, read_text, read_u32};
+
+/// Attributes of an error message (`enum nlmsgerr_attrs` in linux/netlink.h).
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
+const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
+
+/// Why the kernel refused a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelError {
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's or the driver's words; `None` when it gave none.
+    pub words: Option<String>,
+    /// Offset of the offending attribute in the request, in bytes.
+    pub offset: Option<u32>,
+    /// Kind of the attribute that was missing.
+    pub missing: Option<u32>,
+}
+
+impl KernelError {
+    /// Whether what was to be removed is not there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.errno, Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL)
+    }
+
+    /// Reads the payload of an `NLMSG_ERROR`; `None` when it is an acknowledgement.
+    pub fn parse(flags: u16, payload: &[u8]) -> Option<KernelError> {
+        let code = read_u32(payload) as i32;
+        if code == 0 {
+            return None;
+        }
+        let mut error = KernelError::from(Errno::from_raw(code.wrapping_neg()));
+        if flags & libc::NLM_F_ACK_TLVS as u16 != 0 {
+            // Without NLM_F_CAPPED the whole request stands between its header and the attributes.
+            let capped = flags & libc::NLM_F_CAPPED as u16 != 0;
+            let request = if capped { 16 } else { read_u32(payload.get(4..).unwrap_or_default()) as usize };
+            let start = request.next_multiple_of(4).saturating_add(4);
+            for (kind, value) in attributes(payload.get(start..).unwrap_or_default()) {
+                match kind {
+                    NLMSGERR_ATTR_MSG => error.words = Some(read_text(value)),
+                    NLMSGERR_ATTR_OFFS => error.offset = Some(read_u32(value)),
+                    NLMSGERR_ATTR_MISS_TYPE => error.missing = Some(read_u32(value)),
+                    _ => {}
+                }
+            }
+        }
+        Some(error)
+    }
+}
+
+impl From<Errno> for KernelError {
+    fn from(errno: Errno) -> Self {
+        KernelError { errno, words: None, offset: None, missing: None }
+    }
+}
+
+impl From<std::io::Error> for KernelError {
+    fn from(error: std::io::Error) -> Self {
+        KernelError::from(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    }
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.words, self.missing) {
+            (Some(words), _) => write!(f, "{words} ({:?})", self.errno),
+            (None, Some(kind)) => write!(f, "attribute {kind} is missing ({:?})", self.errno),
+            // Dumps and tables the running kernel was built without answer like this.
+            (None, None) => write!(f, "{} ({:?})", self.errno.desc(), self.errno),
+        }
+    }
+}
+
+impl std::error::Error for KernelError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(code: i32, words: &str) -> Vec<u8> {
+        let mut bytes = code.to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&[0; 16]);
+        bytes.extend_from_slice(&((5 + words.len()) as u16).to_ne_bytes());
+        bytes.extend_from_slice(&1u16.to_ne_bytes());
+        bytes.extend_from_slice(words.as_bytes());
+        bytes.push(0);
+        bytes
+    }
+
+    #[test]
+    fn the_kernels_words_are_kept() {
+        let flags = (libc::NLM_F_ACK_TLVS | libc::NLM_F_CAPPED) as u16;
+        let error = KernelError::parse(flags, &payload(-libc::EINVAL, "Nexthop has invalid gateway"));
+        assert_eq!(error.map(|e| e.to_string()).as_deref(), Some("Nexthop has invalid gateway (EINVAL)"));
+    }
+
+    #[test]
+    fn zero_is_an_acknowledgement() {
+        assert_eq!(KernelError::parse(0, &payload(0, "")), None);
+    }
+
+    #[test]
+    fn hostile_payloads_do_not_panic() {
+        for length in 0..24 {
+            let mut bytes = vec![0xff; length];
+            bytes.truncate(length);
+            let _ = KernelError::parse(libc::NLM_F_ACK_TLVS as u16, &bytes);
+        }
+    }
+}

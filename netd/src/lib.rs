@@ -1,0 +1,25 @@
+//! Corten's network daemon: ports, VLANs, routes, policy, attachments.
+//!
+//! It may depend on `netd-api` and on no other crate of this workspace; it links no HTTP, proxy, wasm or
+//! message broker. Nobody outside [`kernel`] speaks netlink, and [`plan`] does no I/O.
+//!
+//! Start reading at [`engine`] (what happens at start and when a document is applied), then [`desired`]
+//! (configuration to network), [`plan`] (network to steps), [`transaction`] (steps to kernel, or back).
+//! [`daemon`] is the event loop around it, [`dbus`] the service.
+
+pub mod attach;
+pub mod daemon;
+pub mod dbus;
+pub mod desired;
+pub mod engine;
+pub mod failure;
+pub mod kernel;
+pub mod mask;
+pub mod notify;
+pub mod plan;
+pub mod platform;
+pub mod policy;
+pub mod quirks;
+pub mod state;
+pub mod store;
+pub mod transaction;

@@ -1,0 +1,353 @@
+//! The state netd shows: kernel records joined with what is wanted, as the types of [`netd_api::state`].
+//!
+//! Pure but for what [`crate::kernel::device`] reads of sysfs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netd_api::config::Config;
+use netd_api::config::model::vlan_interface;
+use netd_api::state::{FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
+use nix::libc;
+
+use crate::attach::Record;
+use crate::desired::BRIDGE;
+use crate::kernel::fdb::FdbRecord;
+use crate::kernel::link::LinkRecord;
+use crate::kernel::neighbour::NeighbourRecord;
+use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
+use crate::kernel::snapshot::Interfaces;
+use crate::kernel::{address::AddressRecord, device};
+use crate::plan::{self, Network};
+use crate::platform::MANAGEMENT;
+
+/// Rows of a page when the caller does not say, and at most.
+pub const PAGE_ROWS: usize = 1000;
+
+/// What state is joined from.
+pub struct View<'a> {
+    /// Links, VLANs, addresses.
+    pub interfaces: &'a Interfaces,
+    /// The running configuration.
+    pub config: &'a Config,
+    /// What is wanted.
+    pub desired: &'a Network,
+    /// Front-panel ports.
+    pub ports: &'a BTreeSet<String>,
+    /// Attachments by key.
+    pub attachments: &'a BTreeMap<String, Record>,
+}
+
+impl View<'_> {
+    /// Name of the VRF a link is in; empty for none.
+    fn vrf_of(&self, link: &LinkRecord) -> String {
+        let master = self.interfaces.links.get(&link.master);
+        master.filter(|master| master.kind == "vrf").map(|master| master.name.clone()).unwrap_or_default()
+    }
+
+    fn addresses(&self, index: u32) -> Vec<String> {
+        self.interfaces.addresses_of(index).map(show_address).collect()
+    }
+
+    /// All ports: management, front panel, attachments, each in natural order.
+    pub fn port_rows(&self) -> Vec<Port> {
+        let by_port: BTreeMap<&str, &Record> =
+            self.attachments.values().map(|record| (record.port.as_str(), record)).collect();
+        let mut rows: Vec<Port> = self
+            .interfaces
+            .links
+            .values()
+            .filter_map(|link| {
+                let attachment = by_port.get(link.name.as_str());
+                let kind = match attachment {
+                    Some(_) => "attachment",
+                    None if link.name == MANAGEMENT => "management",
+                    None if self.ports.contains(&link.name) => "front-panel",
+                    None => return None,
+                };
+                Some(self.port(link, kind, attachment.copied()))
+            })
+            .collect();
+        let order = |kind: &str| ["management", "front-panel", "attachment"].iter().position(|k| *k == kind);
+        rows.sort_by_cached_key(|port| (order(&port.kind), natural(&port.name)));
+        rows
+    }
+
+    fn port(&self, link: &LinkRecord, kind: &str, attachment: Option<&Record>) -> Port {
+        let wanted = self.desired.links.get(&link.name);
+        let hardware = attachment.is_none();
+        let vlans = self.interfaces.vlans.get(&link.index);
+        let untagged_vlan = vlans.and_then(|vlans| vlans.iter().find(|(_, m)| m.pvid)).map_or(0, |(id, _)| *id);
+        let tagged = vlans.into_iter().flatten().filter(|(_, m)| !m.untagged).map(|(id, _)| *id);
+        Port {
+            name: link.name.clone(),
+            kind: kind.to_owned(),
+            description: if hardware { link.alias.clone() } else { String::new() },
+            ifindex: link.index,
+            // The management port is networkd's, which always wants it up.
+            wanted_up: wanted.map_or(kind == "management", |link| link.up),
+            admin_up: link.is_up(),
+            oper_state: oper_state(link.oper_state).to_owned(),
+            speed_mbps: if hardware { device::speed_mbps(&link.name) } else { 0 },
+            duplex: if hardware { device::duplex(&link.name) } else { String::new() },
+            mtu_bytes: link.mtu_bytes,
+            mac: link.mac.clone(),
+            untagged_vlan,
+            tagged_vlans: ranges(tagged),
+            addresses: self.addresses(link.index),
+            vrf: self.vrf_of(link),
+            driver: device::driver(&link.name).unwrap_or_else(|| link.kind.clone()),
+            hardware: if link.switch_id.is_empty() { "software" } else { "offloaded" }.to_owned(),
+            switch_id: link.switch_id.clone(),
+            attachment: attachment.map(|record| record.key.clone()).unwrap_or_default(),
+            counters: link.counters,
+        }
+    }
+
+    /// All VLANs: those of the configuration, and those the bridge carries.
+    pub fn vlan_rows(&self) -> Vec<Vlan> {
+        let mut rows: BTreeMap<u16, Vlan> = BTreeMap::new();
+        let row = |rows: &mut BTreeMap<u16, Vlan>, id: u16, change: &dyn Fn(&mut Vlan)| {
+            change(rows.entry(id).or_insert_with(|| Vlan { id, ..Vlan::default() }));
+        };
+        for (id, vlan) in &self.config.vlans {
+            row(&mut rows, *id, &|row| row.name.clone_from(&vlan.name));
+        }
+        let bridge = self.interfaces.by_name(BRIDGE).map(|link| link.index);
+        for link in self.interfaces.links.values().filter(|link| bridge == Some(link.master)) {
+            for (id, membership) in self.interfaces.vlans.get(&link.index).into_iter().flatten() {
+                row(&mut rows, *id, &|row| {
+                    let ports = if membership.untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
+                    ports.push(link.name.clone());
+                });
+            }
+        }
+        for vlan in rows.values_mut() {
+            vlan.untagged_ports.sort_by_cached_key(|name| natural(name));
+            vlan.tagged_ports.sort_by_cached_key(|name| natural(name));
+            if let Some(link) = self.interfaces.by_name(&vlan_interface(vlan.id)) {
+                vlan.addresses = self.addresses(link.index);
+                vlan.vrf = self.vrf_of(link);
+                vlan.oper_state = oper_state(link.oper_state).to_owned();
+            }
+        }
+        rows.into_values().collect()
+    }
+
+    /// VRF names by routing table; the main table has the empty name.
+    fn vrfs(&self) -> BTreeMap<u32, String> {
+        let vrfs = self.interfaces.links.values().filter(|link| link.kind == "vrf");
+        let main = (u32::from(libc::RT_TABLE_MAIN), String::new());
+        vrfs.map(|link| (link.table, link.name.clone())).chain([main]).collect()
+    }
+
+    /// Routes of all VRFs, with their sort keys; wanted ones that the kernel lacks included.
+    pub fn route_rows(&self, records: &[RouteRecord]) -> Vec<(String, Route)> {
+        let vrfs = self.vrfs();
+        let mut missing: BTreeMap<&plan::RouteKey, &plan::Route> =
+            self.desired.routes.iter().map(|route| (&route.key, route)).collect();
+        let mut rows = Vec::new();
+        for record in records {
+            let hidden = matches!(record.kind, libc::RTN_LOCAL | libc::RTN_BROADCAST | libc::RTN_ANYCAST | libc::RTN_MULTICAST);
+            let Some(vrf) = vrfs.get(&record.table).filter(|_| !hidden) else {
+                continue;
+            };
+            let key = plan::RouteKey { table: record.table, prefix: record.prefix, metric: record.metric };
+            let wanted = record.protocol == OWN_PROTOCOL && missing.remove(&key).is_some();
+            rows.push((route_key(vrf, &record.prefix, record.metric, record.protocol), self.route(record, vrf, wanted)));
+        }
+        for (key, route) in missing {
+            let vrf = self.table_name(key.table, &vrfs);
+            rows.push((route_key(&vrf, &key.prefix, key.metric, OWN_PROTOCOL), missing_route(route, vrf)));
+        }
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    }
+
+    fn table_name(&self, table: u32, vrfs: &BTreeMap<u32, String>) -> String {
+        let configured = || self.config.vrfs.iter().find(|(_, vrf)| vrf.table == table).map(|(name, _)| name.clone());
+        vrfs.get(&table).cloned().or_else(configured).unwrap_or_default()
+    }
+
+    fn route(&self, record: &RouteRecord, vrf: &str, wanted: bool) -> Route {
+        let hop = |hop: &route::NextHopRecord| NextHop {
+            via: hop.via.map(|via| via.to_string()).unwrap_or_default(),
+            device: self.interfaces.name(hop.index).to_owned(),
+            weight: hop.weight,
+            dead: hop.is_dead(),
+        };
+        Route {
+            prefix: record.prefix.to_string(),
+            vrf: vrf.to_owned(),
+            protocol: route::protocol_name(record.protocol),
+            kind: route::kind_name(record.kind).to_owned(),
+            metric: record.metric,
+            next_hops: record.next_hops.iter().map(hop).collect(),
+            wanted,
+            kernel: true,
+            hardware: record.hardware().to_owned(),
+        }
+    }
+
+    /// ARP and ND entries, with their sort keys.
+    pub fn neighbour_rows(&self, records: &[NeighbourRecord]) -> Vec<(String, Neighbour)> {
+        let mut rows: Vec<(String, Neighbour)> = records
+            .iter()
+            .filter_map(|record| {
+                let link = self.interfaces.links.get(&record.index)?;
+                let row = Neighbour {
+                    address: record.address.to_string(),
+                    mac: record.mac.clone(),
+                    device: link.name.clone(),
+                    state: record.state_name().to_owned(),
+                    vrf: self.vrf_of(link),
+                    hardware: hardware(record.flags & libc::NTF_OFFLOADED != 0),
+                };
+                Some((format!("{} {} {}", row.vrf, link.name, address_key(record.address)), row))
+            })
+            .collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    }
+
+    /// Forwarding entries, with their sort keys.
+    pub fn fdb_rows(&self, records: &[FdbRecord]) -> Vec<(String, FdbEntry)> {
+        let mut rows: Vec<(String, FdbEntry)> = records
+            .iter()
+            .map(|record| {
+                let row = FdbEntry {
+                    mac: record.mac.clone(),
+                    vlan_id: record.vlan_id,
+                    port: self.interfaces.name(record.index).to_owned(),
+                    kind: record.kind().to_owned(),
+                    hardware: hardware(record.is_offloaded()),
+                };
+                (format!("{:04} {} {}", row.vlan_id, row.mac, row.port), row)
+            })
+            .collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    }
+}
+
+fn missing_route(route: &plan::Route, vrf: String) -> Route {
+    let kind = match route.target {
+        plan::RouteTarget::Blackhole => "blackhole",
+        plan::RouteTarget::Unreachable => "unreachable",
+        plan::RouteTarget::NextHops(_) => "unicast",
+    };
+    let hop = |hop: &plan::NextHop| NextHop {
+        via: hop.via.map(|via| via.to_string()).unwrap_or_default(),
+        device: hop.device.clone(),
+        weight: hop.weight,
+        dead: true,
+    };
+    Route {
+        prefix: route.key.prefix.to_string(),
+        vrf,
+        protocol: route::protocol_name(OWN_PROTOCOL),
+        kind: kind.to_owned(),
+        metric: route.key.metric,
+        next_hops: route.target.next_hops().iter().map(hop).collect(),
+        wanted: true,
+        kernel: false,
+        hardware: "software".to_owned(),
+    }
+}
+
+fn hardware(offloaded: bool) -> String {
+    if offloaded { "offloaded" } else { "software" }.to_owned()
+}
+
+fn show_address(row: &AddressRecord) -> String {
+    row.address.to_string()
+}
+
+/// Text whose order is that of the addresses.
+fn address_key(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("4{:08x}", u32::from(address)),
+        IpAddr::V6(address) => format!("6{:032x}", u128::from(address)),
+    }
+}
+
+fn route_key(vrf: &str, prefix: &IpNet, metric: u32, protocol: u8) -> String {
+    format!("{vrf} {}/{:03} {metric:010} {protocol:03}", address_key(prefix.addr()), prefix.prefix_len())
+}
+
+/// RFC 2863 operational states by `IF_OPER_…` number.
+fn oper_state(state: u8) -> &'static str {
+    match state {
+        2 => "down",
+        3 => "lower-layer-down",
+        4 => "testing",
+        5 => "dormant",
+        6 => "up",
+        // 1 is "not present", which no link that is shown can be.
+        _ => "unknown",
+    }
+}
+
+/// Consecutive ids as ranges.
+fn ranges(ids: impl Iterator<Item = u16>) -> Vec<VlanRange> {
+    let mut ranges: Vec<VlanRange> = Vec::new();
+    for id in ids {
+        match ranges.last_mut() {
+            Some(range) if range.last + 1 == id => range.last = id,
+            _ => ranges.push(VlanRange { first: id, last: id }),
+        }
+    }
+    ranges
+}
+
+/// Sorts `swp2` before `swp10`.
+fn natural(name: &str) -> (String, u64, String) {
+    let start = name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
+    let end = name[start..].find(|c: char| !c.is_ascii_digit()).map_or(name.len(), |length| start + length);
+    (name[..start].to_owned(), name[start..end].parse().unwrap_or(0), name[end..].to_owned())
+}
+
+/// One page of rows that are sorted by their keys, and the cursor of the next; empty on the last. The
+/// cursor is the key of the last row, so rows that come and go meanwhile do no harm. Rows of equal keys
+/// are never torn apart.
+pub fn page<T>(rows: Vec<(String, T)>, cursor: &str, limit: u32) -> (Vec<T>, String) {
+    let limit = usize::try_from(limit).ok().filter(|limit| (1..=PAGE_ROWS).contains(limit)).unwrap_or(PAGE_ROWS);
+    let mut rest = rows.into_iter().filter(|(key, _)| cursor.is_empty() || key.as_str() > cursor).peekable();
+    let (mut page, mut last) = (Vec::new(), String::new());
+    while let Some((key, row)) = rest.next_if(|(key, _)| page.len() < limit || *key == last) {
+        page.push(row);
+        last = key;
+    }
+    let next = if rest.peek().is_some() { last } else { String::new() };
+    (page, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_cover_every_row_once() {
+        let rows = || (0..25).map(|n| (format!("{:03}", n / 2), n)).collect::<Vec<_>>();
+        let (mut cursor, mut seen, mut pages) = (String::new(), Vec::new(), 0);
+        loop {
+            let (page, next) = page(rows(), &cursor, 4);
+            seen.extend(page);
+            pages += 1;
+            if next.is_empty() {
+                break;
+            }
+            cursor = next;
+        }
+        assert_eq!(seen, (0..25).collect::<Vec<_>>());
+        assert_eq!(pages, 7);
+    }
+
+    #[test]
+    fn ports_sort_by_number() {
+        let mut names = ["swp10", "swp2s1", "swp2", "mgmt0"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(names, ["mgmt0", "swp2", "swp2s1", "swp10"]);
+    }
+}

@@ -1,0 +1,193 @@
+//! From the network that is to the network that is wanted, or back to where it was.
+//!
+//! [`commit`] plans, sends the steps class by class, reads the kernel back and plans again until nothing
+//! differs: some changes make the kernel drop others (a VRF change flushes addresses). On the first
+//! failure it undoes exactly the steps that succeeded, in reverse, and reports the object and the
+//! kernel's words. [`reconcile`] is the other use of the same plan: it brings back what was lost and
+//! never undoes.
+//!
+//! The kernel is behind [`Backend`], so that a backend that fails at random can prove the undo path.
+
+use crate::kernel::{Connection, KernelError, batch, snapshot};
+use crate::plan::{Action, Network, Step, plan};
+
+/// After this many rounds something keeps changing what was set.
+const ROUNDS: usize = 4;
+
+/// What a transaction changes.
+pub trait Backend {
+    /// The objects of netd as they are.
+    fn snapshot(&mut self) -> Result<Network, KernelError>;
+    /// Carries out actions that do not depend on each other; how each fared, in order.
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>>;
+}
+
+/// The kernel.
+pub struct Kernel<'a> {
+    /// For requests and dumps.
+    pub connection: &'a mut Connection,
+    /// Which links belong to netd.
+    pub scope: &'a snapshot::Scope,
+    /// Name of the bridge.
+    pub bridge: &'a str,
+}
+
+impl Backend for Kernel<'_> {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        snapshot::network(self.connection, self.scope, self.bridge)
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        batch::execute(self.connection, actions)
+    }
+}
+
+/// Why a change did not come about. Everything was undone unless `left` says what could not be.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}{}", show_left(left))]
+pub struct CommitError {
+    /// What failed.
+    pub reason: Reason,
+    /// Differences from the state before that could not be undone.
+    pub left: Vec<String>,
+}
+
+/// What failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// The kernel or a driver refused a step.
+    #[error("{object}: {action}: {error}")]
+    Refused {
+        /// The object (`swp1`, `route 10.0.0.0/8`).
+        object: String,
+        /// What was to be done.
+        action: String,
+        /// The kernel's words.
+        error: KernelError,
+    },
+    /// Every step was acknowledged, and yet the kernel shows something else.
+    #[error("the kernel acknowledged the change but does not show it: {}", .0.join("; "))]
+    Unstable(Vec<String>),
+    /// The kernel cannot be read.
+    #[error("reading the kernel's state: {0}")]
+    Snapshot(#[from] KernelError),
+}
+
+fn show_left(left: &[String]) -> String {
+    if left.is_empty() {
+        return String::new();
+    }
+    format!("; and undoing left these differences: {}", left.join("; "))
+}
+
+/// What a transaction did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Steps sent.
+    pub steps: usize,
+    /// The network before: committing it undoes the transaction.
+    pub before: Network,
+}
+
+/// Makes the network as desired, or leaves it as it was.
+pub fn commit(backend: &mut impl Backend, desired: &Network) -> Result<Report, CommitError> {
+    let whole = |error| CommitError { reason: Reason::Snapshot(error), left: Vec::new() };
+    let before = backend.snapshot().map_err(whole)?;
+    let (mut steps, mut done) = (plan(desired, &before), Vec::new());
+    let reason = 'attempt: {
+        for _ in 0..ROUNDS {
+            if let Err(reason) = run(backend, &steps, &mut done) {
+                break 'attempt reason;
+            }
+            let actual = match backend.snapshot() {
+                Ok(actual) => actual,
+                Err(error) => break 'attempt Reason::Snapshot(error),
+            };
+            steps = plan(desired, &actual);
+            if steps.is_empty() {
+                return Ok(Report { steps: done.len(), before });
+            }
+        }
+        Reason::Unstable(show(&steps))
+    };
+    let left = undo(backend, &before, done);
+    Err(CommitError { reason, left })
+}
+
+/// Sends steps class by class and notes those that succeeded. Stops after the class in which one failed.
+fn run(backend: &mut impl Backend, steps: &[Step], done: &mut Vec<Step>) -> Result<(), Reason> {
+    for class in steps.chunk_by(|a, b| a.action.rank() == b.action.rank()) {
+        let actions: Vec<&Action> = class.iter().map(|step| &step.action).collect();
+        let mut failed = None;
+        for (step, outcome) in class.iter().zip(backend.execute(&actions)) {
+            match outcome {
+                Ok(()) => done.push(step.clone()),
+                Err(error) if failed.is_none() => failed = Some((step, error)),
+                Err(_) => {}
+            }
+        }
+        if let Some((step, error)) = failed {
+            let (object, action) = (step.action.object(), step.action.to_string());
+            return Err(Reason::Refused { object, action, error });
+        }
+    }
+    Ok(())
+}
+
+/// Undoes steps in reverse, then puts right what the kernel dropped on the way. Answers what is left.
+fn undo(backend: &mut impl Backend, before: &Network, done: Vec<Step>) -> Vec<String> {
+    for step in done.into_iter().rev() {
+        for action in &step.inverse {
+            if let Some(Err(error)) = backend.execute(&[action]).pop() {
+                tracing::warn!("undoing {}: {action}: {error}", step.action);
+            }
+        }
+    }
+    for _ in 0..ROUNDS {
+        let steps = match backend.snapshot() {
+            Ok(actual) => plan(before, &actual),
+            Err(error) => return vec![format!("the kernel's state cannot be read: {error}")],
+        };
+        if steps.is_empty() || run(backend, &steps, &mut Vec::new()).is_err() {
+            break;
+        }
+    }
+    match backend.snapshot() {
+        Ok(actual) => show(&plan(before, &actual)),
+        Err(error) => vec![format!("the kernel's state cannot be read: {error}")],
+    }
+}
+
+/// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
+/// is done. Answers what was done and what failed.
+pub fn reconcile(backend: &mut impl Backend, desired: &Network) -> Result<(Vec<String>, Vec<String>), KernelError> {
+    let (mut repaired, mut failed) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let steps = plan(desired, &backend.snapshot()?);
+        if steps.is_empty() {
+            return Ok((repaired, Vec::new()));
+        }
+        let (before, tried) = (repaired.len(), std::mem::take(&mut failed));
+        for class in steps.chunk_by(|a, b| a.action.rank() == b.action.rank()) {
+            let actions: Vec<&Action> = class.iter().map(|step| &step.action).collect();
+            for (step, outcome) in class.iter().zip(backend.execute(&actions)) {
+                match outcome {
+                    Ok(()) => repaired.push(step.action.to_string()),
+                    Err(error) => failed.push(format!("{}: {error}", step.action)),
+                }
+            }
+        }
+        if repaired.len() == before || failed == tried && !failed.is_empty() {
+            break;
+        }
+    }
+    Ok((repaired, failed))
+}
+
+fn show(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(|step| step.action.to_string()).collect()
+}
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;
