@@ -24,8 +24,8 @@ pub fn run(root: &Path) -> Result<()> {
     }
     files::make_folder(&folder, 0o700)?;
     // ssh-keygen neither flushes nor renames: it writes beside, and the key takes its name when it is whole.
-    let beside = folder.join(format!(".{KEY}.new"));
-    let beside_public = folder.join(format!(".{KEY}.new.pub"));
+    let beside = folder.join(".ssh-keygen");
+    let beside_public = folder.join(".ssh-keygen.pub");
     for path in [&beside, &beside_public] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

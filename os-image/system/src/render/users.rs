@@ -39,7 +39,10 @@ fn records(users: &BTreeMap<String, User>) -> Rendered {
         records
             .insert(format!("{name}.group"), Entry::public(pretty(&json!({"groupName": name, "gid": uid}))));
         records.insert(format!("{uid}.group"), Entry::link(&format!("{name}.group")));
-        records.insert(format!("{name}:{}.membership", user.role.group()), Entry::public(String::new()));
+        // Nobody reads what is in it, but an empty file would mean that there is no such membership.
+        let group = user.role.group();
+        let membership = Entry::public(format!("{name} is in {group}\n"));
+        records.insert(format!("{name}:{group}.membership"), membership);
     }
     records
 }

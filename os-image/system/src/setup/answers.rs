@@ -1,6 +1,9 @@
 //! What each question takes for an answer. All of it is judged by netd-api, in the words in which it
 //! would judge the document.
 
+use std::fs::File;
+use std::io::{self, Read};
+
 use netd_api::config;
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
@@ -56,8 +59,16 @@ pub fn password_hash(password: &str) -> Result<String, String> {
     if password.len() > MAX_PASSWORD {
         return Err(format!("too long: at most {MAX_PASSWORD} bytes"));
     }
-    let hash = ShaCrypt::SHA512.hash_password(password.as_bytes());
+    let salt = random_salt().map_err(|error| format!("cannot make a salt: {error}"))?;
+    let hash = ShaCrypt::SHA512.hash_password_with_salt(password.as_bytes(), &salt);
     hash.map(|hash| hash.to_string()).map_err(|error| format!("cannot hash the password: {error}"))
+}
+
+/// Bytes for 16 characters of salt. crypt(3) cuts a longer salt, and would then never find the hash equal.
+fn random_salt() -> io::Result<[u8; 12]> {
+    let mut salt = [0; 12];
+    File::open("/dev/urandom")?.read_exact(&mut salt)?;
+    Ok(salt)
 }
 
 #[cfg(test)]
