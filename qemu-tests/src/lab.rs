@@ -1,8 +1,9 @@
 //! Booted machines that behaviours share.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -362,29 +363,50 @@ impl Lab {
 
     /// Runs a command over SSH as a user, authenticated by the lab's key.
     pub fn ssh(&self, user: &str, command: &str) -> Result<std::process::Output> {
-        let mut ssh = Command::new("ssh");
-        ssh.args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "ConnectTimeout=20",
-        ])
-        .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"])
-        .args(["-p", &self.vm.ssh_port().to_string(), "-i"])
-        .arg(self.key.path())
-        .arg(format!("{user}@127.0.0.1"))
-        .arg(command);
-        ssh.output().context("cannot run ssh")
+        self.ssh_with_input(user, command, None)
+    }
+
+    /// The same with something on the command's standard input.
+    pub fn ssh_with_input(
+        &self,
+        user: &str,
+        command: &str,
+        input: Option<&str>,
+    ) -> Result<std::process::Output> {
+        let mut ssh = ssh_command(self.vm.ssh_port());
+        ssh.arg("-i").arg(self.key.path()).arg(format!("{user}@127.0.0.1")).arg(command);
+        ssh.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child =
+            ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot run ssh")?;
+        if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input) {
+            // A server that refuses closes the pipe; its exit status says so.
+            let _ = pipe.write_all(text.as_bytes());
+        }
+        child.wait_with_output().context("cannot wait for ssh")
     }
 
     /// The public half of the lab's key.
     pub fn public_key(&self) -> &str {
         &self.key.public
     }
+}
+
+/// An SSH client that knows no hosts and asks nothing.
+pub fn ssh_command(port: u16) -> Command {
+    let mut ssh = Command::new("ssh");
+    ssh.args([
+        "-F",
+        "none",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "ConnectTimeout=20",
+    ])
+    .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"])
+    .args(["-p", &port.to_string()]);
+    ssh
 }
 
 /// An SSH key for one lab.

@@ -106,6 +106,13 @@ impl Shell {
         lock(&self.0).greet(Instant::now() + timeout)
     }
 
+    /// Waits until the guest runs the shell once more.
+    pub(super) fn wait_anew(&self, timeout: Duration) -> Result<()> {
+        let mut connection = lock(&self.0);
+        connection.greeted = false;
+        connection.greet(Instant::now() + timeout)
+    }
+
     pub(super) fn run(&self, command: &str, timeout: Duration) -> Result<Output> {
         let mut connection = lock(&self.0);
         ensure!(connection.greeted, "the root shell of the guest was not waited for");

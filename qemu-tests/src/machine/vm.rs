@@ -163,6 +163,12 @@ impl Vm {
         outcome.with_context(|| self.where_it_stands())
     }
 
+    /// Waits until the guest runs the root shell anew, after a reboot.
+    pub fn wait_for_new_shell(&self, timeout: Duration) -> Result<()> {
+        let outcome = self.shell()?.wait_anew(timeout);
+        outcome.with_context(|| self.where_it_stands())
+    }
+
     /// Runs a command in the guest as root, for a minute at most.
     pub fn sh(&self, command: &str) -> Result<Output> {
         self.sh_within(command, COMMAND_TIMEOUT)

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use qemu_tests::demo;
+use qemu_tests::frame::Mac;
 use qemu_tests::measure::Measurement;
 
-use crate::lab::{Lab, Topology};
+use super::frames::{At, cross};
+
+use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 4] = [
+pub const SCENARIOS: [Scenario; 5] = [
     Scenario::new(
         "the image boots by BIOS to a ready netd and forwards frames",
         Topology::Switch,
@@ -25,6 +28,11 @@ pub const SCENARIOS: [Scenario; 4] = [
         "the hosts of the demo reach each other and serve their pages",
         Topology::Demo,
         the_demo_works,
+    ),
+    Scenario::new(
+        "a changed configuration survives a reboot, whatever the switch was provisioned with",
+        Topology::Demo,
+        survives_a_reboot,
     ),
 ];
 
@@ -90,7 +98,7 @@ fn memory_at_rest(lab: &Lab, run: &Run) -> Result<String> {
 fn the_demo_works(lab: &Lab, _: &Run) -> Result<String> {
     let demo = demo::plug(&lab.vm)?;
     // The demo makes its own traffic: within half a minute the switch has learned every host.
-    crate::lab::eventually("every port of the demo learned a host", Duration::from_secs(60), || {
+    eventually("every port of the demo learned a host", Duration::from_secs(60), || {
         let fdb = lab.show("fdb")?;
         for port in 1..=lab.vm.wires().len() {
             let name = format!("swp{port}");
@@ -103,5 +111,22 @@ fn the_demo_works(lab: &Lab, _: &Run) -> Result<String> {
     let page = lab.vm.run("busybox wget -q -T 10 -O - http://10.0.10.101/")?;
     ensure!(page.contains("Host 1 of the demo"), "the page of host 1 reads {page:?}");
     drop(demo);
+    Ok(String::new())
+}
+
+fn survives_a_reboot(lab: &Lab, _: &Run) -> Result<String> {
+    let changed = lab.document.replace("demo host 1\"", "renamed\"");
+    ensure!(changed != lab.document, "nothing was changed");
+    lab.apply_ok(&changed)?;
+    lab.vm.run("systemctl --no-block reboot")?;
+    let boot = Duration::from_secs(240);
+    lab.vm.wait_for_new_shell(boot)?;
+    lab.wait_for_netd(boot)?;
+    let document = lab.vm.run("corten config")?;
+    ensure!(document.trim() == changed.trim(), "after the reboot the switch runs:\n{document}");
+    ensure!(lab.port("swp1")?["description"] == "renamed", "the change does not show: {}", lab.port("swp1")?);
+    eventually("frames cross after the reboot", Duration::from_secs(30), || {
+        cross(lab, At(1, None), At(2, None), Mac::BROADCAST)
+    })?;
     Ok(String::new())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use qemu_tests::serial::{Serial, colour_sequences, framed};
 
-use crate::lab::{Lab, PASSWORD, Topology, USER, eventually};
+use crate::lab::{Lab, PASSWORD, Topology, USER, eventually, ssh_command};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 5] = [
@@ -158,19 +158,8 @@ fn ssh_runs_one_command(lab: &Lab, _: &Run) -> Result<String> {
 
 fn ssh_takes_no_password(lab: &Lab, _: &Run) -> Result<String> {
     // Without a key the server lists what else it would take; that must not be a password.
-    let output = std::process::Command::new("ssh")
-        .args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "ConnectTimeout=20",
-        ])
-        .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=none"])
-        .args(["-o", "PreferredAuthentications=none", "-p", &lab.vm.ssh_port().to_string()])
+    let output = ssh_command(lab.vm.ssh_port())
+        .args(["-o", "IdentityFile=none", "-o", "PreferredAuthentications=none"])
         .args([&format!("{USER}@127.0.0.1"), "show ports"])
         .output()
         .context("cannot run ssh")?;

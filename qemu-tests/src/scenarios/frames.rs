@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// A frame on a port: its tag, if any.
 #[derive(Clone, Copy)]
-struct At(u16, Option<u16>);
+pub(super) struct At(pub(super) u16, pub(super) Option<u16>);
 
 fn frame(source: Mac, destination: Mac, tag: Option<u16>, payload: &str) -> Vec<u8> {
     let frame = Frame::new(source, destination).payload(payload);
@@ -31,7 +31,7 @@ fn frame(source: Mac, destination: Mac, tag: Option<u16>, payload: &str) -> Vec<
 }
 
 /// Sends a payload in at one place and checks that it comes out at another with the right tag.
-fn cross(lab: &Lab, from: At, to: At, destination: Mac) -> Result<()> {
+pub(super) fn cross(lab: &Lab, from: At, to: At, destination: Mac) -> Result<()> {
     let payload = fresh_payload("cross");
     let capture = lab.vm.wire(to.0)?.capture_text(&payload);
     let sent = lab.vm.wire(from.0)?.send(&frame(Mac::of_host(from.0), destination, from.1, &payload));
