@@ -1,0 +1,213 @@
+//! The way to netd: its proxies on the system bus, pages read to the end, errors sorted by what the
+//! user can do about them.
+
+use std::time::Duration;
+
+use netd_api::bus::{self, Config1Proxy, State1Proxy};
+use netd_api::diagnostic::Diagnostic;
+use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use zbus::fdo;
+
+/// Rows asked for in one page of a long table.
+const PAGE_ROWS: u32 = 2000;
+
+/// How long the bus may take to let us in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call of netd failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No bus, no netd on it, or no answer in time.
+    #[error("netd is not reachable: {0}")]
+    Unreachable(String),
+    /// The caller's role does not allow this call.
+    #[error("not allowed: {0}")]
+    Denied(String),
+    /// The document is not valid.
+    #[error("the document is not valid: {0}")]
+    Invalid(String),
+    /// The running configuration moved on.
+    #[error("{0}")]
+    Conflict(String),
+    /// The kernel or a driver refused; the change was undone.
+    #[error("refused, and undone: {0}")]
+    Refused(String),
+    /// Nothing by that name.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A connection to netd.
+#[derive(Clone)]
+pub struct Netd {
+    config: Config1Proxy<'static>,
+    state: State1Proxy<'static>,
+}
+
+impl Netd {
+    /// Connects to the system bus (`DBUS_SYSTEM_BUS_ADDRESS` where set). Each later call gives up after
+    /// `call_timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when there is no bus. That netd is on it shows with the first call.
+    pub async fn connect(call_timeout: Duration) -> Result<Netd, Error> {
+        let connecting = async {
+            let connection = zbus::connection::Builder::system().method_timeout(call_timeout).build().await?;
+            Ok::<_, zbus::Error>(Netd {
+                config: Config1Proxy::new(&connection).await?,
+                state: State1Proxy::new(&connection).await?,
+            })
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(netd)) => Ok(netd),
+            Ok(Err(error)) => Err(Error::Unreachable(format!("the system bus: {}", describe(&error)))),
+            Err(_) => Err(Error::Unreachable("the system bus does not answer".into())),
+        }
+    }
+
+    /// What a document would be refused for on this switch; nothing when it could be applied.
+    pub async fn validate(&self, document: &str) -> Result<Vec<Diagnostic>, Error> {
+        Ok(self.config.validate(document).await?)
+    }
+
+    /// Applies a document and answers the new generation.
+    pub async fn apply(&self, document: &str, base_generation: u64) -> Result<u64, Error> {
+        Ok(self.config.apply(document, base_generation, 0).await?)
+    }
+
+    /// The running document and its generation.
+    pub async fn running(&self) -> Result<(String, u64), Error> {
+        Ok(self.config.get().await?)
+    }
+
+    /// All ports.
+    pub async fn ports(&self) -> Result<Vec<Port>, Error> {
+        Ok(self.state.ports().await?)
+    }
+
+    /// All VLANs.
+    pub async fn vlans(&self) -> Result<Vec<Vlan>, Error> {
+        Ok(self.state.vlans().await?)
+    }
+
+    /// All routes.
+    pub async fn routes(&self) -> Result<Vec<Route>, Error> {
+        all_pages(async |cursor| self.state.routes(&cursor, PAGE_ROWS).await).await
+    }
+
+    /// All ARP and ND entries.
+    pub async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
+        all_pages(async |cursor| self.state.neighbours(&cursor, PAGE_ROWS).await).await
+    }
+
+    /// The whole forwarding database.
+    pub async fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
+        all_pages(async |cursor| self.state.fdb(&cursor, PAGE_ROWS).await).await
+    }
+}
+
+/// Reads a paged table to its end.
+async fn all_pages<T>(page: impl AsyncFn(String) -> zbus::Result<(Vec<T>, String)>) -> Result<Vec<T>, Error> {
+    let mut rows = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let (mut some, next) = page(cursor.clone()).await?;
+        rows.append(&mut some);
+        if next.is_empty() {
+            return Ok(rows);
+        }
+        if next == cursor {
+            return Err(Error::Failed(format!("netd gave the page `{next}` twice")));
+        }
+        cursor = next;
+    }
+}
+
+impl From<zbus::Error> for Error {
+    fn from(error: zbus::Error) -> Error {
+        let text = describe(&error);
+        match &error {
+            zbus::Error::MethodError(name, ..) => match name.as_str() {
+                bus::error::INVALID => Error::Invalid(text),
+                bus::error::CONFLICT => Error::Conflict(text),
+                bus::error::REFUSED => Error::Refused(text),
+                bus::error::DENIED => Error::Denied(text),
+                bus::error::NOT_FOUND => Error::NotFound(text),
+                _ => Error::Failed(text),
+            },
+            zbus::Error::FDO(fdo) => match **fdo {
+                fdo::Error::AccessDenied(_) | fdo::Error::AuthFailed(_) => Error::Denied(text),
+                fdo::Error::ServiceUnknown(_)
+                | fdo::Error::NameHasNoOwner(_)
+                | fdo::Error::NoReply(_)
+                | fdo::Error::NoServer(_)
+                | fdo::Error::Disconnected(_)
+                | fdo::Error::Timeout(_)
+                | fdo::Error::TimedOut(_) => Error::Unreachable(text),
+                _ => Error::Failed(text),
+            },
+            zbus::Error::InputOutput(_) | zbus::Error::Connection(..) | zbus::Error::Handshake(_) => {
+                Error::Unreachable(text)
+            }
+            _ => Error::Failed(text),
+        }
+    }
+}
+
+/// What an error says, without the names of D-Bus around it. It may hold several lines.
+fn describe(error: &zbus::Error) -> String {
+    let text = match error {
+        zbus::Error::MethodError(name, text, _) => text.clone().unwrap_or_else(|| name.to_string()),
+        zbus::Error::FDO(fdo) => match &**fdo {
+            fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => "it is not running".into(),
+            fdo::Error::AccessDenied(_) => "the system bus refuses this call to your role".into(),
+            fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => {
+                "it does not answer".into()
+            }
+            fdo::Error::Disconnected(_) => "the system bus closed the connection".into(),
+            other => other.to_string(),
+        },
+        zbus::Error::InputOutput(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            "it does not answer".into()
+        }
+        zbus::Error::InputOutput(error) => error.to_string(),
+        zbus::Error::Connection(error, _) => error.to_string(),
+        other => other.to_string(),
+    };
+    crate::text::clean_lines(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_are_read_to_the_end() {
+        let rows = all_pages(async |cursor: String| {
+            let start: u32 = cursor.parse().unwrap_or(0);
+            let next = if start == 6 { String::new() } else { (start + 3).to_string() };
+            Ok(((start..start + 3).collect(), next))
+        });
+        assert_eq!(rows.await.unwrap(), (0..9).collect::<Vec<u32>>());
+    }
+
+    #[tokio::test]
+    async fn a_table_that_does_not_end_is_an_error() {
+        let rows = all_pages(async |_| Ok((vec![1], "again".to_owned()))).await;
+        assert!(rows.unwrap_err().to_string().contains("twice"));
+    }
+
+    #[test]
+    fn errors_are_sorted_by_what_to_do_about_them() {
+        let of = |error: fdo::Error| Error::from(zbus::Error::from(error));
+        assert!(matches!(of(fdo::Error::ServiceUnknown(String::new())), Error::Unreachable(_)));
+        assert!(matches!(of(fdo::Error::AccessDenied(String::new())), Error::Denied(_)));
+        assert!(matches!(of(fdo::Error::Failed("x".into())), Error::Failed(_)));
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let late = Error::from(zbus::Error::InputOutput(late.into()));
+        assert_eq!(late.to_string(), "netd is not reachable: it does not answer");
+    }
+}

@@ -1,0 +1,142 @@
+//! The one-shot commands. Each reads what it needs, and answers an [`Outcome`]; none prints, so that the
+//! screens can run them too.
+
+mod apply;
+mod check;
+mod config;
+mod show;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli::{self, Command};
+use crate::client::{self, Netd};
+use crate::document::Sources;
+use crate::look::Look;
+use crate::outcome::{Exit, Outcome};
+
+pub use show::hostname;
+
+/// How long netd may take for one call. Applying a large document reprograms the whole switch.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Where a command runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Terminal columns tables are cut to; `None` leaves them whole, for programs.
+    pub width: Option<usize>,
+    /// Look of standard output.
+    pub look: Look,
+    /// Look of standard error.
+    pub error_look: Look,
+    /// Where documents may come from.
+    pub sources: Sources,
+}
+
+impl Context {
+    /// The context of this process: what its standard output and standard error are.
+    pub fn of_process() -> Context {
+        let look = Look::of_stdout();
+        let width = std::io::stdout().is_terminal().then(|| {
+            let (columns, _) = crate::tui::window_size().unwrap_or(crate::tui::DEFAULT_SIZE);
+            usize::from(columns)
+        });
+        let error_look = if std::io::stderr().is_terminal() { Look::of_environment() } else { Look::PLAIN };
+        Context { width, look, error_look, sources: Sources::Any }
+    }
+}
+
+/// Runs the command these words name.
+pub async fn run_words(words: &[String], context: &Context) -> Outcome {
+    match cli::parse(words) {
+        Ok(cli) => run(cli.command, context).await,
+        Err(error) => {
+            let text = crate::text::clean_lines(&error.render().to_string());
+            match error.use_stderr() {
+                true => Outcome::failed(Exit::Usage, text),
+                false => Outcome::done(text),
+            }
+        }
+    }
+}
+
+async fn run(command: Command, context: &Context) -> Outcome {
+    let done = match command {
+        Command::Show(what) => show::run(what, context).await,
+        Command::Check { file, json } => check::run(&file, json, context).await,
+        Command::Apply { file, base, force } => {
+            let base =
+                if force { apply::Base::Any } else { base.map_or(apply::Base::Running, apply::Base::Is) };
+            apply::run(&file, base, context).await
+        }
+        Command::Config { json } => config::run(json, context).await,
+        Command::Completion { shell } => Ok(completion(shell)),
+        Command::Man => Ok(Outcome::done(crate::man::page())),
+    };
+    done.unwrap_or_else(Outcome::from)
+}
+
+fn completion(shell: cli::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(clap_complete::Shell::from(shell), &mut cli::tree(), "corten", &mut script);
+    Outcome::done(String::from_utf8_lossy(&script).into_owned())
+}
+
+async fn connect() -> Result<Netd, client::Error> {
+    Netd::connect(CALL_TIMEOUT).await
+}
+
+/// A value as JSON for programs. Control characters that JSON leaves as they are (DEL and C1) are
+/// escaped, since the reader may be a terminal.
+fn json(value: &impl Serialize) -> Result<Outcome, client::Error> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| client::Error::Failed(format!("cannot write JSON: {error}")))?;
+    let mut out = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('\n');
+    Ok(Outcome::done(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Context =
+        Context { width: None, look: Look::PLAIN, error_look: Look::PLAIN, sources: Sources::Any };
+
+    async fn run(line: &str) -> Outcome {
+        run_words(&crate::login::split(line).unwrap(), &PLAIN).await
+    }
+
+    #[tokio::test]
+    async fn wrong_usage_is_told_apart_from_help() {
+        assert_eq!(run("shwo ports").await.exit, Exit::Usage);
+        assert_eq!(run("show vlans 4095").await.exit, Exit::Usage);
+        assert_eq!(run("check").await.exit, Exit::Usage);
+        let help = run("--help").await;
+        assert_eq!((help.exit, help.err.as_str()), (Exit::Done, ""));
+        assert!(help.out.contains("Exit status: 0 done"));
+    }
+
+    #[tokio::test]
+    async fn completion_scripts_exist_for_three_shells() {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = run(&format!("completion {shell}")).await;
+            assert_eq!(script.exit, Exit::Done);
+            assert!(script.out.contains("neighbours"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn json_does_not_carry_terminal_controls() {
+        let outcome = json(&["\u{9b}2J\x1b[2J\x7f"]).unwrap();
+        assert_eq!(outcome.out, "[\n  \"\\u009b2J\\u001b[2J\\u007f\"\n]\n");
+    }
+}

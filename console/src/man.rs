@@ -1,0 +1,170 @@
+//! The manual page corten(1), made from the command tree so that it never lags behind.
+
+use clap::{Arg, Command};
+use clap_mangen::Man;
+
+use crate::cli;
+
+/// What follows the commands.
+const REST: &str = r#".SH SCREENS
+Without arguments
+.B corten
+shows the switch on the terminal: its ports with their rates, its VLANs with the forwarding database, and
+the log of netd and the kernel. It needs 80 columns and 24 lines. Keys:
+.TP
+.B 1 2 3, Tab
+Choose a screen: ports, VLANs, log.
+.TP
+.B arrows, PgUp, PgDn, Home, End
+Move.
+.TP
+.B Enter
+Show the selected port in full.
+.TP
+.B /
+Show only lines with a text; an empty text shows all.
+.TP
+.B :
+Type a command, as listed above. Tab completes.
+.TP
+.B Ctrl\-L
+Ask the terminal for its size and paint the screen again. A serial line does not tell when the size changes.
+.TP
+.B ?
+Show the keys.
+.TP
+.B q
+Leave; at the console of the switch this logs out.
+.SH LOGIN SHELL
+.B corten
+is the login shell of the users of the switch. A command over SSH, as in
+.BR "ssh ana@switch show ports" ,
+is split into words as a shell would do it and run as a
+.B corten
+command. No other program can be started.
+.SH EXIT STATUS
+.TP
+.B 0
+Done.
+.TP
+.B 1
+Refused or invalid: a mistake in the document, a missing right, nothing by that name, an unreadable file.
+.TP
+.B 2
+The command line was wrong.
+.TP
+.B 3
+netd cannot be reached.
+.SH ENVIRONMENT
+.TP
+.B NO_COLOR
+When set and not empty: no colours.
+.TP
+.B TERM, LC_ALL, LC_CTYPE, LANG
+VT terminals, linux, dumb and an unknown terminal get plain ASCII without colours; so does a locale that is
+not UTF\-8 for the characters.
+.TP
+.B DBUS_SYSTEM_BUS_ADDRESS
+Where the system bus is.
+.SH EXAMPLES
+.nf
+corten show ports
+corten show fdb \-\-vlan 10 \-\-json
+corten check switch.toml
+ssh ana@switch apply \- < switch.toml
+.fi
+.SH SEE ALSO
+.BR busctl (1),
+.BR journalctl (1)
+"#;
+
+/// The page as roff.
+pub fn page() -> String {
+    let tree = cli::tree();
+    let man = Man::new(tree.clone()).title("CORTEN").section("1").manual("Corten");
+    let mut page = Vec::new();
+    // Writing to memory does not fail.
+    let _ = man.render_title(&mut page);
+    let _ = man.render_name_section(&mut page);
+    let mut page = String::from_utf8_lossy(&page).into_owned();
+    page.push_str(".SH SYNOPSIS\n.B corten\n.br\n.B corten\n.I COMMAND\n.SH COMMANDS\n");
+    add_commands(&tree, "corten", &mut page);
+    page.push_str(REST);
+    page
+}
+
+/// A section for each command that does something, depth first.
+fn add_commands(command: &Command, path: &str, page: &mut String) {
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        let path = format!("{path} {}", sub.get_name());
+        if sub.has_subcommands() {
+            add_commands(sub, &path, page);
+            continue;
+        }
+        let usage: Vec<String> = sub.get_arguments().filter(|arg| !is_help(arg)).map(usage).collect();
+        page.push_str(&format!(
+            ".SS {}\n",
+            escape(&format!("{path} {}", usage.join(" ")).trim_end().replace('"', ""))
+        ));
+        let about = sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default();
+        page.push_str(&format!("{}\n", escape(&about).replace("\n\n", "\n.PP\n")));
+        for arg in sub.get_arguments().filter(|arg| !is_help(arg)) {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            page.push_str(&format!(".TP\n.B {}\n{}.\n", escape(&name(arg)), escape(&help)));
+        }
+    }
+}
+
+fn is_help(arg: &Arg) -> bool {
+    matches!(arg.get_id().as_str(), "help" | "version")
+}
+
+/// `--vlan VLAN`, `FILE`.
+fn name(arg: &Arg) -> String {
+    let value =
+        arg.get_value_names().unwrap_or_default().first().map(ToString::to_string).unwrap_or_default();
+    match arg.get_long() {
+        Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
+        Some(long) => format!("--{long}"),
+        None => value,
+    }
+}
+
+fn usage(arg: &Arg) -> String {
+    let many = if arg.get_num_args().is_some_and(|count| count.max_values() > 1) { "..." } else { "" };
+    match arg.is_required_set() {
+        true => format!("{}{many}", name(arg)),
+        false => format!("[{}]{many}", name(arg)),
+    }
+}
+
+/// Text as roff shows it: hyphens that can be copied, no line that is a request.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_command_and_exit_status() {
+        let page = page();
+        for text in
+            ["corten show ports [PORT]...", "corten check FILE", "\\-\\-base GENERATION", ".SH EXIT STATUS"]
+        {
+            assert!(page.contains(text), "{text}\n{page}");
+        }
+        assert!(page.starts_with(".ie") || page.contains(".TH CORTEN 1"), "{page}");
+    }
+
+    #[test]
+    fn text_never_becomes_a_request() {
+        assert_eq!(escape(".so /etc/shadow\n'x\\"), "\\&.so /etc/shadow\n\\&'x\\e");
+    }
+}

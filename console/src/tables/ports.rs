@@ -1,0 +1,136 @@
+//! Ports: one line each, or one in full.
+
+use netd_api::state::{Counters, Port};
+
+use crate::look::{Look, Tone};
+use crate::table::{Cell, Column, Table};
+use crate::text;
+
+const COLUMNS: &[Column] = &[
+    Column::text("PORT"),
+    Column::text("STATE"),
+    Column::number("SPEED"),
+    Column::number("MTU"),
+    Column::text("VLAN").cut_to(8),
+    Column::number("RX"),
+    Column::number("TX"),
+    Column::text("HW"),
+    Column::text("DESCRIPTION").cut_to(8),
+];
+
+/// The table of ports.
+pub fn table(ports: &[Port]) -> Table {
+    let mut table = Table::new(COLUMNS);
+    for port in ports {
+        table.push([
+            port.name.as_str().into(),
+            state(port),
+            text::speed(port.speed_mbps).into(),
+            port.mtu_bytes.to_string().into(),
+            text::port_vlans(port).into(),
+            text::short_number(port.counters.rx_bytes).into(),
+            text::short_number(port.counters.tx_bytes).into(),
+            forwarder(port).into(),
+            label(port).into(),
+        ]);
+    }
+    table
+}
+
+/// A port's state; bad when it is wanted up and is not.
+pub fn state(port: &Port) -> Cell {
+    let tone = match port.oper_state.as_str() {
+        "up" => Tone::Good,
+        _ if port.wanted_up => Tone::Bad,
+        _ => Tone::Quiet,
+    };
+    Cell::new(text::port_state(port), tone)
+}
+
+/// Who forwards for this port.
+fn forwarder(port: &Port) -> &'static str {
+    if port.hardware == "offloaded" { "asic" } else { "soft" }
+}
+
+/// What to call the port: its description, else the workload it belongs to.
+pub fn label(port: &Port) -> &str {
+    if port.description.is_empty() { &port.attachment } else { &port.description }
+}
+
+/// Everything about one port, a line for each thing.
+pub fn detail(port: &Port, look: Look) -> String {
+    let mut out = String::new();
+    for (name, value) in facts(port) {
+        let title = look.paint(&format!("{name}:"), Tone::Heading);
+        let padding = " ".repeat(15usize.saturating_sub(name.len() + 1));
+        out.push_str(&format!("{title}{padding}{}\n", text::clean(&value)));
+    }
+    let counters = &port.counters;
+    out.push_str(&format!("\n{:15}{:>20}  {:>20}\n", "", "RECEIVED", "SENT"));
+    for (name, received, sent) in counter_rows(counters) {
+        out.push_str(&format!("{:15}{received:>20}  {sent:>20}\n", format!("{name}:")));
+    }
+    out
+}
+
+/// Names and values of what a port is, without its counters.
+pub fn facts(port: &Port) -> Vec<(&'static str, String)> {
+    let or_dash = |value: &str| text::or_dash(value).to_owned();
+    let untagged = if port.untagged_vlan == 0 { String::new() } else { port.untagged_vlan.to_string() };
+    let asic = if port.switch_id.is_empty() { String::new() } else { format!(", ASIC {}", port.switch_id) };
+    let duplex = if port.duplex.is_empty() { String::new() } else { format!(", {} duplex", port.duplex) };
+    let mut facts = vec![
+        ("Port", format!("{} ({}, interface {})", port.name, port.kind, port.ifindex)),
+        ("Description", or_dash(&port.description)),
+        (
+            "State",
+            format!("{}, wanted {}", text::port_state(port), if port.wanted_up { "up" } else { "down" }),
+        ),
+        ("Speed", format!("{}{duplex}", text::speed(port.speed_mbps))),
+        ("MTU", format!("{} bytes", port.mtu_bytes)),
+        ("MAC", or_dash(&port.mac)),
+        ("Untagged VLAN", or_dash(&untagged)),
+        ("Tagged VLANs", or_dash(&text::vlan_ranges(&port.tagged_vlans))),
+        ("Addresses", or_dash(&port.addresses.join(", "))),
+        ("VRF", or_dash(&port.vrf)),
+        ("Driver", or_dash(&port.driver)),
+        ("Forwarding", format!("{}{asic}", or_dash(&port.hardware))),
+    ];
+    if !port.attachment.is_empty() {
+        facts.push(("Workload", port.attachment.clone()));
+    }
+    facts
+}
+
+/// Counters by name: received and sent.
+pub fn counter_rows(counters: &Counters) -> [(&'static str, u64, u64); 4] {
+    [
+        ("Bytes", counters.rx_bytes, counters.tx_bytes),
+        ("Packets", counters.rx_packets, counters.tx_packets),
+        ("Errors", counters.rx_errors, counters.tx_errors),
+        ("Dropped", counters.rx_dropped, counters.tx_dropped),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::tests::ports;
+
+    #[test]
+    fn the_table_fits_80_columns() {
+        let shown = table(&ports()).render(Some(80), Look::PLAIN);
+        assert!(shown.lines().all(|line| text::width(line) <= 80), "{shown}");
+        insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn a_pipe_gets_the_whole_table() {
+        insta::assert_snapshot!(table(&ports()).render(None, Look::PLAIN));
+    }
+
+    #[test]
+    fn one_port_is_shown_in_full() {
+        insta::assert_snapshot!(detail(&ports()[2], Look::PLAIN));
+    }
+}

@@ -1,0 +1,131 @@
+//! What netd says, once a second: a task that asks for what is on the screen and nothing else.
+//!
+//! It keeps asking: when netd or the bus goes away it says so and tries again.
+
+use std::time::{Duration, Instant};
+
+use netd_api::state::{FdbEntry, Port, Vlan};
+use tokio::sync::{mpsc, watch};
+use tokio::time;
+
+use super::app::Screen;
+use crate::client::{Error, Netd};
+
+/// How long netd may take to answer before it counts as away.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait before the next attempt to reach netd.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often the generation is asked for.
+const GENERATION_PERIOD: Duration = Duration::from_secs(5);
+
+/// What is on the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The screen shown.
+    pub screen: Screen,
+    /// Counts up when the generation is to be read anew, after a command.
+    pub refresh: u64,
+}
+
+/// News from netd.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// netd does not answer; why.
+    Away(String),
+    /// The running generation.
+    Generation(u64),
+    /// Ports, and when they were read.
+    Ports(Instant, Vec<Port>),
+    /// VLANs and the forwarding database.
+    Vlans(Vec<Vlan>, Vec<FdbEntry>),
+}
+
+/// The other side hung up: the screens are closing.
+struct Closed;
+
+/// Why asking ended.
+enum End {
+    Away(Error),
+    Closed,
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Away(error)
+    }
+}
+
+impl From<Closed> for End {
+    fn from(_: Closed) -> End {
+        End::Closed
+    }
+}
+
+/// Feeds the screens until they close.
+pub async fn run(mut want: watch::Receiver<Want>, updates: mpsc::Sender<Update>) {
+    loop {
+        let error = match follow(&mut want, &updates).await {
+            End::Away(error) => error,
+            End::Closed => return,
+        };
+        if send(&updates, Update::Away(error.to_string())).await.is_err() {
+            return;
+        }
+        time::sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Connects and asks until something fails.
+async fn follow(want: &mut watch::Receiver<Want>, updates: &mpsc::Sender<Update>) -> End {
+    match ask(want, updates).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+async fn ask(
+    want: &mut watch::Receiver<Want>,
+    updates: &mpsc::Sender<Update>,
+) -> Result<std::convert::Infallible, End> {
+    let netd = Netd::connect(CALL_TIMEOUT).await?;
+    let mut generation_due = Instant::now();
+    let mut refresh = None;
+    loop {
+        let started = Instant::now();
+        let wanted = *want.borrow_and_update();
+        if refresh != Some(wanted.refresh) || started >= generation_due {
+            let (_, generation) = netd.running().await?;
+            send(updates, Update::Generation(generation)).await?;
+            refresh = Some(wanted.refresh);
+            generation_due = started + GENERATION_PERIOD;
+        }
+        match wanted.screen {
+            Screen::Ports => {
+                let ports = netd.ports().await?;
+                send(updates, Update::Ports(Instant::now(), ports)).await?;
+            }
+            Screen::Vlans => {
+                let vlans = netd.vlans().await?;
+                send(updates, Update::Vlans(vlans, netd.fdb().await?)).await?;
+            }
+            Screen::Log => {}
+        }
+        tokio::select! {
+            () = time::sleep(period(wanted.screen).saturating_sub(started.elapsed())) => {}
+            changed = want.changed() => changed.map_err(|_| Closed)?,
+        }
+    }
+}
+
+/// How often a screen's tables are read. A forwarding database may be long.
+fn period(screen: Screen) -> Duration {
+    match screen {
+        Screen::Ports => Duration::from_secs(1),
+        Screen::Vlans => Duration::from_secs(2),
+        Screen::Log => GENERATION_PERIOD,
+    }
+}
+
+async fn send(updates: &mpsc::Sender<Update>, update: Update) -> Result<(), Closed> {
+    updates.send(update).await.map_err(|_| Closed)
+}

@@ -1,0 +1,201 @@
+//! Messages of netd and of the kernel, as journalctl(1) follows them.
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use crate::text;
+
+/// The journal's reader.
+const JOURNALCTL: &str = "/usr/bin/journalctl";
+/// The most bytes of one entry that are looked at.
+const MAX_ENTRY_BYTES: usize = 64 * 1024;
+/// The most characters of a message that are kept.
+const MAX_MESSAGE_CHARS: usize = 1000;
+/// How long to wait before journalctl is started again.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// A message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Local time, `May 02 14:05:09`.
+    pub time: String,
+    /// Who said it: `netd`, `kernel`.
+    pub source: String,
+    /// syslog(3) priority, 0 (emergency) to 7 (debug).
+    pub priority: u8,
+    /// What was said, cleaned.
+    pub message: String,
+}
+
+/// News from the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The journal is read from here on: what was shown is outdated.
+    Begin,
+    /// A message.
+    Entry(Entry),
+    /// The journal cannot be read; why.
+    Unreadable(String),
+}
+
+/// Follows the journal until the screens close.
+pub async fn run(news: mpsc::Sender<News>) {
+    loop {
+        let why = match follow(&news).await {
+            Ok(why) => why,
+            Err(error) => format!("{JOURNALCTL}: {error}"),
+        };
+        if news.send(News::Unreadable(why)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Runs journalctl to its end and answers why it ended.
+async fn follow(news: &mpsc::Sender<News>) -> io::Result<String> {
+    let mut child = start()?;
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::Error::other("no pipe"));
+    };
+    let complaint = tokio::task::spawn_local(async move {
+        let mut text = Vec::new();
+        let _ = err.take(4096).read_to_end(&mut text).await;
+        text::clean(String::from_utf8_lossy(&text).trim())
+    });
+    let mut out = BufReader::new(out);
+    let mut line = Vec::new();
+    let mut begun = false;
+    while read_line(&mut out, &mut line).await? {
+        let Some(entry) = parse(&line) else { continue };
+        if !begun {
+            begun = true;
+            let _ = news.send(News::Begin).await;
+        }
+        if news.send(News::Entry(entry)).await.is_err() {
+            break;
+        }
+    }
+    drop(out);
+    let status = child.wait().await?;
+    let complaint = complaint.await.unwrap_or_default();
+    Ok(if complaint.is_empty() { format!("journalctl ended ({status})") } else { complaint })
+}
+
+fn start() -> io::Result<Child> {
+    Command::new(JOURNALCTL)
+        .args(["--boot", "--follow", "--lines=500", "--no-pager", "--output=json"])
+        .arg("--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_TRANSPORT")
+        // netd's own words, the service manager's about netd, and the kernel's.
+        .args(["_SYSTEMD_UNIT=netd.service", "+", "UNIT=netd.service", "+", "_TRANSPORT=kernel"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Reads a line of bounded length, the rest of a longer one being left out; `false` at the end.
+async fn read_line(from: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let mut any = false;
+    loop {
+        let bytes = from.fill_buf().await?;
+        if bytes.is_empty() {
+            return Ok(any);
+        }
+        any = true;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(bytes.len());
+        let kept = taken.min(MAX_ENTRY_BYTES.saturating_sub(line.len()));
+        line.extend_from_slice(&bytes[..kept]);
+        from.consume(end.map_or(taken, |end| end + 1));
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
+}
+
+/// An entry from journalctl's JSON; `None` for what is none.
+fn parse(line: &[u8]) -> Option<Entry> {
+    let fields: serde_json::Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let message = field(&fields, "MESSAGE")?;
+    let microseconds: i64 = field(&fields, "__REALTIME_TIMESTAMP")?.parse().ok()?;
+    let time = jiff::Timestamp::from_microsecond(microseconds).ok()?.to_zoned(jiff::tz::TimeZone::system());
+    let source =
+        field(&fields, "SYSLOG_IDENTIFIER").or_else(|| field(&fields, "_TRANSPORT")).unwrap_or_default();
+    Some(Entry {
+        time: time.strftime("%b %d %H:%M:%S").to_string(),
+        source: text::clean(&source),
+        priority: field(&fields, "PRIORITY").and_then(|text| text.parse().ok()).unwrap_or(6),
+        message: text::clean(&message).chars().take(MAX_MESSAGE_CHARS).collect(),
+    })
+}
+
+/// A field as text. journalctl writes what is not printable text as an array of bytes, and a field that
+/// was given several times as an array of its values.
+fn field(fields: &serde_json::Map<String, Value>, name: &str) -> Option<String> {
+    match fields.get(name)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(items) => match items.first()? {
+            Value::String(text) => Some(text.clone()),
+            _ => {
+                let bytes = items.iter().map(|item| u8::try_from(item.as_u64()?).ok());
+                Some(String::from_utf8_lossy(&bytes.collect::<Option<Vec<u8>>>()?).into_owned())
+            }
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_journalctl_are_read() {
+        let entry = parse(br#"{"__REALTIME_TIMESTAMP":"1714658709000000","MESSAGE":"port swp1: link down","PRIORITY":"4","SYSLOG_IDENTIFIER":"netd"}"#).unwrap();
+        assert_eq!((entry.source.as_str(), entry.priority), ("netd", 4));
+        assert_eq!(entry.message, "port swp1: link down");
+        assert_eq!(entry.time.len(), "May 02 14:05:09".len());
+    }
+
+    #[test]
+    fn bytes_and_escape_sequences_become_harmless_text() {
+        let entry = parse(
+            br#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":[27,91,50,74,104,105,255],"_TRANSPORT":"kernel"}"#,
+        )
+        .unwrap();
+        assert_eq!((entry.source.as_str(), entry.message.as_str()), ("kernel", "[2Jhi\u{fffd}"));
+        let entry = parse(br#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":["one","two"]}"#).unwrap();
+        assert_eq!(entry.message, "one");
+    }
+
+    #[test]
+    fn what_is_no_entry_is_left_out() {
+        for line in ["", "x", "[]", "{}", r#"{"MESSAGE":null,"__REALTIME_TIMESTAMP":"1"}"#] {
+            assert_eq!(parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn overlong_entries_do_not_fill_memory() {
+        let text = [vec![b'x'; 3 * MAX_ENTRY_BYTES], b"\nnext\nlast".to_vec()].concat();
+        let mut from = BufReader::new(text.as_slice());
+        let mut line = Vec::new();
+        assert!(read_line(&mut from, &mut line).await.unwrap());
+        assert_eq!(line.len(), MAX_ENTRY_BYTES);
+        assert!(read_line(&mut from, &mut line).await.unwrap());
+        assert_eq!(line, b"next");
+        assert!(read_line(&mut from, &mut line).await.unwrap());
+        assert_eq!(line, b"last");
+        assert!(!read_line(&mut from, &mut line).await.unwrap());
+    }
+}

@@ -1,0 +1,78 @@
+//! The last line: keys, or the line being typed with its candidates above it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use super::{bar, line, write};
+use crate::look::Tone;
+use crate::text;
+use crate::tui::app::{App, Over, Screen};
+use crate::tui::prompt::Prompt;
+
+/// Draws the footer; answers where the cursor stands when a line is being typed.
+pub fn draw(app: &App, area: Rect, body: Rect, picture: &mut Buffer) -> Option<Position> {
+    if area.height == 0 {
+        return None;
+    }
+    if let Some(prompt) = &app.prompt {
+        draw_candidates(app, &prompt.candidates, body, picture);
+        return Some(draw_prompt(app, prompt, area, picture));
+    }
+    bar(picture, area, app.look);
+    write(picture, area, &format!(" {}", keys(app)), app.look.style(Tone::Bar));
+    None
+}
+
+fn keys(app: &App) -> String {
+    if let Some(running) = &app.running {
+        return format!("running: {}", app.look.text(running));
+    }
+    let filter = match app.filter() {
+        "" => String::new(),
+        filter => format!("only \"{}\" (Esc: all)  ", app.look.text(filter)),
+    };
+    let keys = match (&app.over, app.screen) {
+        (Over::Port, _) => return "Up/Down other ports  Esc back".into(),
+        (Over::Help, _) => return "any key: back".into(),
+        (Over::Output { .. }, _) => return "Up/Down PgUp/PgDn scroll  : command  Esc back".into(),
+        (Over::Nothing, Screen::Ports) => "Tab screen  Enter port  / filter  : command  ? help  q log out",
+        (Over::Nothing, Screen::Vlans) => "Tab screen  Up/Down VLAN  / filter  : command  ? help  q log out",
+        (Over::Nothing, Screen::Log) => {
+            "Tab screen  PgUp/PgDn scroll  / filter  : command  ? help  q log out"
+        }
+    };
+    format!("{filter}{keys}")
+}
+
+/// The line with its cursor in view, however long it is.
+fn draw_prompt(app: &App, prompt: &Prompt, area: Rect, picture: &mut Buffer) -> Position {
+    let columns = usize::from(area.width);
+    let before = format!("{}{}", prompt.sign(), app.look.text(&prompt.line.before_cursor()));
+    let mut shown = before.as_str();
+    // The cursor itself takes a column.
+    while text::width(shown) + 1 > columns {
+        let mut rest = shown.chars();
+        if rest.next().is_none() {
+            break;
+        }
+        shown = rest.as_str();
+    }
+    let column = text::width(shown);
+    let line = format!("{shown}{}", app.look.text(&prompt.line.after_cursor()));
+    write(picture, area, &line, app.look.style(Tone::Normal));
+    Position::new(area.x + u16::try_from(column).unwrap_or(0), area.y)
+}
+
+/// What Tab could not decide between, in the last lines of the body.
+fn draw_candidates(app: &App, candidates: &[String], body: Rect, picture: &mut Buffer) {
+    let widest = candidates.iter().map(|candidate| text::width(candidate)).max().unwrap_or(0) + 2;
+    let columns = (usize::from(body.width) / widest).max(1);
+    let rows: Vec<&[String]> = candidates.chunks(columns).take(usize::from(body.height / 2)).collect();
+    let height = u16::try_from(rows.len()).unwrap_or(0);
+    for (y, row) in (body.height - height..).zip(rows) {
+        let text: String = row.iter().map(|candidate| format!("{candidate:widest$}")).collect();
+        let place = line(body, y);
+        write(picture, place, &" ".repeat(usize::from(body.width)), app.look.style(Tone::Bar));
+        write(picture, place, &app.look.text(&text), app.look.style(Tone::Bar));
+    }
+}

@@ -1,0 +1,292 @@
+//! Snapshots of the screens at 80x24, as text and with their styles.
+
+use std::time::{Duration, Instant};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier};
+
+use super::draw;
+use crate::look::Look;
+use crate::outcome::Outcome;
+use crate::tables::tests as switch;
+use crate::tui::app::{App, Effect};
+use crate::tui::feed::Update;
+use crate::tui::journal::{Entry, News};
+use crate::tui::keys::Key;
+
+const COLOUR: Look = Look { colour: true, unicode: true, alternate_screen: true };
+
+/// Screens of a switch that has been looked at for two seconds.
+fn app(look: Look) -> App {
+    let mut app = App::new(look, "leaf1".into(), "14:05".into());
+    let start = Instant::now();
+    app.update(Update::Generation(12));
+    app.update(Update::Ports(start, switch::ports()));
+    let mut ports = switch::ports();
+    ports[0].counters.rx_bytes += 1_500_000;
+    ports[1].counters.tx_bytes += 125_000_000;
+    app.update(Update::Ports(start + Duration::from_secs(1), ports));
+    app.update(Update::Vlans(switch::vlans(), switch::fdb()));
+    app
+}
+
+fn press(app: &mut App, keys: &[Key]) -> Option<Effect> {
+    keys.iter().map(|key| app.press(*key)).last().flatten()
+}
+
+fn type_text(app: &mut App, text: &str) {
+    for c in text.chars() {
+        app.press(Key::Char(c));
+    }
+}
+
+fn picture_of(app: &mut App, width: u16, height: u16) -> Buffer {
+    draw(app, Rect::new(0, 0, width, height)).0
+}
+
+/// The picture's lines.
+fn text(picture: &Buffer) -> String {
+    let lines = (0..picture.area.height).map(|y| {
+        let cells = (0..picture.area.width).map(|x| picture[(x, y)].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The picture's lines, each followed by a line of marks for its styles: `r`ed, `g`reen, `c`yan, `d`ark,
+/// `#` reversed, `_` underlined, `b`old.
+fn styled(picture: &Buffer) -> String {
+    let mut out = String::new();
+    for y in 0..picture.area.height {
+        let cells: Vec<_> = (0..picture.area.width).map(|x| &picture[(x, y)]).collect();
+        let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+        let marks: String = cells
+            .iter()
+            .map(|cell| match (cell.fg, cell.modifier) {
+                (_, modifier) if modifier.contains(Modifier::REVERSED) => '#',
+                (Color::Red, _) => 'r',
+                (Color::Green, _) => 'g',
+                (Color::Cyan, _) => 'c',
+                (Color::DarkGray, _) => 'd',
+                (_, modifier) if modifier.contains(Modifier::UNDERLINED) => '_',
+                (_, modifier) if modifier.contains(Modifier::BOLD) => 'b',
+                _ => ' ',
+            })
+            .collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+        if !marks.trim_end().is_empty() {
+            out.push_str(&format!("{}\n", marks.trim_end()));
+        }
+    }
+    out
+}
+
+fn screen(app: &mut App) -> String {
+    text(&picture_of(app, 80, 24))
+}
+
+#[test]
+fn ports_in_mono_ascii() {
+    let picture = picture_of(&mut app(Look::PLAIN), 80, 24);
+    assert!(picture.content.iter().all(|cell| cell.symbol().is_ascii()));
+    assert!(picture.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+    insta::assert_snapshot!(styled(&picture));
+}
+
+#[test]
+fn ports_in_colour() {
+    insta::assert_snapshot!(styled(&picture_of(&mut app(COLOUR), 80, 24)));
+}
+
+#[test]
+fn one_port_in_full() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Down, Key::Enter]);
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn vlans_with_the_whole_forwarding_database() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Char('2')]);
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn the_forwarding_database_of_one_vlan_in_colour() {
+    let mut app = app(COLOUR);
+    press(&mut app, &[Key::Tab, Key::Down, Key::Down, Key::Down]);
+    insta::assert_snapshot!(styled(&picture_of(&mut app, 80, 24)));
+}
+
+fn entry(priority: u8, source: &str, message: &str) -> News {
+    News::Entry(Entry {
+        time: "May 02 14:05:09".into(),
+        source: source.into(),
+        priority,
+        message: message.into(),
+    })
+}
+
+#[test]
+fn log_in_mono_and_colour() {
+    for (name, look) in [("log_mono", Look::PLAIN), ("log_colour", COLOUR)] {
+        let mut app = app(look);
+        press(&mut app, &[Key::Char('3')]);
+        app.journal(News::Begin);
+        app.journal(entry(
+            6,
+            "kernel",
+            "bridge: filtering via arp/ip/ip6tables is no longer available by default",
+        ));
+        app.journal(entry(4, "netd", "port swp3: link down"));
+        app.journal(entry(
+            3,
+            "netd",
+            "route 2001:db8:ffff::/48: the kernel refused it: Network is unreachable, Zürich",
+        ));
+        app.journal(entry(7, "netd-a-very-long-name", "debug \x1b[2J"));
+        insta::assert_snapshot!(name, styled(&picture_of(&mut app, 80, 24)));
+    }
+}
+
+#[test]
+fn log_without_access_says_so() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Char('3')]);
+    app.journal(News::Unreadable("No journal files were opened due to insufficient permissions.".into()));
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn keys_are_listed() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Char('?')]);
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn netd_away_is_a_banner_over_what_was_known() {
+    let mut app = app(Look::PLAIN);
+    app.update(Update::Away("netd is not reachable: it is not running".into()));
+    app.clock = "14:09".into();
+    app.update(Update::Away("netd is not reachable: it does not answer".into()));
+    insta::assert_snapshot!(screen(&mut app));
+    app.update(Update::Ports(Instant::now(), switch::ports()));
+    assert!(!screen(&mut app).contains("No news since"));
+}
+
+#[test]
+fn before_netd_answers_the_screens_say_so() {
+    let mut app = App::new(Look::PLAIN, "leaf1".into(), "14:05".into());
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn a_command_line_completes_and_lists() {
+    let mut app = app(Look::PLAIN);
+    type_text(&mut app, ":show ports s");
+    press(&mut app, &[Key::Tab, Key::Tab]);
+    insta::assert_snapshot!(screen(&mut app));
+    let cursor = draw(&mut app, Rect::new(0, 0, 80, 24)).1.unwrap();
+    assert_eq!((cursor.x, cursor.y), (":show ports swp".len() as u16, 23));
+}
+
+#[test]
+fn a_command_runs_and_its_output_scrolls() {
+    let mut app = app(Look::PLAIN);
+    type_text(&mut app, ":show fdb");
+    assert_eq!(press(&mut app, &[Key::Enter]), Some(Effect::Run("show fdb".into())));
+    assert!(screen(&mut app).contains("running: show fdb"));
+    let lines: Vec<String> = (1..=100).map(|number| format!("line {number} \x1b[2J")).collect();
+    app.finished(Outcome::done(lines.join("\n")));
+    screen(&mut app);
+    press(&mut app, &[Key::PageDown, Key::Down]);
+    insta::assert_snapshot!(screen(&mut app));
+    press(&mut app, &[Key::End]);
+    assert!(screen(&mut app).contains("line 100"));
+    press(&mut app, &[Key::Escape]);
+    assert!(screen(&mut app).contains("RX b/s"), "{}", screen(&mut app));
+}
+
+#[test]
+fn a_filter_narrows_while_it_is_typed() {
+    let mut app = app(Look::PLAIN);
+    type_text(&mut app, "/UPLINK");
+    let shown = screen(&mut app);
+    assert!(shown.contains("swp2") && !shown.contains("swp3"), "{shown}");
+    press(&mut app, &[Key::Enter]);
+    assert!(screen(&mut app).contains("only \"UPLINK\""));
+    press(&mut app, &[Key::Escape]);
+    assert!(screen(&mut app).contains("swp3"));
+    type_text(&mut app, "/nothing has this");
+    assert!(screen(&mut app).contains("No port contains this text"));
+}
+
+#[test]
+fn a_link_that_goes_down_shows() {
+    let mut app = app(Look::PLAIN);
+    assert!(screen(&mut app).lines().any(|line| line.contains("swp1") && line.contains("up/up")));
+    let mut ports = switch::ports();
+    ports[0].oper_state = "down".into();
+    app.update(Update::Ports(Instant::now(), ports));
+    assert!(screen(&mut app).lines().any(|line| line.contains("swp1") && line.contains("up/down")));
+}
+
+#[test]
+fn the_selection_stays_on_its_port() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Down, Key::Down]);
+    let mut ports = switch::ports();
+    ports.remove(0);
+    app.update(Update::Ports(Instant::now(), ports));
+    assert_eq!(app.ports.selected().unwrap().0.name, "swp3");
+}
+
+#[test]
+fn nothing_new_is_the_same_picture() {
+    let mut app = app(Look::PLAIN);
+    app.update(Update::Ports(Instant::now(), switch::ports()));
+    app.update(Update::Ports(Instant::now() + Duration::from_secs(1), switch::ports()));
+    let first = picture_of(&mut app, 80, 24);
+    app.update(Update::Ports(Instant::now() + Duration::from_secs(2), switch::ports()));
+    app.update(Update::Generation(12));
+    assert_eq!(first, picture_of(&mut app, 80, 24));
+}
+
+#[test]
+fn q_leaves_the_screens_but_only_closes_what_lies_over_them() {
+    let mut app = app(Look::PLAIN);
+    assert_eq!(press(&mut app, &[Key::Enter, Key::Char('q')]), None);
+    assert_eq!(press(&mut app, &[Key::Char('q')]), Some(Effect::Quit));
+    type_text(&mut app, ":quit");
+    assert_eq!(press(&mut app, &[Key::Enter]), Some(Effect::Quit));
+    assert_eq!(press(&mut app, &[Key::Ctrl('l')]), Some(Effect::Probe));
+}
+
+#[test]
+fn every_size_can_be_drawn() {
+    let everything: &[&[Key]] = &[
+        &[],
+        &[Key::Enter],
+        &[Key::Escape, Key::Char('2')],
+        &[Key::Char('3')],
+        &[Key::Char('?')],
+        &[Key::Escape, Key::Char(':'), Key::Tab],
+    ];
+    for away in [false, true] {
+        let mut app = app(COLOUR);
+        app.journal(News::Unreadable("no".repeat(100)));
+        if away {
+            app.update(Update::Away("gone".into()));
+        }
+        for keys in everything {
+            press(&mut app, keys);
+            for (width, height) in [(1, 1), (2, 2), (3, 3), (5, 4), (10, 5), (20, 8), (79, 23), (200, 60)] {
+                picture_of(&mut app, width, height);
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The program itself, one command at a time, against a stand-in for netd on a private bus.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail as the test does")]
+
+mod support;
+
+use std::process::{Output, Stdio};
+
+use support::{Bus, CORTEN, Failure, Netd, switch};
+use tokio::io::AsyncWriteExt;
+
+const VALID: &str = "version = 1\n\n[ports.swp1]\nvlan.access = 10\n";
+const THREE_MISTAKES: &str =
+    "version = 1\n\n[ports.swp1]\nmtuu = 9216\nvlan.access = 4095\n\n[vlans.0]\nname = \"x\"\n";
+
+/// Runs `corten` with a text on its standard input.
+async fn corten_with(address: &str, arguments: &[&str], input: &str) -> Output {
+    let mut child = tokio::process::Command::new(CORTEN)
+        .args(arguments)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", address)
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that does not read its input closes it early.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    child.wait_with_output().await.unwrap()
+}
+
+async fn corten(bus: &Bus, arguments: &[&str]) -> Output {
+    corten_with(&bus.address, arguments, "").await
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn file(bus: &Bus, name: &str, text: &str) -> String {
+    let path = bus.folder().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn tables_are_shown_plain_in_a_pipe() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().ports[1].description = "evil \x1b[2J".into();
+    let ports = corten(&bus, &["show", "ports"]).await;
+    assert_eq!(code(&ports), Some(0), "{}", err(&ports));
+    insta::assert_snapshot!(out(&ports), @r"
+    PORT  STATE  SPEED   MTU  VLAN        RX    TX  HW    DESCRIPTION
+    swp1  up/up    10G  1500  10/20-30  1.0M  2.0k  soft  server 1
+    swp2  up/up    10G  1500  10/20-30  1.0M  2.0k  soft  evil [2J
+    ");
+    for table in ["vlans", "routes", "neighbours", "fdb", "system"] {
+        let shown = corten(&bus, &["show", table]).await;
+        assert_eq!(code(&shown), Some(0), "{table}: {}", err(&shown));
+        assert!(!out(&shown).contains('\x1b'), "{table}");
+    }
+    assert!(out(&corten(&bus, &["show", "routes"]).await).contains("offloaded"));
+    assert!(out(&corten(&bus, &["show", "ports", "swp1"]).await).contains("Untagged VLAN: 10"));
+}
+
+#[tokio::test]
+async fn json_has_the_field_names_of_the_state_model() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let shown = corten(&bus, &["show", "ports", "--json"]).await;
+    let ports: Vec<netd_api::state::Port> = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(ports, switch().ports);
+    let values: serde_json::Value = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(values[0]["counters"]["rx_bytes"], 1_000_000);
+    let config = corten(&bus, &["config", "--json"]).await;
+    let config: serde_json::Value = serde_json::from_str(&out(&config)).unwrap();
+    assert_eq!(
+        (config["generation"].as_u64(), config["document"].as_str()),
+        (Some(7), Some("version = 1\n"))
+    );
+}
+
+#[tokio::test]
+async fn long_tables_are_read_to_the_end() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let shown = corten(&bus, &["show", "fdb"]).await;
+    assert_eq!(out(&shown).lines().count(), 11);
+    assert_eq!(netd.switch.lock().pages_read, 4);
+    let one = corten(&bus, &["show", "fdb", "--port", "swp1", "--vlan", "10", "02:00:5E:00:53:0A"]).await;
+    assert_eq!(out(&one).lines().count(), 2);
+}
+
+#[tokio::test]
+async fn names_that_do_not_exist_are_refused_with_a_suggestion() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let shown = corten(&bus, &["show", "ports", "spw1"]).await;
+    assert_eq!(code(&shown), Some(1));
+    assert_eq!(err(&shown), "corten: no port spw1; did you mean swp1?\n");
+}
+
+#[tokio::test]
+async fn the_login_shell_runs_a_command_and_nothing_else() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let shown = corten(&bus, &["-c", "show ports 'swp1' --json"]).await;
+    let ports: Vec<netd_api::state::Port> = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(ports.len(), 1);
+    for line in ["/bin/sh", "scp -t /tmp", "show ports; id", "internal-sftp"] {
+        let refused = corten(&bus, &["-c", line]).await;
+        assert_eq!((code(&refused), out(&refused).as_str()), (Some(2), ""), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn check_shows_every_mistake_at_its_place_and_exits_1() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let path = file(&bus, "switch.toml", THREE_MISTAKES);
+    let checked = corten(&bus, &["check", &path]).await;
+    assert_eq!(code(&checked), Some(1));
+    let shown = err(&checked);
+    for place in [":4:", ":5:", ":7:"] {
+        assert!(shown.contains(&format!("{path}{place}")), "{shown}");
+    }
+    assert!(shown.contains("  mtuu = 9216\n  ^\n"), "{shown}");
+    assert!(shown.ends_with("3 mistakes\n"), "{shown}");
+    let as_json = corten(&bus, &["check", "--json", &path]).await;
+    let mistakes: Vec<netd_api::diagnostic::Diagnostic> = serde_json::from_str(&out(&as_json)).unwrap();
+    assert_eq!((mistakes.len(), code(&as_json)), (3, Some(1)));
+    assert_eq!(netd.switch.lock().generation, 7);
+}
+
+#[tokio::test]
+async fn check_asks_this_switch_when_it_can() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let path = file(&bus, "switch.toml", VALID);
+    let checked = corten(&bus, &["check", &path]).await;
+    assert_eq!((code(&checked), out(&checked)), (Some(0), format!("{path}: valid\n")), "{}", err(&checked));
+    netd.switch.lock().refuses = Some("swp1".into());
+    let checked = corten(&bus, &["check", &path]).await;
+    assert_eq!(code(&checked), Some(1));
+    assert!(err(&checked).contains("no such port on this switch"), "{}", err(&checked));
+    drop(netd);
+    let checked = corten(&bus, &["check", &path]).await;
+    assert_eq!(code(&checked), Some(0));
+    assert!(err(&checked).contains("not against this switch: netd is not reachable"), "{}", err(&checked));
+}
+
+#[tokio::test]
+async fn apply_reads_standard_input_and_answers_the_generation() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let applied = corten_with(&bus.address, &["-c", "apply -"], VALID).await;
+    assert_eq!(code(&applied), Some(0), "{}", err(&applied));
+    assert_eq!(out(&applied), "stdin: applied as generation 8\n");
+    assert_eq!(netd.switch.lock().document, VALID);
+    assert_eq!(out(&corten(&bus, &["config"]).await), VALID);
+}
+
+#[tokio::test]
+async fn apply_refuses_mistakes_and_applies_nothing() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    for (input, text) in [(THREE_MISTAKES, "3 mistakes"), ("\u{0}garbage", "stdin:1:"), ("", "mistake")] {
+        let refused = corten_with(&bus.address, &["apply", "-"], input).await;
+        assert_eq!((code(&refused), out(&refused).as_str()), (Some(1), ""), "{input}");
+        assert!(
+            err(&refused).contains(text) && err(&refused).ends_with("Nothing was applied.\n"),
+            "{}",
+            err(&refused)
+        );
+    }
+    let refused = corten(&bus, &["apply", "/nonexistent"]).await;
+    assert_eq!(code(&refused), Some(1));
+    assert_eq!(netd.switch.lock().generation, 7);
+}
+
+#[tokio::test]
+async fn apply_tells_what_netd_refused() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let apply = async |failure: Option<Failure>, arguments: &[&str]| {
+        netd.switch.lock().apply_fails = failure;
+        let arguments = [&["apply", "-"], arguments].concat();
+        let applied = corten_with(&bus.address, &arguments, VALID).await;
+        (code(&applied), err(&applied))
+    };
+    let (status, text) = apply(Some(Failure::Denied("user vera".into())), &[]).await;
+    assert!(status == Some(1) && text.contains("needs the role admin"), "{text}");
+    let (status, text) = apply(Some(Failure::Refused("swp1: Operation not supported".into())), &[]).await;
+    assert!(status == Some(1) && text.contains("swp1: Operation not supported"), "{text}");
+    let (status, text) = apply(Some(Failure::Invalid("4:1: ports.swp1.vlan: gone".into())), &[]).await;
+    assert!(status == Some(1) && text.contains("stdin:4:1: ports.swp1.vlan: gone\n  vlan.access"), "{text}");
+    let (status, text) = apply(None, &["--base", "3"]).await;
+    assert!(status == Some(1) && text.contains("generation 7 is running"), "{text}");
+    assert_eq!(netd.switch.lock().generation, 7);
+    assert_eq!(apply(None, &["--force"]).await.0, Some(0));
+    assert_eq!(apply(None, &["--base", "8"]).await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_call_the_bus_refuses_is_explained() {
+    let bus = Bus::start(r#"<deny send_interface="org.corten.Netd1.Config1" send_member="Apply"/>"#);
+    let netd = Netd::start(&bus, switch()).await;
+    let refused = corten_with(&bus.address, &["apply", "-"], VALID).await;
+    assert_eq!(code(&refused), Some(1));
+    assert!(err(&refused).contains("needs the role admin"), "{}", err(&refused));
+    assert_eq!(netd.switch.lock().generation, 7);
+}
+
+#[tokio::test]
+async fn without_netd_the_status_is_3() {
+    let bus = Bus::start("");
+    for arguments in [&["show", "ports"][..], &["config"], &["show", "system", "--json"]] {
+        let shown = corten(&bus, arguments).await;
+        assert_eq!((code(&shown), out(&shown).as_str()), (Some(3), ""), "{arguments:?}");
+        assert_eq!(err(&shown), "corten: netd is not reachable: it is not running\n");
+    }
+    let shown = corten_with("unix:path=/nonexistent/socket", &["show", "ports"], "").await;
+    assert_eq!(code(&shown), Some(3));
+    let applied = corten_with(&bus.address, &["apply", "-"], VALID).await;
+    assert_eq!(code(&applied), Some(3));
+}
+
+#[tokio::test]
+async fn wrong_usage_is_status_2() {
+    let bus = Bus::start("");
+    for arguments in [&["shwo"][..], &["show"], &["show", "vlans", "0"], &["apply"], &[]] {
+        let refused = corten(&bus, arguments).await;
+        assert_eq!((code(&refused), out(&refused).as_str()), (Some(2), ""), "{arguments:?}");
+    }
+    assert_eq!(code(&corten(&bus, &["--version"]).await), Some(0));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_error() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let many = netd.switch.lock().ports[0].clone();
+    netd.switch.lock().ports = vec![many; 20_000];
+    let mut child = tokio::process::Command::new(CORTEN)
+        .args(["show", "ports", "--json"])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!((code(&output), err(&output).as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn the_manual_page_is_printed() {
+    let bus = Bus::start("");
+    let page = corten(&bus, &["man"]).await;
+    assert!(out(&page).contains(".SH EXIT STATUS"));
+}

@@ -1,0 +1,291 @@
+//! The screens on a pseudo-terminal, seen through a terminal emulator.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail as the test does")]
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+use support::{Bus, CORTEN, Netd, switch};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long anything may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A terminal with the console on it.
+struct Console {
+    child: Child,
+    screen: vt100::Parser,
+    output: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// Everything that was written.
+    written: Vec<u8>,
+    keyboard: File,
+    line: std::os::fd::OwnedFd,
+}
+
+/// A terminal whose kernel side knows no size, as on a serial line.
+const SERIAL: (u16, u16) = (0, 0);
+
+impl Console {
+    /// Starts the console on a terminal that the kernel believes to have `columns` by `lines`.
+    fn start(bus: &Bus, (columns, lines): (u16, u16), term: &str) -> Console {
+        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
+        let path = nix::unistd::ttyname(&slave).unwrap();
+        let mut command = Command::new(CORTEN);
+        command
+            .env_clear()
+            .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
+            .env("TERM", term)
+            .env("LANG", "C.UTF-8")
+            .stdin(Stdio::from(slave.try_clone().unwrap()))
+            .stdout(Stdio::from(slave.try_clone().unwrap()))
+            .stderr(Stdio::from(slave.try_clone().unwrap()))
+            .kill_on_drop(true);
+        // SAFETY: setsid(2) and open(2) are async-signal-safe, and nothing is allocated: the path was made
+        // before the fork.
+        unsafe {
+            command.pre_exec(move || {
+                nix::unistd::setsid()?;
+                // The first terminal a session leader opens becomes its controlling terminal.
+                let opened =
+                    nix::fcntl::open(&path, nix::fcntl::OFlag::O_RDWR, nix::sys::stat::Mode::empty())?;
+                drop(opened);
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap();
+        let keyboard = File::from(master.try_clone().unwrap());
+        let (sender, output) = mpsc::unbounded_channel();
+        let mut master = File::from(master);
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = master.read(&mut chunk) {
+                if sender.send(chunk[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let (rows, cols) = if lines == 0 { (24, 80) } else { (lines, columns) };
+        Console { child, screen: emulator(rows, cols), output, written: vec![], keyboard, line: slave }
+    }
+
+    fn press(&mut self, bytes: &str) {
+        self.keyboard.write_all(bytes.as_bytes()).unwrap();
+    }
+
+    fn text(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Takes what is written until the screen is as wanted; answers how long that took.
+    async fn until(&mut self, what: &str, wanted: impl Fn(&Console) -> bool) -> Duration {
+        let start = Instant::now();
+        while !wanted(self) {
+            match timeout(DEADLINE.saturating_sub(start.elapsed()), self.output.recv()).await {
+                Ok(Some(bytes)) => {
+                    self.screen.process(&bytes);
+                    self.written.extend(bytes);
+                }
+                _ => panic!("waited for {what}; the screen shows:\n{}", self.text()),
+            }
+        }
+        start.elapsed()
+    }
+
+    async fn until_shown(&mut self, text: &str) -> Duration {
+        self.until(text, |console| console.text().contains(text)).await
+    }
+
+    /// How many bytes are written within a time.
+    async fn bytes_within(&mut self, time: Duration) -> usize {
+        let before = self.written.len();
+        let end = tokio::time::Instant::now() + time;
+        while let Ok(Some(bytes)) = tokio::time::timeout_at(end, self.output.recv()).await {
+            self.screen.process(&bytes);
+            self.written.extend(bytes);
+        }
+        self.written.len() - before
+    }
+
+    async fn ended(&mut self) -> Option<i32> {
+        timeout(DEADLINE, self.child.wait()).await.expect("the console ends").unwrap().code()
+    }
+
+    fn is_raw(&self) -> bool {
+        let settings = tcgetattr(self.line.as_fd()).unwrap();
+        !settings.local_flags.contains(LocalFlags::ICANON)
+    }
+}
+
+#[tokio::test]
+async fn a_serial_line_that_does_not_answer_gets_80x24_in_plain_ascii() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, SERIAL, "vt220");
+    console.until_shown("swp2").await;
+    assert!(console.text().lines().next().unwrap().len() <= 80);
+    assert!(console.text().lines().last().unwrap().contains("q log out"), "{}", console.text());
+    assert!(console.written.is_ascii());
+    let written = String::from_utf8_lossy(&console.written).into_owned();
+    assert!(written.contains("\x1b[6n"), "the size is asked for");
+    for colour in ["\x1b[3", "\x1b[4"] {
+        let coloured = written.split(colour).skip(1).any(|rest| rest.starts_with(|c| matches!(c, '0'..='8')));
+        assert!(!coloured, "no colours: {written:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_serial_line_tells_its_size_and_again_after_ctrl_l() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, SERIAL, "vt220");
+    console.screen = emulator(30, 100);
+    console.until("the question for the size", |console| console.written.ends_with(b"\x1b[6n")).await;
+    console.press("\x1b[30;100R");
+    console.until_shown("swp2").await;
+    console
+        .until("the footer on line 30", |console| {
+            console.screen.screen().contents_between(29, 0, 29, 99).contains("log out")
+        })
+        .await;
+    console.press("\x0c");
+    let asked = console.written.len();
+    console
+        .until("the question again", |console| {
+            console.written[asked..].ends_with(b"\x1b[6n")
+                || console.written[asked..].windows(4).any(|bytes| bytes == b"\x1b[6n")
+        })
+        .await;
+    console.screen = emulator(20, 80);
+    console.press("\x1b[20;80R");
+    console
+        .until("the footer on line 20", |console| {
+            console.screen.screen().contents_between(19, 0, 19, 79).contains("log out")
+        })
+        .await;
+    console.until_shown("swp2").await;
+}
+
+#[tokio::test]
+async fn an_idle_switch_costs_no_bytes_and_a_lost_link_shows_soon() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "vt220");
+    // Rates are known after the second reading.
+    console.until("rates", |console| console.text().contains("     0       0 ")).await;
+    let idle = console.bytes_within(Duration::from_secs(4)).await;
+    // The clock may tick once.
+    assert!(idle < 60, "{idle} bytes while nothing happened");
+    netd.switch.lock().ports[0].oper_state = "down".into();
+    let seen = console.until_shown("up/down").await;
+    println!("a lost link was on the screen after {seen:?}");
+    netd.switch.lock().ports[0].counters.rx_bytes += 12_345;
+    let tick = console.bytes_within(Duration::from_millis(1500)).await;
+    assert!((1..700).contains(&tick), "{tick} bytes for a tick of the counters");
+}
+
+#[tokio::test]
+async fn netd_may_go_and_come_back() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("netd up").await;
+    console.until_shown("swp2").await;
+    let state = netd.switch.clone();
+    drop(netd);
+    console.until_shown("netd AWAY").await;
+    assert!(
+        console.text().contains("swp2") && console.text().contains("No news since"),
+        "{}",
+        console.text()
+    );
+    state.lock().generation = 8;
+    let _netd = Netd::serve(&bus, state).await;
+    console.until_shown("netd up").await;
+    console.until_shown("gen 8").await;
+    assert!(!console.text().contains("No news since"));
+}
+
+#[tokio::test]
+async fn a_command_typed_on_the_screens_runs() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    console.press(":sh\tvl\t\r");
+    console.until_shown("servers").await;
+    console.press("\x1b");
+    console.until_shown("RX b/s").await;
+    console.press("2");
+    console.until_shown("10 addresses").await;
+    console.press(":apply -\r");
+    console.until_shown("name a file").await;
+}
+
+#[tokio::test]
+async fn leaving_gives_the_terminal_back() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    for how in ["q", ":quit\r"] {
+        let mut console = Console::start(&bus, (80, 24), "xterm");
+        console.until_shown("swp2").await;
+        assert!(console.is_raw());
+        console.press(how);
+        assert_eq!(console.ended().await, Some(0));
+        assert!(!console.is_raw(), "{how}");
+        console.until("the cursor", |console| !console.screen.screen().hide_cursor()).await;
+    }
+}
+
+#[tokio::test]
+async fn signals_give_the_terminal_back() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let mut console = Console::start(&bus, (80, 24), "vt220");
+        console.until_shown("swp2").await;
+        let pid = Pid::from_raw(i32::try_from(console.child.id().unwrap()).unwrap());
+        kill(pid, signal).unwrap();
+        assert_eq!(console.ended().await, Some(0), "{signal}");
+        assert!(!console.is_raw(), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_may_change_its_size() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    let size = Winsize { ws_row: 12, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 };
+    console.screen = emulator(12, 60);
+    set_size(&console.line, &size);
+    console
+        .until("the footer on line 12", |console| {
+            console.screen.screen().contents_between(11, 0, 11, 59).contains("Tab screen")
+        })
+        .await;
+}
+
+/// A terminal of this many lines and columns.
+fn emulator(lines: u16, columns: u16) -> vt100::Parser {
+    vt100::Parser::new(NonZero::new(lines).unwrap(), NonZero::new(columns).unwrap(), 0)
+}
+
+fn set_size(line: &impl std::os::fd::AsRawFd, size: &Winsize) {
+    // SAFETY: the descriptor is an open terminal and the size outlives the call.
+    let result = unsafe { nix::libc::ioctl(line.as_raw_fd(), nix::libc::TIOCSWINSZ, size) };
+    assert_eq!(result, 0);
+}

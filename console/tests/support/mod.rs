@@ -1,0 +1,259 @@
+//! A private bus with a stand-in for netd on it, so that the console's own tests need no switch.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use netd_api::bus::{NAME, PATH};
+use netd_api::diagnostic::Diagnostic;
+use netd_api::state::{Counters, FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
+use tempfile::TempDir;
+
+/// The program under test.
+pub const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+
+/// A private bus, gone when dropped.
+pub struct Bus {
+    daemon: Child,
+    folder: TempDir,
+    /// Its address.
+    pub address: String,
+}
+
+impl Bus {
+    /// Starts a bus that allows everything but `refused`, rules of the policy in its configuration.
+    pub fn start(refused: &str) -> Bus {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("bus.conf");
+        let text = format!(
+            r#"<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>
+            <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/>
+            <allow receive_type="method_call"/>
+            <allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
+            {refused}</policy></busconfig>"#,
+            folder.path().join("socket").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut daemon = Command::new("dbus-daemon")
+            .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address=1"])
+            .arg(format!("--config-file={}", config.display()))
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("bus.log")).unwrap())
+            .spawn()
+            .expect("dbus-daemon (package dbus-daemon) starts");
+        // It prints its address once it listens.
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        let log = std::fs::read_to_string(folder.path().join("bus.log")).unwrap();
+        assert!(address.starts_with("unix:"), "dbus-daemon printed {address:?} and said: {log}");
+        Bus { daemon, folder, address: address.trim().to_owned() }
+    }
+
+    /// A folder that lives as long as the bus.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// What the stand-in shows.
+#[derive(Default)]
+pub struct Switch {
+    pub ports: Vec<Port>,
+    pub vlans: Vec<Vlan>,
+    pub routes: Vec<Route>,
+    pub neighbours: Vec<Neighbour>,
+    pub fdb: Vec<FdbEntry>,
+    pub document: String,
+    pub generation: u64,
+    /// Documents that contain this text are refused with a diagnostic at 1:1.
+    pub refuses: Option<String>,
+    /// What `Apply` answers instead of applying: the error's name and text.
+    pub apply_fails: Option<Failure>,
+    /// How often a page was asked for.
+    pub pages_read: usize,
+}
+
+/// The stand-in's side of the connection; netd is away once it is dropped.
+pub struct Netd {
+    pub switch: Shared,
+    _connection: zbus::Connection,
+}
+
+/// What the stand-in shows, to be changed under a running console.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Switch>>);
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Switch> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Netd {
+    /// Puts a stand-in on the bus.
+    pub async fn start(bus: &Bus, switch: Switch) -> Netd {
+        Netd::serve(bus, Shared(Arc::new(Mutex::new(switch)))).await
+    }
+
+    /// Puts a stand-in on the bus that shows what another one showed.
+    pub async fn serve(bus: &Bus, switch: Shared) -> Netd {
+        let connecting = zbus::connection::Builder::address(bus.address.as_str())
+            .serve_at(PATH, Config(switch.clone()))
+            .serve_at(PATH, State(switch.clone()))
+            .name(NAME)
+            .build();
+        let connection = tokio::time::timeout(std::time::Duration::from_secs(30), connecting).await;
+        let connection = connection.expect("the bus lets the stand-in in within 30 s").unwrap();
+        Netd { switch, _connection: connection }
+    }
+}
+
+/// Errors by netd's names.
+#[derive(Clone, Debug, zbus::DBusError)]
+#[zbus(prefix = "org.corten.Netd1.Error")]
+pub enum Failure {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    Invalid(String),
+    Conflict(String),
+    Refused(String),
+    Denied(String),
+}
+
+struct Config(Shared);
+
+#[zbus::interface(name = "org.corten.Netd1.Config1")]
+impl Config {
+    fn validate(&self, document: &str) -> Vec<Diagnostic> {
+        let switch = self.0.lock();
+        let refused = switch.refuses.as_ref().is_some_and(|text| document.contains(text.as_str()));
+        let mistake = Diagnostic {
+            line: 1,
+            column: 1,
+            path: "ports.swp99".into(),
+            message: "no such port on this switch".into(),
+        };
+        if refused { vec![mistake] } else { vec![] }
+    }
+
+    fn apply(&self, document: &str, base_generation: u64, _confirm_timeout_s: u32) -> Result<u64, Failure> {
+        let mut switch = self.0.lock();
+        if let Some(failure) = &switch.apply_fails {
+            return Err(failure.clone());
+        }
+        if base_generation != 0 && base_generation != switch.generation {
+            return Err(Failure::Conflict(format!("generation {} is running", switch.generation)));
+        }
+        switch.document = document.to_owned();
+        switch.generation += 1;
+        Ok(switch.generation)
+    }
+
+    fn get(&self) -> (String, u64) {
+        let switch = self.0.lock();
+        (switch.document.clone(), switch.generation)
+    }
+}
+
+struct State(Shared);
+
+/// A page of at most three rows: tables of the tests have several pages.
+fn page<T: Clone>(rows: &[T], cursor: &str, pages_read: &mut usize) -> (Vec<T>, String) {
+    *pages_read += 1;
+    let start: usize = cursor.parse().unwrap_or(0);
+    let end = rows.len().min(start + 3);
+    (rows[start..end].to_vec(), if end < rows.len() { end.to_string() } else { String::new() })
+}
+
+#[zbus::interface(name = "org.corten.Netd1.State1")]
+impl State {
+    fn ports(&self) -> Vec<Port> {
+        self.0.lock().ports.clone()
+    }
+
+    fn vlans(&self) -> Vec<Vlan> {
+        self.0.lock().vlans.clone()
+    }
+
+    fn routes(&self, cursor: &str, _limit: u32) -> (Vec<Route>, String) {
+        let switch = &mut *self.0.lock();
+        page(&switch.routes, cursor, &mut switch.pages_read)
+    }
+
+    fn neighbours(&self, cursor: &str, _limit: u32) -> (Vec<Neighbour>, String) {
+        let switch = &mut *self.0.lock();
+        page(&switch.neighbours, cursor, &mut switch.pages_read)
+    }
+
+    fn fdb(&self, cursor: &str, _limit: u32) -> (Vec<FdbEntry>, String) {
+        let switch = &mut *self.0.lock();
+        page(&switch.fdb, cursor, &mut switch.pages_read)
+    }
+}
+
+/// A switch with two ports, a VLAN, a route and ten learned addresses.
+pub fn switch() -> Switch {
+    let port = |index: u32| Port {
+        name: format!("swp{index}"),
+        kind: "front-panel".into(),
+        description: format!("server {index}"),
+        ifindex: index + 2,
+        wanted_up: true,
+        admin_up: true,
+        oper_state: "up".into(),
+        speed_mbps: 10_000,
+        mtu_bytes: 1500,
+        untagged_vlan: 10,
+        tagged_vlans: vec![VlanRange { first: 20, last: 30 }],
+        hardware: "software".into(),
+        counters: Counters { rx_bytes: 1_000_000, tx_bytes: 2000, ..Counters::default() },
+        ..Port::default()
+    };
+    let hop = NextHop { via: "10.0.10.254".into(), device: "vlan10".into(), weight: 1, dead: false };
+    Switch {
+        ports: vec![port(1), port(2)],
+        vlans: vec![Vlan {
+            id: 10,
+            name: "servers".into(),
+            untagged_ports: vec!["swp1".into(), "swp2".into()],
+            ..Vlan::default()
+        }],
+        routes: vec![Route {
+            prefix: "0.0.0.0/0".into(),
+            protocol: "corten".into(),
+            kind: "unicast".into(),
+            next_hops: vec![hop],
+            wanted: true,
+            kernel: true,
+            hardware: "offloaded".into(),
+            ..Route::default()
+        }],
+        neighbours: vec![Neighbour {
+            address: "10.0.10.254".into(),
+            device: "vlan10".into(),
+            state: "stale".into(),
+            ..Neighbour::default()
+        }],
+        fdb: (1..=10)
+            .map(|index| FdbEntry {
+                mac: format!("02:00:5e:00:53:{index:02x}"),
+                vlan_id: 10,
+                port: "swp1".into(),
+                kind: "learned".into(),
+                hardware: "software".into(),
+            })
+            .collect(),
+        document: "version = 1\n".into(),
+        generation: 7,
+        ..Switch::default()
+    }
+}
