@@ -4,6 +4,7 @@
 //! empty when the document is good; and, where the switch at hand matters, `inventory.toml` with its
 //! `ports` and `attachments`. To add a case, make a folder; to write what comes out into `errors.txt`,
 //! run with `UPDATE_EXPECTED=1` and read the difference.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the helpers of tests may fail loudly, too
 
 use std::fs;
 use std::path::{Path, PathBuf};

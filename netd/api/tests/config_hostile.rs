@@ -1,4 +1,5 @@
 //! Documents made to break the reader: it answers quickly, and never panics.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the helpers of tests may fail loudly, too
 
 use std::time::{Duration, Instant};
 

@@ -93,7 +93,7 @@ where
         let answers = self.ask_all()?;
         let document = answers.document();
         self.say("\nThis is the configuration:\n")?;
-        for line in document.lines() {
+        for line in answers.shown().lines() {
             self.say(&format!("    {line}"))?;
         }
         self.say("")?;

@@ -45,6 +45,12 @@ impl Answers {
         format!("{}\n", sections.join("\n\n"))
     }
 
+    /// The document as it may be shown: on a console that others log, a hash is not for display.
+    pub fn shown(&self) -> String {
+        let masked = self.password_hash.as_ref().map(|_| "(hash of the password)".to_owned());
+        Answers { password_hash: masked, ..self.clone() }.document()
+    }
+
     /// The section of the management port.
     pub fn management(&self) -> String {
         let mut lines = vec!["[management]".to_owned()];
@@ -59,7 +65,9 @@ impl Answers {
     }
 
     fn users(&self) -> String {
-        let mut lines = vec![format!("[users.{}]", quoted(&self.user)), "role = \"admin\"".to_owned()];
+        let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let name = if self.user.bytes().all(bare) { self.user.clone() } else { quoted(&self.user) };
+        let mut lines = vec![format!("[users.{name}]"), "role = \"admin\"".to_owned()];
         lines.extend(self.key.iter().map(|key| format!("keys = [{}]", quoted(key))));
         lines.extend(self.password_hash.iter().map(|hash| format!("console_password = {}", quoted(hash))));
         lines.join("\n")
