@@ -64,7 +64,10 @@ impl Record {
     /// What a commit must not take away.
     pub fn usage(&self) -> AttachmentUse {
         let untagged = self.vlans().untagged.map(|id| VlanRange { first: id, last: id });
-        AttachmentUse { key: self.key.clone(), vlans: untagged.into_iter().chain(self.tagged_vlans.clone()).collect() }
+        AttachmentUse {
+            key: self.key.clone(),
+            vlans: untagged.into_iter().chain(self.tagged_vlans.clone()).collect(),
+        }
     }
 }
 
@@ -80,7 +83,8 @@ pub fn check_request(request: &AttachRequest) -> Result<Record, String> {
     if request.addresses.len() > MAX_ADDRESSES {
         return Err(format!("{} addresses are too many: at most {MAX_ADDRESSES}", request.addresses.len()));
     }
-    let addresses: Vec<IpNet> = request.addresses.iter().map(|text| check_address(text)).collect::<Result<_, _>>()?;
+    let addresses: Vec<IpNet> =
+        request.addresses.iter().map(|text| check_address(text)).collect::<Result<_, _>>()?;
     let gateways = check_gateways(&request.gateways, &addresses)?;
     let mtu_bytes = if request.mtu_bytes == 0 { DEFAULT_MTU_BYTES } else { request.mtu_bytes };
     if !MTU_BYTES.contains(&mtu_bytes) {
@@ -103,7 +107,8 @@ pub fn check_request(request: &AttachRequest) -> Result<Record, String> {
 fn check_key(key: &str) -> Result<&str, String> {
     let parts: Vec<&str> = key.split('/').collect();
     let allowed = |part: &&str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'))
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'))
     };
     match parts.as_slice() {
         [_, service, _] if key.len() <= MAX_KEY_BYTES && parts.iter().all(allowed) => Ok(service),
@@ -242,7 +247,10 @@ mod tests {
             (AttachRequest { interface: String::new(), ..request() }, "interface name"),
             (AttachRequest { untagged_vlan: 4095, ..request() }, "out of range"),
             (AttachRequest { untagged_vlan: 0, ..request() }, "no VLAN"),
-            (AttachRequest { tagged_vlans: vec![VlanRange { first: 9, last: 3 }], ..request() }, "out of range"),
+            (
+                AttachRequest { tagged_vlans: vec![VlanRange { first: 9, last: 3 }], ..request() },
+                "out of range",
+            ),
             (AttachRequest { mac: "01:00:5e:00:00:01".into(), ..request() }, "unicast"),
             (AttachRequest { addresses: vec!["10.0.10.80".into()], ..request() }, "prefix length"),
             (AttachRequest { addresses: vec!["ff02::1/64".into()], ..request() }, "can have"),
@@ -260,6 +268,9 @@ mod tests {
     fn the_untagged_vlan_is_not_carried_with_a_tag() {
         let tagged_vlans = vec![VlanRange { first: 9, last: 11 }, VlanRange { first: 10, last: 12 }];
         let record = check_request(&AttachRequest { tagged_vlans, ..request() }).unwrap();
-        assert_eq!(record.tagged_vlans, vec![VlanRange { first: 9, last: 9 }, VlanRange { first: 11, last: 12 }]);
+        assert_eq!(
+            record.tagged_vlans,
+            vec![VlanRange { first: 9, last: 9 }, VlanRange { first: 11, last: 12 }]
+        );
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::{Instant, interval, sleep_until};
 use zbus::Connection;
 
 use crate::dbus::{self, Handle, Job};
-use crate::engine::{Engine, Paths};
 use crate::engine::upkeep::Look;
+use crate::engine::{Engine, Paths};
 use crate::kernel::KernelError;
 use crate::kernel::monitor::Monitor;
 use crate::notify::{notify, watchdog_interval};

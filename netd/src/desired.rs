@@ -44,6 +44,7 @@ pub fn network(inputs: &Inputs) -> Network {
     for (name, loopback) in &inputs.config.loopbacks {
         let mut link = Link { up: true, ..Link::new(LinkKind::Dummy) };
         add_layer3(&mut link, &loopback.layer3);
+        link.link_local = Some(false);
         network.links.insert(name.clone(), link);
     }
     add_bridge(inputs, &mut network);
@@ -152,9 +153,7 @@ fn add_routes(inputs: &Inputs, network: &mut Network) {
         let Some(table) = table else { continue };
         let target = match &route.target {
             model::RouteTarget::Blackhole => RouteTarget::Blackhole,
-            model::RouteTarget::NextHops(hops) => {
-                RouteTarget::NextHops(hops.iter().map(next_hop).collect())
-            }
+            model::RouteTarget::NextHops(hops) => RouteTarget::NextHops(hops.iter().map(next_hop).collect()),
         };
         let key = RouteKey { table, prefix: route.prefix, metric: route.metric };
         network.routes.push(Route { key, target });

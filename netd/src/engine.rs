@@ -19,7 +19,7 @@ use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
-use crate::kernel::{Connection, KernelError, link, sysctl};
+use crate::kernel::{Connection, KernelError, link};
 use crate::plan::Network;
 use crate::platform::{self, Device, MANAGEMENT, Platform};
 use crate::store::Store;
@@ -85,9 +85,6 @@ impl Engine {
     /// Only when the kernel cannot be spoken to at all.
     pub fn start(paths: Paths) -> Result<Engine, KernelError> {
         let mut engine = Engine::open(paths)?;
-        for problem in sysctl::apply() {
-            tracing::warn!("{problem}");
-        }
         engine.name_devices()?;
         engine.bridge_mac = engine.choose_bridge_mac()?;
         engine.attachments = records::load(&engine.paths.attachments);
@@ -145,10 +142,11 @@ impl Engine {
             }
             Err(error) => return self.refuse_startup(&error.to_string()),
         };
-        let checked = config::parse(&document).and_then(|config| match quirks::check(&config, &self.devices) {
-            mistakes if mistakes.is_empty() => Ok(config),
-            mistakes => Err(mistakes),
-        });
+        let checked =
+            config::parse(&document).and_then(|config| match quirks::check(&config, &self.devices) {
+                mistakes if mistakes.is_empty() => Ok(config),
+                mistakes => Err(mistakes),
+            });
         match checked {
             Ok(config) => {
                 self.managing = true;
@@ -241,7 +239,9 @@ impl Engine {
         confirm_timeout_s: u32,
     ) -> Result<u64, Failure> {
         if confirm_timeout_s != 0 {
-            return Err(Failure::Failed("confirmation is not supported yet: confirm_timeout_s must be 0".to_owned()));
+            return Err(Failure::Failed(
+                "confirmation is not supported yet: confirm_timeout_s must be 0".to_owned(),
+            ));
         }
         if base_generation != 0 && base_generation != self.generation {
             let running = self.generation;
@@ -251,7 +251,8 @@ impl Engine {
         }
         let config = self.validate(&document).map_err(Failure::invalid)?;
         let generation = self.generation.max(self.store.last_generation()) + 1;
-        let failed = |error: crate::store::StoreError| Failure::Failed(format!("nothing was changed: {error}"));
+        let failed =
+            |error: crate::store::StoreError| Failure::Failed(format!("nothing was changed: {error}"));
         let prepared = self.store.prepare(generation, &document).map_err(failed)?;
         let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&config, &self.attachments));
         self.load_rules(&Self::ruleset_for(&config))?;
@@ -265,7 +266,7 @@ impl Engine {
         if let Err(error) = prepared.commit() {
             self.restore_rules(&old_rules);
             let undone = self.commit(&report.before).err();
-            let undone = undone.map(|failure| format!("; undoing: {failure}")).unwrap_or_default();
+            let undone = undone.map(|failure| format!("; undoing: {}", failure.words())).unwrap_or_default();
             return Err(Failure::Failed(format!("the change was undone: {error}{undone}")));
         }
         self.store.tidy();
@@ -289,7 +290,7 @@ impl Engine {
         if !rules.is_empty()
             && let Err(failure) = self.load_rules(rules)
         {
-            tracing::error!("restoring the control-plane rules: {failure}");
+            tracing::error!("restoring the control-plane rules: {}", failure.words());
         }
     }
 
@@ -306,7 +307,8 @@ impl Engine {
 
     /// What the service manager shows.
     pub fn status(&self) -> String {
-        let up = self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
+        let up =
+            self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
         match self.problems.as_slice() {
             [] => format!("generation {}, {up} of {} ports wanted up", self.generation, self.ports.len()),
             [first, ..] => format!("{} problems, first: {first}", self.problems.len()),

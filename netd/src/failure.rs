@@ -33,6 +33,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The words alone, without the name D-Bus gives the failure.
+    pub fn words(&self) -> String {
+        zbus::DBusError::description(self).unwrap_or("failed").to_owned()
+    }
+}
+
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
         Failure::Failed(format!("reading the kernel's state: {error}"))

@@ -15,7 +15,8 @@ pub fn mask(document: &str, config: &Config) -> Option<String> {
     // TOML can write the same value in several ways, so what came out is read again and checked.
     let table: toml::Table = text.parse().ok()?;
     let users = table.get("users").and_then(toml::Value::as_table);
-    let hidden = |user: &toml::Value| user.get("console_password").is_none_or(|value| value.as_str() == Some(MASK));
+    let hidden =
+        |user: &toml::Value| user.get("console_password").is_none_or(|value| value.as_str() == Some(MASK));
     users.is_none_or(|users| users.values().all(hidden)).then_some(text)
 }
 
@@ -26,7 +27,8 @@ mod tests {
     const HASH: &str = "$6$saltsaltsaltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/";
 
     fn masked(written: &str) -> Option<String> {
-        let document = format!("version = 1\n[users.ana]\nrole = \"admin\"\nconsole_password = \"{written}\"\n");
+        let document =
+            format!("version = 1\n[users.ana]\nrole = \"admin\"\nconsole_password = \"{written}\"\n");
         let config = netd_api::config::parse(&document).expect("a valid document");
         mask(&document, &config)
     }

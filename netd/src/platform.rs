@@ -97,7 +97,11 @@ pub struct Device {
 /// What the machine's firmware says.
 fn machine() -> Machine {
     let read = |file: &str| Some(fs::read_to_string(Path::new(DMI).join(file)).ok()?.trim().to_owned());
-    Machine { sys_vendor: read("sys_vendor"), product_name: read("product_name"), board_name: read("board_name") }
+    Machine {
+        sys_vendor: read("sys_vendor"),
+        product_name: read("product_name"),
+        board_name: read("board_name"),
+    }
 }
 
 impl Machine {
@@ -108,7 +112,8 @@ impl Machine {
             (&self.board_name, &found.board_name),
         ];
         // A file that matches nothing in particular must not match everything.
-        pairs.iter().any(|(want, _)| want.is_some()) && pairs.iter().all(|(want, is)| want.is_none() || want == is)
+        pairs.iter().any(|(want, _)| want.is_some())
+            && pairs.iter().all(|(want, is)| want.is_none() || want == is)
     }
 }
 
@@ -116,7 +121,8 @@ impl Machine {
 /// the generic rules of [`assign`] hold.
 pub fn load(folder: &Path) -> Option<Platform> {
     let found = machine();
-    let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     for path in files {
@@ -210,7 +216,11 @@ fn generic_asic_name(device: &Device) -> Option<String> {
 }
 
 /// Unknown hardware: the first PCI device without an ASIC is for management, the others are ports.
-fn add_generic_pci_names(devices: &[Device], names: &mut BTreeMap<u32, String>, taken: &mut BTreeSet<String>) {
+fn add_generic_pci_names(
+    devices: &[Device],
+    names: &mut BTreeMap<u32, String>,
+    taken: &mut BTreeSet<String>,
+) {
     let has_asic = !names.is_empty();
     let mut others: Vec<(u32, u32)> = devices
         .iter()
@@ -252,8 +262,10 @@ pub fn rename_all(
 ) -> Result<Vec<Device>, KernelError> {
     let devices = devices(connection)?;
     let names = assign(platform, &devices);
-    let wrong: Vec<&Device> =
-        devices.iter().filter(|device| names.get(&device.index).is_some_and(|name| *name != device.name)).collect();
+    let wrong: Vec<&Device> = devices
+        .iter()
+        .filter(|device| names.get(&device.index).is_some_and(|name| *name != device.name))
+        .collect();
     if wrong.is_empty() {
         return Ok(devices);
     }
@@ -302,7 +314,14 @@ mod tests {
 
     fn asic(index: u32, port_name: &str) -> Device {
         let pci = Some("0000:00:04.0".to_owned());
-        Device { index, name: format!("eth{index}"), port_name: port_name.to_owned(), switch_id: "5254".into(), pci, ..Device::default() }
+        Device {
+            index,
+            name: format!("eth{index}"),
+            port_name: port_name.to_owned(),
+            switch_id: "5254".into(),
+            pci,
+            ..Device::default()
+        }
     }
 
     fn names(platform: Option<&Platform>, devices: &[Device]) -> Vec<String> {

@@ -31,21 +31,29 @@ pub enum PolicyError {
 }
 
 /// The ruleset. `vrfs` are the VRFs of the configuration.
-pub fn ruleset(control_plane: &ControlPlane, management: Option<&ManagementVrf>, vrfs: &BTreeSet<&str>) -> String {
+pub fn ruleset(
+    control_plane: &ControlPlane,
+    management: Option<&ManagementVrf>,
+    vrfs: &BTreeSet<&str>,
+) -> String {
     let mut text = String::new();
     let allow = &control_plane.allow;
-    let tables = TABLES.replace("MANAGEMENT", MANAGEMENT);
-    text.push_str(&tables);
+    text.push_str(TABLES);
     text.push_str("table inet corten {\n");
     text.push_str(SETS);
     text.push_str("\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n");
     let _ = writeln!(text, "\t\tiifname {{ \"lo\", \"{MANAGEMENT}\" }} accept");
     // At this hook a packet of a VRF carries the VRF as its device, and the port as its "sdif".
     let _ = writeln!(text, "\t\tmeta sdifname \"{MANAGEMENT}\" accept");
-    let devices: BTreeSet<&str> = vrfs.iter().copied().chain(management.map(|vrf| vrf.name.as_str())).collect();
+    let devices: BTreeSet<&str> =
+        vrfs.iter().copied().chain(management.map(|vrf| vrf.name.as_str())).collect();
     if !devices.is_empty() {
         let names: Vec<String> = devices.iter().map(|name| format!("\"{name}\"")).collect();
-        let _ = writeln!(text, "\t\tiifname {{ {} }} meta sdif 0 accept comment \"the switch to itself\"", names.join(", "));
+        let _ = writeln!(
+            text,
+            "\t\tiifname {{ {} }} meta sdif 0 accept comment \"the switch to itself\"",
+            names.join(", ")
+        );
     }
     text.push_str(FRAGMENTS);
     for line in allow_lines(allow) {
@@ -55,13 +63,17 @@ pub fn ruleset(control_plane: &ControlPlane, management: Option<&ManagementVrf>,
     text.push_str("\t}\n");
     text.push_str(&OUTPUT.replace("MANAGEMENT", MANAGEMENT));
     text.push_str("\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n");
-    let _ = writeln!(text, "\t\tiifname \"{MANAGEMENT}\" drop\n\t\tmeta sdifname \"{MANAGEMENT}\" drop\n\t\toifname \"{MANAGEMENT}\" drop");
+    let _ = writeln!(
+        text,
+        "\t\tiifname \"{MANAGEMENT}\" drop\n\t\tmeta sdifname \"{MANAGEMENT}\" drop\n\t\toifname \"{MANAGEMENT}\" drop"
+    );
     // A management VRF the document does not define has no other members.
     if let Some(vrf) = management.filter(|vrf| !vrf.defined) {
         let _ = writeln!(text, "\t\tiifname \"{0}\" drop\n\t\toifname \"{0}\" drop", vrf.name);
     }
     text.push_str("\t}\n}\n");
     if !allow.contains(&Allow::Arp) {
+        text.push_str(ARP_TABLE);
         text.push_str(&NO_ARP.replace("MANAGEMENT", MANAGEMENT));
     }
     text
@@ -71,6 +83,10 @@ pub fn ruleset(control_plane: &ControlPlane, management: Option<&ManagementVrf>,
 const TABLES: &str = "\
 table inet corten
 delete table inet corten
+";
+
+/// The same for ARP. A kernel without ARP tables (CONFIG_NF_TABLES_ARP) refuses it, so it stands apart.
+const ARP_TABLE: &str = "\
 table arp corten
 delete table arp corten
 ";
@@ -99,17 +115,18 @@ const REPLIES: &str = "\
 \t\tip6 saddr . meta l4proto . th sport . th dport @asked6 accept
 ";
 
-/// What the switch asks. Resets are no question: they answer probes. A session that is quiet for two hours
+/// What the switch asks, by TCP (6) and UDP (17): numbers, since names would need /etc/protocols.
+/// Resets are no question: they answer probes. A session that is quiet for two hours
 /// is over (TCP keepalive's default).
 const OUTPUT: &str = "\
 \tchain output {
 \t\ttype filter hook output priority filter; policy accept;
 \t\toifname { \"lo\", \"MANAGEMENT\" } accept
 \t\ttcp flags & rst == rst accept
-\t\tmeta l4proto tcp update @asked4 { ip daddr . meta l4proto . th dport . th sport timeout 2h }
-\t\tmeta l4proto tcp update @asked6 { ip6 daddr . meta l4proto . th dport . th sport timeout 2h }
-\t\tmeta l4proto udp update @asked4 { ip daddr . meta l4proto . th dport . th sport }
-\t\tmeta l4proto udp update @asked6 { ip6 daddr . meta l4proto . th dport . th sport }
+\t\tmeta l4proto 6 update @asked4 { ip daddr . meta l4proto . th dport . th sport timeout 2h }
+\t\tmeta l4proto 6 update @asked6 { ip6 daddr . meta l4proto . th dport . th sport timeout 2h }
+\t\tmeta l4proto 17 update @asked4 { ip daddr . meta l4proto . th dport . th sport }
+\t\tmeta l4proto 17 update @asked6 { ip6 daddr . meta l4proto . th dport . th sport }
 \t}
 ";
 
@@ -136,8 +153,8 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
         lines.push(format!("icmpv6 type {ND_TYPES} ip6 hoplimit 255 accept"));
     }
     if allow.contains(&Allow::Icmp) {
-        lines.push("meta l4proto icmp accept".to_owned());
-        lines.push(format!("meta l4proto ipv6-icmp icmpv6 type != {ND_TYPES} accept"));
+        lines.push("meta l4proto 1 accept comment \"ICMP\"".to_owned());
+        lines.push(format!("meta l4proto 58 icmpv6 type != {ND_TYPES} accept"));
     }
     if let Some(ports) = ports(|allow| if let Allow::Tcp(port) = allow { Some(*port) } else { None }) {
         lines.push(format!("tcp dport {{ {ports} }} accept"));
@@ -157,6 +174,15 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
 
 /// Replaces netd's tables by the ruleset, all or nothing.
 pub fn load(ruleset: &str) -> Result<(), PolicyError> {
+    run(ruleset)?;
+    if !ruleset.contains(ARP_TABLE) {
+        // Takes away what an earlier ruleset may have left. Where there can be no such table, it fails.
+        let _ = run(ARP_TABLE);
+    }
+    Ok(())
+}
+
+fn run(ruleset: &str) -> Result<(), PolicyError> {
     let mut child = Command::new(NFT)
         .args(["-f", "-"])
         .stdin(Stdio::piped())

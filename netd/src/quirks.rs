@@ -30,7 +30,11 @@ pub fn check(config: &Config, devices: &[Device]) -> Vec<Diagnostic> {
     }
     for (index, route) in config.routes.iter().enumerate() {
         if route.target == RouteTarget::Blackhole && route.prefix.addr().is_ipv4() {
-            refuse(route.place, format!("routes[{index}]"), "IPv4 blackhole routes (its driver crashes the kernel)");
+            refuse(
+                route.place,
+                format!("routes[{index}]"),
+                "IPv4 blackhole routes (its driver crashes the kernel)",
+            );
         }
     }
     mistakes

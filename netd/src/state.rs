@@ -78,7 +78,8 @@ impl View<'_> {
         let wanted = self.desired.links.get(&link.name);
         let hardware = attachment.is_none();
         let vlans = self.interfaces.vlans.get(&link.index);
-        let untagged_vlan = vlans.and_then(|vlans| vlans.iter().find(|(_, m)| m.pvid)).map_or(0, |(id, _)| *id);
+        let untagged_vlan =
+            vlans.and_then(|vlans| vlans.iter().find(|(_, m)| m.pvid)).map_or(0, |(id, _)| *id);
         let tagged = vlans.into_iter().flatten().filter(|(_, m)| !m.untagged).map(|(id, _)| *id);
         Port {
             name: link.name.clone(),
@@ -118,7 +119,8 @@ impl View<'_> {
         for link in self.interfaces.links.values().filter(|link| bridge == Some(link.master)) {
             for (id, membership) in self.interfaces.vlans.get(&link.index).into_iter().flatten() {
                 row(&mut rows, *id, &|row| {
-                    let ports = if membership.untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
+                    let ports =
+                        if membership.untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
                     ports.push(link.name.clone());
                 });
             }
@@ -149,13 +151,19 @@ impl View<'_> {
             self.desired.routes.iter().map(|route| (&route.key, route)).collect();
         let mut rows = Vec::new();
         for record in records {
-            let hidden = matches!(record.kind, libc::RTN_LOCAL | libc::RTN_BROADCAST | libc::RTN_ANYCAST | libc::RTN_MULTICAST);
+            let hidden = matches!(
+                record.kind,
+                libc::RTN_LOCAL | libc::RTN_BROADCAST | libc::RTN_ANYCAST | libc::RTN_MULTICAST
+            );
             let Some(vrf) = vrfs.get(&record.table).filter(|_| !hidden) else {
                 continue;
             };
             let key = plan::RouteKey { table: record.table, prefix: record.prefix, metric: record.metric };
             let wanted = record.protocol == OWN_PROTOCOL && missing.remove(&key).is_some();
-            rows.push((route_key(vrf, &record.prefix, record.metric, record.protocol), self.route(record, vrf, wanted)));
+            rows.push((
+                route_key(vrf, &record.prefix, record.metric, record.protocol),
+                self.route(record, vrf, wanted),
+            ));
         }
         for (key, route) in missing {
             let vrf = self.table_name(key.table, &vrfs);
@@ -166,7 +174,8 @@ impl View<'_> {
     }
 
     fn table_name(&self, table: u32, vrfs: &BTreeMap<u32, String>) -> String {
-        let configured = || self.config.vrfs.iter().find(|(_, vrf)| vrf.table == table).map(|(name, _)| name.clone());
+        let configured =
+            || self.config.vrfs.iter().find(|(_, vrf)| vrf.table == table).map(|(name, _)| name.clone());
         vrfs.get(&table).cloned().or_else(configured).unwrap_or_default()
     }
 
@@ -183,7 +192,13 @@ impl View<'_> {
             protocol: route::protocol_name(record.protocol),
             kind: route::kind_name(record.kind).to_owned(),
             metric: record.metric,
-            next_hops: record.next_hops.iter().map(hop).collect(),
+            // IPv6 gives even a blackhole the device `lo`.
+            next_hops: record
+                .next_hops
+                .iter()
+                .filter(|_| record.kind == libc::RTN_UNICAST)
+                .map(hop)
+                .collect(),
             wanted,
             kernel: true,
             hardware: record.hardware().to_owned(),
@@ -312,7 +327,8 @@ fn natural(name: &str) -> (String, u64, String) {
 /// cursor is the key of the last row, so rows that come and go meanwhile do no harm. Rows of equal keys
 /// are never torn apart.
 pub fn page<T>(rows: Vec<(String, T)>, cursor: &str, limit: u32) -> (Vec<T>, String) {
-    let limit = usize::try_from(limit).ok().filter(|limit| (1..=PAGE_ROWS).contains(limit)).unwrap_or(PAGE_ROWS);
+    let limit =
+        usize::try_from(limit).ok().filter(|limit| (1..=PAGE_ROWS).contains(limit)).unwrap_or(PAGE_ROWS);
     let mut rest = rows.into_iter().filter(|(key, _)| cursor.is_empty() || key.as_str() > cursor).peekable();
     let (mut page, mut last) = (Vec::new(), String::new());
     while let Some((key, row)) = rest.next_if(|(key, _)| page.len() < limit || *key == last) {

@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(store.startup().unwrap().as_deref(), Some("one"));
         assert_eq!(store.last_generation(), 1);
         assert!(store.is_last("one"));
-        let names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{names:?}");
     }
 

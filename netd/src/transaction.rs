@@ -160,7 +160,10 @@ fn undo(backend: &mut impl Backend, before: &Network, done: Vec<Step>) -> Vec<St
 
 /// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
 /// is done. Answers what was done and what failed.
-pub fn reconcile(backend: &mut impl Backend, desired: &Network) -> Result<(Vec<String>, Vec<String>), KernelError> {
+pub fn reconcile(
+    backend: &mut impl Backend,
+    desired: &Network,
+) -> Result<(Vec<String>, Vec<String>), KernelError> {
     let (mut repaired, mut failed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let steps = plan(desired, &backend.snapshot()?);

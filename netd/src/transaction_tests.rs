@@ -39,7 +39,8 @@ impl Model {
             }
             Action::DeleteLink { name, .. } => {
                 self.network.links.remove(name);
-                for link in self.network.links.values_mut().filter(|link| link.master.as_ref() == Some(name)) {
+                for link in self.network.links.values_mut().filter(|link| link.master.as_ref() == Some(name))
+                {
                     link.master = None;
                 }
             }
@@ -73,8 +74,12 @@ impl Model {
                 self.link(port)?.vlans.0.retain(|id, _| !(*first..=*last).contains(id));
             }
             Action::AddAddress { link, address, .. } => self.link(link)?.addresses.push(*address),
-            Action::DeleteAddress { link, address } => self.link(link)?.addresses.retain(|own| own != address),
-            Action::AddRoute { key, target } | Action::ReplaceRoute { key, target } => self.set_route(key, target),
+            Action::DeleteAddress { link, address } => {
+                self.link(link)?.addresses.retain(|own| own != address)
+            }
+            Action::AddRoute { key, target } | Action::ReplaceRoute { key, target } => {
+                self.set_route(key, target)
+            }
             Action::DeleteRoute { key, .. } => self.network.routes.retain(|route| route.key != *key),
             Action::AddFdb { key, port } => {
                 self.network.fdb.insert(key.clone(), port.clone());
@@ -97,7 +102,10 @@ impl Backend for Model {
         for action in actions {
             self.executed += 1;
             outcomes.push(if self.fail_at == Some(self.executed) {
-                Err(KernelError { words: Some("no room in hardware".into()), ..KernelError::from(Errno::ENOSPC) })
+                Err(KernelError {
+                    words: Some("no room in hardware".into()),
+                    ..KernelError::from(Errno::ENOSPC)
+                })
             } else {
                 self.carry_out(action)
             });
@@ -112,7 +120,8 @@ fn transitions() -> BTreeMap<String, (Network, Network)> {
     let mut cases = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let folder = entry.unwrap().path();
-        let network = |file: &str| toml::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap();
+        let network =
+            |file: &str| toml::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap();
         cases.insert(folder.display().to_string(), (network("current.toml"), network("desired.toml")));
     }
     cases
@@ -139,7 +148,9 @@ fn whichever_step_fails_the_network_is_as_before_and_the_error_names_the_object(
     for (case, (current, desired)) in transitions() {
         for fail_at in 1..=plan(&desired, &current).len() {
             let mut model = Model::new(current.clone(), Some(fail_at));
-            let error = commit(&mut model, &desired).err().unwrap_or_else(|| panic!("{case}: step {fail_at} did not fail"));
+            let error = commit(&mut model, &desired)
+                .err()
+                .unwrap_or_else(|| panic!("{case}: step {fail_at} did not fail"));
             assert!(error.to_string().contains("no room in hardware (ENOSPC)"), "{case}: {error}");
             assert_eq!(error.left, Vec::<String>::new(), "{case}: step {fail_at}");
             assert_eq!(differences(&current, &model.network), Vec::<String>::new(), "{case}: step {fail_at}");

@@ -46,7 +46,11 @@ fn read(path: &Path) -> Result<Record, String> {
         tagged_vlans: record.tagged_vlans.clone(),
         ..netd_api::attach::AttachRequest::default()
     })?;
-    if expected.port == record.port { Ok(record) } else { Err("the port does not belong to the key".to_owned()) }
+    if expected.port == record.port {
+        Ok(record)
+    } else {
+        Err("the port does not belong to the key".to_owned())
+    }
 }
 
 /// Writes a record.

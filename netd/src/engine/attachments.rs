@@ -12,8 +12,14 @@ use crate::failure::Failure;
 impl Engine {
     /// Makes a port for a workload. Asking again with the same key replaces the port. On failure nothing
     /// of the new port is left.
-    pub fn attach(&mut self, request: &AttachRequest, netns: &OwnedFd, netlink: OwnedFd) -> Result<Attached, Failure> {
-        let record = check_request(request).map_err(|reason| Failure::Invalid(format!("attachment: {reason}")))?;
+    pub fn attach(
+        &mut self,
+        request: &AttachRequest,
+        netns: &OwnedFd,
+        netlink: OwnedFd,
+    ) -> Result<Attached, Failure> {
+        let record =
+            check_request(request).map_err(|reason| Failure::Invalid(format!("attachment: {reason}")))?;
         self.check_room(&record)?;
         self.detach(&record.key)?;
         workload::create(&mut self.connection, &record, netns, netlink).map_err(|error| match error {
@@ -33,14 +39,18 @@ impl Engine {
 
     fn check_room(&self, record: &Record) -> Result<(), Failure> {
         if self.attachments.len() >= MAX_ATTACHMENTS && !self.attachments.contains_key(&record.key) {
-            return Err(Failure::Refused(format!("there are {MAX_ATTACHMENTS} attachments, the most there may be")));
+            return Err(Failure::Refused(format!(
+                "there are {MAX_ATTACHMENTS} attachments, the most there may be"
+            )));
         }
-        let clash = self.attachments.values().find(|other| other.port == record.port && other.key != record.key);
+        let clash =
+            self.attachments.values().find(|other| other.port == record.port && other.key != record.key);
         if let Some(other) = clash {
             return Err(Failure::Refused(format!("the port name {} is taken by {}", record.port, other.key)));
         }
         let vlans = record.usage().vlans;
-        let missing = vlans.iter().flat_map(|range| range.first..=range.last).find(|id| !self.config.has_vlan(*id));
+        let missing =
+            vlans.iter().flat_map(|range| range.first..=range.last).find(|id| !self.config.has_vlan(*id));
         match missing {
             None => Ok(()),
             Some(id) => Err(Failure::NotFound(format!(

@@ -59,7 +59,7 @@ impl Engine {
         }
         let mut problems = Vec::new();
         if let Err(failure) = self.load_rules(&Self::ruleset_for(&self.config)) {
-            problems.push(failure.to_string());
+            problems.push(failure.words());
         }
         let (scope, desired) = (self.scope(&self.desired), &self.desired);
         let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
@@ -83,7 +83,8 @@ impl Engine {
     /// Gives new devices their names. Answers whether the set of ports changed.
     pub(super) fn name_devices(&mut self) -> Result<bool, KernelError> {
         let devices = platform::rename_all(&mut self.connection, self.platform.as_ref())?;
-        let ports: BTreeSet<String> = devices.iter().map(|device| device.name.clone()).filter(|name| is_port_name(name)).collect();
+        let ports: BTreeSet<String> =
+            devices.iter().map(|device| device.name.clone()).filter(|name| is_port_name(name)).collect();
         let changed = ports != self.ports;
         if changed {
             let management = devices.iter().any(|device| device.name == MANAGEMENT);
@@ -103,8 +104,12 @@ impl Engine {
         }
         let links = link::dump(&mut self.connection, false)?;
         let alive = |port: &str| links.iter().any(|link| link.name == port && link.kind == "veth");
-        let lost: Vec<String> =
-            self.attachments.values().filter(|record| !alive(&record.port)).map(|record| record.key.clone()).collect();
+        let lost: Vec<String> = self
+            .attachments
+            .values()
+            .filter(|record| !alive(&record.port))
+            .map(|record| record.key.clone())
+            .collect();
         for key in &lost {
             tracing::info!("{key}: its workload is gone");
             self.forget(key);

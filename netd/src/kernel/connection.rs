@@ -78,10 +78,13 @@ impl Connection {
         while pending.peek().is_some() {
             let first = self.sequence.wrapping_add(1);
             let (mut bytes, mut count) = (Vec::new(), 0u32);
-            while let Some(next) = pending.next_if(|next| count == 0 || bytes.len() + next.len() <= BATCH_BYTES) {
+            while let Some(next) =
+                pending.next_if(|next| count == 0 || bytes.len() + next.size() <= BATCH_BYTES)
+            {
                 self.sequence = self.sequence.wrapping_add(1);
                 count += 1;
-                let last = pending.peek().is_none_or(|after| bytes.len() + next.len() + after.len() > BATCH_BYTES);
+                let last =
+                    pending.peek().is_none_or(|after| bytes.len() + next.size() + after.size() > BATCH_BYTES);
                 let ack = if last { libc::NLM_F_ACK as u16 } else { 0 };
                 bytes.extend(next.finish(self.sequence, ack));
             }

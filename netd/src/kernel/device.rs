@@ -33,7 +33,9 @@ fn is_pci_address(text: &str) -> bool {
 
 /// Speed in Mbit/s; 0 when the driver does not say.
 pub fn speed_mbps(name: &str) -> u32 {
-    read(name, "speed").and_then(|text| text.parse::<i64>().ok()).and_then(|v| i32::try_from(v).ok())
+    read(name, "speed")
+        .and_then(|text| text.parse::<i64>().ok())
+        .and_then(|v| i32::try_from(v).ok())
         .and_then(|v| u32::try_from(v).ok())
         .unwrap_or(0)
 }

@@ -7,7 +7,9 @@ use nix::libc;
 
 use super::connection::Connection;
 use super::extack::KernelError;
-use super::wire::{Message, attributes, parse_mac, read_mac, read_text, read_u8, read_u16, read_u32, read_u64};
+use super::wire::{
+    Message, attributes, parse_mac, read_mac, read_text, read_u8, read_u16, read_u32, read_u64,
+};
 use crate::plan::LinkKind;
 
 /// Interface group netd puts on every link it creates, so that it later knows them as its own.
@@ -200,7 +202,9 @@ pub fn create(name: &str, kind: &LinkKind, lower: Option<u32>, mac: Option<&str>
                     .u16(IFLA_BR_VLAN_DEFAULT_PVID, *default_pvid)
             }),
             LinkKind::Vlan { id, .. } => info.nest(libc::IFLA_INFO_DATA, |data| data.u16(IFLA_VLAN_ID, *id)),
-            LinkKind::Vrf { table } => info.nest(libc::IFLA_INFO_DATA, |data| data.u32(IFLA_VRF_TABLE, *table)),
+            LinkKind::Vrf { table } => {
+                info.nest(libc::IFLA_INFO_DATA, |data| data.u32(IFLA_VRF_TABLE, *table))
+            }
             LinkKind::Dummy | LinkKind::Hardware | LinkKind::Veth | LinkKind::Other { .. } => info,
         }
     })
@@ -295,7 +299,8 @@ pub fn set_bridge(name: &str, vlan_filtering: bool, default_pvid: u16) -> Messag
     let message = Message::new(libc::RTM_NEWLINK, 0, &header(0, 0, 0)).text(libc::IFLA_IFNAME, name);
     message.nest(libc::IFLA_LINKINFO, |info| {
         info.attribute(libc::IFLA_INFO_KIND, b"bridge").nest(libc::IFLA_INFO_DATA, |data| {
-            data.u16(IFLA_BR_VLAN_DEFAULT_PVID, default_pvid).u8(IFLA_BR_VLAN_FILTERING, vlan_filtering.into())
+            data.u16(IFLA_BR_VLAN_DEFAULT_PVID, default_pvid)
+                .u8(IFLA_BR_VLAN_FILTERING, vlan_filtering.into())
         })
     })
 }

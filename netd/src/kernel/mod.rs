@@ -2,8 +2,8 @@
 //!
 //! It contains no policy. One file an object ([`link`], [`vlan`], [`address`], [`route`], [`neighbour`],
 //! [`fdb`]); [`wire`] is the encoding, [`connection`] the request socket, [`extack`] the kernel's
-//! errors, [`monitor`] its events, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network),
-//! [`batch`] carries out a plan's actions. [`device`] and [`sysctl`] are the little that is not netlink.
+//! errors, [`monitor`] its events, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network);
+//! [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
 
 pub mod address;
 pub mod batch;
@@ -17,7 +17,6 @@ pub mod neighbour;
 pub mod netns;
 pub mod route;
 pub mod snapshot;
-pub mod sysctl;
 pub mod vlan;
 pub mod wire;
 

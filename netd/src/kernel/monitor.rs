@@ -111,13 +111,15 @@ fn interpret(kind: u16, payload: &[u8]) -> Option<Event> {
                 Event::LinkGone { index: link.index, name: link.name }
             })
         }
-        libc::RTM_DELADDR => AddressRecord::parse(payload).filter(AddressRecord::is_own).map(Event::AddressLost),
+        libc::RTM_DELADDR => {
+            AddressRecord::parse(payload).filter(AddressRecord::is_own).map(Event::AddressLost)
+        }
         libc::RTM_NEWADDR => AddressRecord::parse(payload)
             .filter(|address| address.is_own() && address.is_duplicate())
             .map(Event::AddressLost),
-        libc::RTM_DELROUTE => RouteRecord::parse(payload)
-            .filter(|route| route.protocol == OWN_PROTOCOL)
-            .map(Event::RouteLost),
+        libc::RTM_DELROUTE => {
+            RouteRecord::parse(payload).filter(|route| route.protocol == OWN_PROTOCOL).map(Event::RouteLost)
+        }
         _ => None,
     }
 }

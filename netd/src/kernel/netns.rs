@@ -58,7 +58,13 @@ fn is_netlink_route(fd: &OwnedFd) -> bool {
         let (mut value, mut length) = (0 as libc::c_int, size_of::<libc::c_int>() as libc::socklen_t);
         // SAFETY: `value` and `length` outlive the call and `length` is the size of `value`.
         let result = unsafe {
-            libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length)
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw mut value).cast(),
+                &raw mut length,
+            )
         };
         (result == 0).then_some(value)
     };
@@ -69,7 +75,8 @@ fn is_netlink_route(fd: &OwnedFd) -> bool {
 /// The network namespace a socket lives in (needs CAP_NET_ADMIN over it).
 fn socket_namespace(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: SIOCGSKNS takes no argument and answers a new descriptor.
-    let fd: RawFd = Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGSKNS as libc::Ioctl) })?;
+    let fd: RawFd =
+        Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGSKNS as libc::Ioctl) })?;
     // SAFETY: the kernel has just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -156,9 +156,8 @@ pub fn dump(connection: &mut Connection, protocol: Option<u8>) -> Result<Vec<Rou
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = [family as u8, 0, 0, 0, 0, protocol.unwrap_or(0), 0, 0, 0, 0, 0, 0];
         let query = Message::new(libc::RTM_GETROUTE, 0, &header);
-        let part = connection.dump(&query, |kind, payload| {
-            RouteRecord::parse(payload).filter(|_| kind == libc::RTM_NEWROUTE)
-        });
+        let part = connection
+            .dump(&query, |kind, payload| RouteRecord::parse(payload).filter(|_| kind == libc::RTM_NEWROUTE));
         match part {
             Ok(part) => rows.extend(part),
             // A filter that no table matches answers ENOENT.
@@ -207,7 +206,8 @@ pub fn add(key: &RouteKey, target: &RouteTarget, hops: &[ResolvedNextHop], repla
     match hops {
         [] => message,
         [hop] => gateway(message, key, hop).u32(libc::RTA_OIF, hop.index),
-        many => message.nest(libc::RTA_MULTIPATH, |list| many.iter().fold(list, |list, hop| entry(list, key, hop))),
+        many => message
+            .nest(libc::RTA_MULTIPATH, |list| many.iter().fold(list, |list, hop| entry(list, key, hop))),
     }
 }
 
@@ -230,12 +230,12 @@ fn gateway(message: Message, key: &RouteKey, hop: &ResolvedNextHop) -> Message {
 }
 
 fn entry(message: Message, key: &RouteKey, hop: &ResolvedNextHop) -> Message {
-    let start = message.len();
+    let start = message.size();
     let flags = if hop.on_link { RTNH_F_ONLINK as u8 } else { 0 };
     let weight = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
     let [a, b, c, d] = hop.index.to_ne_bytes();
     let message = gateway(message.raw(&[0, 0, flags, weight, a, b, c, d]), key, hop);
-    let length = (message.len() - start) as u16;
+    let length = (message.size() - start) as u16;
     message.patch_u16(start, length)
 }
 

@@ -11,9 +11,7 @@ use super::link::{LinkRecord, OWN_GROUP};
 use super::route::{OWN_PROTOCOL, RouteRecord};
 use super::vlan::PortVlans;
 use super::{address, fdb, link, route, vlan};
-use crate::plan::{
-    FdbKey, Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, VlanTable,
-};
+use crate::plan::{FdbKey, Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, VlanTable};
 
 /// Which links a snapshot takes in besides those netd made.
 #[derive(Clone, Debug, Default)]

@@ -93,7 +93,7 @@ impl Message {
     }
 
     /// Number of bytes so far.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
@@ -214,7 +214,10 @@ mod tests {
 
     #[test]
     fn hardware_addresses_read_back_as_written() {
-        assert_eq!(parse_mac("02:00:5e:10:00:ff").map(|mac| read_mac(&mac)).as_deref(), Some("02:00:5e:10:00:ff"));
+        assert_eq!(
+            parse_mac("02:00:5e:10:00:ff").map(|mac| read_mac(&mac)).as_deref(),
+            Some("02:00:5e:10:00:ff")
+        );
         assert_eq!(parse_mac("02:00:5e:10:00"), None);
         assert_eq!(parse_mac("02:00:5e:10:00:ff:11"), None);
         assert_eq!(parse_mac("2:0:5e:10:0:ff"), None);

@@ -19,13 +19,15 @@ fn every_golden_case_plans_the_expected_steps() {
     assert!(cases.len() >= 8, "the golden cases are missing");
     for case in cases {
         let network = |file: &str| -> Network {
-            toml::from_str(&read(&case.join(file))).unwrap_or_else(|error| panic!("{}/{file}: {error}", case.display()))
+            toml::from_str(&read(&case.join(file)))
+                .unwrap_or_else(|error| panic!("{}/{file}: {error}", case.display()))
         };
         let (current, desired) = (network("current.toml"), network("desired.toml"));
         let steps = plan(&desired, &current);
         let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
         let forward = lines(steps.iter().map(|step| step.action.to_string()).collect());
-        let back = lines(steps.iter().rev().flat_map(|step| &step.inverse).map(ToString::to_string).collect());
+        let back =
+            lines(steps.iter().rev().flat_map(|step| &step.inverse).map(ToString::to_string).collect());
         for (file, found) in [("steps.txt", forward), ("undo.txt", back)] {
             if update {
                 fs::write(case.join(file), &found).unwrap();
@@ -33,6 +35,8 @@ fn every_golden_case_plans_the_expected_steps() {
             assert_eq!(found, read(&case.join(file)), "{}/{file}", case.display());
         }
         assert_eq!(plan(&current, &current), Vec::new(), "{}: what is there needs no steps", case.display());
-        assert_eq!(plan(&desired, &desired), Vec::new(), "{}: what is wanted needs no steps", case.display());
+        let mut reached = desired.clone();
+        reached.prune(&current);
+        assert_eq!(plan(&desired, &reached), Vec::new(), "{}: what is wanted needs no steps", case.display());
     }
 }

@@ -44,7 +44,10 @@ fn remove(name: &str, found: &Link, steps: &mut Vec<Step>) {
     let mut inverse =
         vec![Action::CreateLink { name: name.to_owned(), kind: found.kind.clone(), mac: found.mac.clone() }];
     inverse.extend(settings(name, found, &Link::new(found.kind.clone())).into_iter().map(|step| step.action));
-    steps.push(Step { action: Action::DeleteLink { name: name.to_owned(), kind: found.kind.clone() }, inverse });
+    steps.push(Step {
+        action: Action::DeleteLink { name: name.to_owned(), kind: found.kind.clone() },
+        inverse,
+    });
 }
 
 fn create(name: &str, want: &Link, steps: &mut Vec<Step>) {
@@ -78,10 +81,20 @@ fn change(name: &str, want: &Link, found: &Link, recreated: &BTreeSet<String>, s
             steps.push(Step { action: Action::master(name, want.master.as_ref()), inverse });
         }
     }
-    if want.up != found.up {
-        let inverse = vec![Action::admin(name, want, found.up)];
-        steps.push(Step { action: Action::admin(name, want, want.up), inverse });
+    // The kernel makes and drops a link's own IPv6 address only as it goes up and down, and a link that
+    // joins a VRF while up loses its neighbours unseen.
+    let link_local = want.link_local.is_some() && want.link_local != found.link_local;
+    let bounce = found.up && want.up && (want.master != found.master || lost || link_local);
+    if bounce || (found.up && !want.up) {
+        steps.push(admin_step(name, want, false));
     }
+    if bounce || (want.up && !found.up) {
+        steps.push(admin_step(name, want, true));
+    }
+}
+
+fn admin_step(name: &str, link: &Link, up: bool) -> Step {
+    Step { action: Action::admin(name, link, up), inverse: vec![Action::admin(name, link, !up)] }
 }
 
 /// Settings that differ, where the wish is not "as it is".
@@ -91,7 +104,11 @@ fn settings(name: &str, want: &Link, found: &Link) -> Vec<Step> {
     if let LinkKind::Bridge { vlan_filtering, default_pvid } = want.kind
         && want.kind != found.kind
     {
-        let set = |vlan_filtering, default_pvid| Action::SetBridge { name: name.clone(), vlan_filtering, default_pvid };
+        let set = |vlan_filtering, default_pvid| Action::SetBridge {
+            name: name.clone(),
+            vlan_filtering,
+            default_pvid,
+        };
         let inverse = match found.kind {
             LinkKind::Bridge { vlan_filtering, default_pvid } => vec![set(vlan_filtering, default_pvid)],
             _ => Vec::new(),
@@ -100,12 +117,18 @@ fn settings(name: &str, want: &Link, found: &Link) -> Vec<Step> {
     }
     if let Some(mtu_bytes) = want.mtu_bytes.filter(|_| want.mtu_bytes != found.mtu_bytes) {
         let old = found.mtu_bytes.unwrap_or(0);
-        let set = |mtu_bytes, raise| Action::SetMtu { name: name.clone(), kind: want.kind.clone(), mtu_bytes, raise };
+        let set = |mtu_bytes, raise| Action::SetMtu {
+            name: name.clone(),
+            kind: want.kind.clone(),
+            mtu_bytes,
+            raise,
+        };
         let inverse = found.mtu_bytes.map(|old| set(old, old > mtu_bytes)).into_iter().collect();
         steps.push(Step { action: set(mtu_bytes, mtu_bytes > old), inverse });
     }
     if let Some(mac) = want.mac.clone().filter(|_| want.mac != found.mac) {
-        let inverse = found.mac.clone().map(|mac| Action::SetMac { name: name.clone(), mac }).into_iter().collect();
+        let inverse =
+            found.mac.clone().map(|mac| Action::SetMac { name: name.clone(), mac }).into_iter().collect();
         steps.push(Step { action: Action::SetMac { name: name.clone(), mac }, inverse });
     }
     if want.alias != found.alias {

@@ -177,7 +177,9 @@ impl VlanTable {
         for (&id, &membership) in &self.0 {
             match ranges.last_mut() {
                 // The kernel takes no PVID inside a range.
-                Some((_, last, same)) if *last + 1 == id && *same == membership && !membership.pvid => *last = id,
+                Some((_, last, same)) if *last + 1 == id && *same == membership && !membership.pvid => {
+                    *last = id
+                }
                 _ => ranges.push((id, id, membership)),
             }
         }
@@ -187,7 +189,11 @@ impl VlanTable {
 
 impl From<VlanTable> for Vec<String> {
     fn from(table: VlanTable) -> Self {
-        table.ranges().iter().map(|(first, last, membership)| show_vlans(*first, *last, *membership)).collect()
+        table
+            .ranges()
+            .iter()
+            .map(|(first, last, membership)| show_vlans(*first, *last, *membership))
+            .collect()
     }
 }
 
@@ -377,7 +383,8 @@ impl Network {
             LinkKind::Vlan { parent, .. } => present.contains(parent),
             _ => true,
         });
-        let usable: BTreeSet<&String> = self.links.iter().filter(|(_, link)| link.up).map(|(name, _)| name).collect();
+        let usable: BTreeSet<&String> =
+            self.links.iter().filter(|(_, link)| link.up).map(|(name, _)| name).collect();
         for route in &mut self.routes {
             if let RouteTarget::NextHops(hops) = &mut route.target {
                 hops.retain(|hop| usable.contains(&hop.device));

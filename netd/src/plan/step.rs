@@ -92,7 +92,9 @@ impl Action {
     /// The setting of the configuration the action serves, as far as its name tells: for error messages.
     pub fn object(&self) -> String {
         match self {
-            Action::AddRoute { key, .. } | Action::ReplaceRoute { key, .. } | Action::DeleteRoute { key, .. } => {
+            Action::AddRoute { key, .. }
+            | Action::ReplaceRoute { key, .. }
+            | Action::DeleteRoute { key, .. } => {
                 format!("route {}", key.prefix)
             }
             Action::AddFdb { key, .. } | Action::DeleteFdb { key, .. } => format!("fdb entry {key}"),

@@ -11,7 +11,8 @@ pub(super) fn diff(desired: &Network, actual: &Network, recreated: &BTreeSet<Str
         let found = actual.links.get(name).filter(|_| !recreated.contains(name));
         // A port that changes its master loses its VLANs with the old one.
         let moved = found.is_some_and(|found| {
-            found.master != want.master || found.master.as_ref().is_some_and(|master| recreated.contains(master))
+            found.master != want.master
+                || found.master.as_ref().is_some_and(|master| recreated.contains(master))
         });
         let table = found.filter(|_| !moved).map_or(&empty, |found| &found.vlans);
         let on_bridge = matches!(want.kind, LinkKind::Bridge { .. });
@@ -52,7 +53,8 @@ fn change(name: &str, want: &VlanTable, found: &VlanTable, on_bridge: bool, step
     for (first, last, membership) in altered.ranges() {
         let mut old = VlanTable::default();
         old.0.extend(found.0.range(first..=last).map(|(id, membership)| (*id, *membership)));
-        let restore = |(first, last, membership)| Action::AddVlans { port: port(), first, last, membership, on_bridge };
+        let restore =
+            |(first, last, membership)| Action::AddVlans { port: port(), first, last, membership, on_bridge };
         steps.push(Step {
             action: Action::AddVlans { port: port(), first, last, membership, on_bridge },
             inverse: old.ranges().into_iter().map(restore).collect(),
