@@ -147,3 +147,22 @@ fn without_a_running_configuration_nothing_happens() {
     succeeded(&Command::new(program).arg("--root").arg(root.path()).arg("render").output().unwrap());
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn two_at_a_time_do_not_disturb_each_other() {
+    let switch = Switch::new();
+    for round in 0..10 {
+        let names: String =
+            (0..20).map(|user| format!("[users.u{round}x{user}]\nrole = \"view\"\nkeys = []\n")).collect();
+        switch.put("run/corten/running.toml", &format!("version = 1\n{names}"));
+        let start = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_corten-system"));
+            command.arg("--root").arg(switch.root.path()).arg("render").spawn().unwrap()
+        };
+        let mut both = [start(), start()];
+        for process in &mut both {
+            assert!(process.wait().unwrap().success());
+        }
+        assert_eq!(switch.files().keys().filter(|path| path.starts_with("run/userdb")).count(), 20 * 7);
+    }
+}

@@ -46,7 +46,7 @@ fn set_up_by_dialog(lab: &Lab, _: &Run) -> Result<String> {
 
     let document = ssh(lab, "config", None)?;
     ensure!(
-        document.contains(&format!("[users.\"{USER}\"]")),
+        document.contains(&format!("[users.{USER}]")),
         "the running document lacks the user:\n{document}"
     );
     let ports = "\n[ports.\"swp[1-2]\"]\nvlan.access = 10\n";

@@ -10,7 +10,7 @@ mod users;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -18,6 +18,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use netd_api::paths::RUNNING_CONFIG;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::files;
 pub use watch::watch;
@@ -48,7 +49,11 @@ impl Entry {
 
 /// Renders the running configuration once. Without one there is nothing to render.
 pub fn once(root: &Path) -> Result<()> {
-    let Some(text) = files::read_document(&files::below(root, RUNNING_CONFIG))? else {
+    let running = files::below(root, RUNNING_CONFIG);
+    let Some(_lock) = running.parent().map(lock).transpose()?.flatten() else {
+        return Ok(());
+    };
+    let Some(text) = files::read_document(&running)? else {
         return Ok(());
     };
     let config = files::parse(RUNNING_CONFIG, &text)?;
@@ -67,6 +72,16 @@ pub fn once(root: &Path) -> Result<()> {
         bail!("{}", failures.join("; "));
     }
     Ok(())
+}
+
+/// Keeps others from rendering at the same time, until it is dropped. `None` when there is no such folder.
+fn lock(folder: &Path) -> Result<Option<Flock<File>>> {
+    let file = match File::open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.with_context(|| format!("cannot open {}", folder.display()))?,
+    };
+    let locked = Flock::lock(file, FlockArg::LockExclusive);
+    locked.map(Some).map_err(|(_, error)| error).with_context(|| format!("cannot lock {}", folder.display()))
 }
 
 /// Makes a folder hold the entries and, of the names that `ours` admits, nothing else. Answers which
