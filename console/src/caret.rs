@@ -115,10 +115,7 @@ mod tests {
     #[test]
     fn columns_count_characters_and_carets_stand_under_wide_ones() {
         let shown = render("f", "d = \"東京\" x", &[at(1, 10, "", "junk")], Look::PLAIN);
-        assert_eq!(
-            shown,
-            "f:1:10: junk\n  d = \"東京\" x\n             ^\n".replace("             ^", "             ^")
-        );
+        assert!(shown.starts_with("f:1:10: junk\n  d = \"東京\" x\n"), "{shown}");
         let caret = shown.lines().last().unwrap().find('^').unwrap();
         assert_eq!(caret, 2 + text::width("d = \"東京\" "));
     }

@@ -85,8 +85,12 @@ pub fn page() -> String {
     let mut page = Vec::new();
     // Writing to memory does not fail.
     let _ = man.render_title(&mut page);
-    let _ = man.render_name_section(&mut page);
+    let mut name = Vec::new();
+    let _ = man.render_name_section(&mut name);
     let mut page = String::from_utf8_lossy(&page).into_owned();
+    // The name section repeats the definitions above the title.
+    let name = String::from_utf8_lossy(&name).into_owned();
+    page.push_str(name.find(".SH").map_or("", |at| &name[at..]));
     page.push_str(".SH SYNOPSIS\n.B corten\n.br\n.B corten\n.I COMMAND\n.SH COMMANDS\n");
     add_commands(&tree, "corten", &mut page);
     page.push_str(REST);

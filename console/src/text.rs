@@ -95,7 +95,7 @@ pub fn speed(mbps: u32) -> String {
     match mbps {
         0 => "-".into(),
         1..1000 => format!("{mbps}M"),
-        _ if mbps % 1000 == 0 => format!("{}G", mbps / 1000),
+        _ if mbps.is_multiple_of(1000) => format!("{}G", mbps / 1000),
         _ => format!("{}.{}G", mbps / 1000, mbps % 1000 / 100),
     }
 }

@@ -160,6 +160,11 @@ async fn a_serial_line_tells_its_size_and_again_after_ctrl_l() {
             console.screen.screen().contents_between(29, 0, 29, 99).contains("log out")
         })
         .await;
+    // A cursor report nobody asked for is a key (xterm's Shift-F3).
+    console.press("\x1b[1;2R?");
+    console.until_shown("Keys and commands").await;
+    console.press("q");
+    console.until_shown("swp2").await;
     console.press("\x0c");
     let asked = console.written.len();
     console
@@ -190,9 +195,12 @@ async fn an_idle_switch_costs_no_bytes_and_a_lost_link_shows_soon() {
     assert!(idle < 60, "{idle} bytes while nothing happened");
     netd.switch.lock().ports[0].oper_state = "down".into();
     let seen = console.until_shown("up/down").await;
+    let painted = console.written.len();
+    println!("{painted} bytes until here, {idle} of them while idle");
     println!("a lost link was on the screen after {seen:?}");
     netd.switch.lock().ports[0].counters.rx_bytes += 12_345;
     let tick = console.bytes_within(Duration::from_millis(1500)).await;
+    println!("{tick} bytes for a tick of the counters");
     assert!((1..700).contains(&tick), "{tick} bytes for a tick of the counters");
 }
 

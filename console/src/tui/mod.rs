@@ -208,7 +208,9 @@ impl Screens {
             let effect = match input {
                 Input::Key(key) => self.app.press(key),
                 Input::Cursor { column, line } => {
-                    self.resize(terminal::bounded(column, line))?;
+                    if self.terminal.takes_answer() {
+                        self.resize(terminal::bounded(column, line))?;
+                    }
                     continue;
                 }
             };

@@ -51,6 +51,8 @@ pub struct Terminal {
     shown: Buffer,
     /// Where it shows its cursor.
     cursor: Option<Position>,
+    /// Whether it was asked for its size and has not answered yet.
+    asked: bool,
 }
 
 impl Terminal {
@@ -66,12 +68,15 @@ impl Terminal {
         panic::set_hook(Box::new(move |info| {
             give_back();
             before(info);
+            // A task that panics would otherwise leave the rest painting on a terminal given back.
+            std::process::exit(101);
         }));
         let mut terminal = Terminal {
             // A whole picture in one write: a serial line shows it in one go.
             backend: CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout())),
             shown: Buffer::empty(Rect::new(0, 0, columns, lines)),
             cursor: None,
+            asked: false,
         };
         if look.alternate_screen {
             terminal.backend.write_all(ENTER_ALTERNATE)?;
@@ -86,12 +91,19 @@ impl Terminal {
     /// # Errors
     /// When the terminal is gone.
     pub fn probe(&mut self) -> io::Result<()> {
+        self.asked = true;
         self.backend.write_all(PROBE)?;
         // The question moved the cursor; a cursor that is shown goes back to its place.
         if let Some(position) = self.cursor {
             self.backend.set_cursor_position(position)?;
         }
         Write::flush(&mut self.backend)
+    }
+
+    /// Whether a cursor report is the answer to a question. Without one it is a key: xterm sends the same
+    /// bytes for Shift-F3.
+    pub fn takes_answer(&mut self) -> bool {
+        std::mem::take(&mut self.asked)
     }
 
     /// The area pictures are made for.
