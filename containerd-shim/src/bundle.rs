@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::TaskCgroup;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::options::RuntimeOptions;
 use crate::spec::{read_bounded, write_atomically};
 use crate::workload::Kind;
@@ -66,6 +66,20 @@ impl State {
         let text =
             serde_json::to_vec(self).map_err(|error| Error::failed("encode the shim's record", error))?;
         write_atomically(&bundle.join(FILE), &text)
+    }
+
+    /// Removes the record: nothing of the task is left.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove(bundle: &Path) -> Result<()> {
+        let path = bundle.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context(|| format!("remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads the record; `None` when the task never got that far.

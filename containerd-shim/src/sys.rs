@@ -98,6 +98,8 @@ mod tests {
 
     use super::*;
 
+    /// Reaped here rather than by the standard library: that is what is tested.
+    #[expect(clippy::zombie_processes)]
     fn ended(command: &mut Command, signal: Option<u32>) -> ExitCode {
         let child = command.spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();

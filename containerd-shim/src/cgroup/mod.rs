@@ -32,7 +32,7 @@ const CONTROLLERS: [&str; 5] = ["cpu", "memory", "io", "pids", "cpuset"];
 /// Whether `/sys/fs/cgroup` is the one and only version 2 hierarchy.
 pub fn unified() -> bool {
     const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
-    rustix::fs::statfs(ROOT).is_ok_and(|stat| i64::from(stat.f_type) == CGROUP2_SUPER_MAGIC)
+    rustix::fs::statfs(ROOT).is_ok_and(|stat| stat.f_type == CGROUP2_SUPER_MAGIC)
 }
 
 /// The cgroups of one task.

@@ -30,7 +30,7 @@ impl OomWatch {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).context(what)?;
         inotify::add_watch(&inotify, &file, WatchFlags::MODIFY).context(what)?;
         let inotify = crate::sys::watch(inotify, Interest::READABLE).context(what)?;
-        let kills = kills(&file).unwrap_or(0);
+        let kills = kills(&file).context(what)?.unwrap_or(0);
         Ok(OomWatch { inotify, file, kills })
     }
 
@@ -48,18 +48,22 @@ impl OomWatch {
                 }
                 Err(_) => return None,
             }
-            let now = kills(&self.file)?;
-            if now > self.kills {
-                self.kills = now;
-                return Some(());
+            match kills(&self.file) {
+                Err(_) => return None,
+                Ok(Some(now)) if now > self.kills => {
+                    self.kills = now;
+                    return Some(());
+                }
+                Ok(_) => {}
             }
         }
     }
 }
 
-fn kills(file: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    super::stats::flat_keyed(&text).find(|(key, _)| *key == "oom_kill").map(|(_, value)| value)
+/// The kernel's count of kills; `None` when the file does not say.
+fn kills(file: &Path) -> std::io::Result<Option<u64>> {
+    let text = std::fs::read_to_string(file)?;
+    Ok(super::stats::flat_keyed(&text).find(|(key, _)| *key == "oom_kill").map(|(_, value)| value))
 }
 
 #[cfg(test)]

@@ -153,14 +153,12 @@ async fn copy_input(
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::fd::AsRawFd;
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use rustix::pipe::{PipeFlags, pipe_with};
 
     use super::*;
     use crate::io::target::Target;
-    use crate::io::{ProcessIo, Streams};
 
     struct Fifo {
         _folder: tempfile::TempDir,
@@ -203,7 +201,7 @@ mod tests {
             }),
         )
         .await;
-        assert_eq!(text, "early");
+        assert_eq!(text.unwrap(), "early");
         within("end of copying", task).await.unwrap();
     }
 
@@ -272,21 +270,5 @@ mod tests {
         assert!(!task.is_finished(), "input ended before any client came");
         drop(std::fs::File::options().write(true).open(&fifo.path).unwrap());
         within("end of input", task).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn missing_streams_are_dev_null_and_leave_nothing_open() {
-        let before = std::fs::read_dir("/proc/self/task").unwrap().count();
-        for _ in 0..100 {
-            let fifo = fifo();
-            let streams = Streams { stdout: fifo.path.display().to_string(), ..Default::default() };
-            let (mut io, ends) = ProcessIo::pipes(&streams, None).unwrap();
-            drop(ends);
-            within("end of output", io.finish(Duration::from_secs(5))).await;
-        }
-        // Other tests of this program come and go, but a leak here would show as a hundred.
-        assert!(std::fs::read_dir("/proc/self/task").unwrap().count() < before + 50);
-        let (reader, _writer) = pipe();
-        assert!(reader.as_raw_fd() < 200, "descriptors leak");
     }
 }

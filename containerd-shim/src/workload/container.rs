@@ -193,7 +193,7 @@ impl Workload for Container {
         if self.state.rootfs_mounted {
             mount::unmount_all(&self.bundle.join("rootfs"))?;
         }
-        Ok(())
+        State::remove(&self.bundle)
     }
 
     async fn leave(&self) {
@@ -203,26 +203,28 @@ impl Workload for Container {
     }
 }
 
-/// Gives back everything the record names, going on where something fails. Nothing of it need exist.
+/// Gives back everything the record names, going on where something fails. Nothing of it need exist. Then
+/// the record itself goes, unless something is left to try again.
 pub async fn clean(state: &State, bundle: &Path, reaper: Arc<Reaper>) {
     let runtime = OciRuntime::new(&state.runtime, &state.namespace, &state.id, bundle, reaper.clone());
-    if let Err(error) = runtime.delete().await {
-        warn!("{error}");
-    }
+    let mut done = worked(runtime.delete().await);
     if state.init_lives() {
         kill_and_wait(state.pid, &reaper).await;
     }
     port::detach(&state.ports).await;
-    if let Some(cgroup) = &state.cgroup
-        && let Err(error) = cgroup.remove_task().await
-    {
-        warn!("{error}");
+    if let Some(cgroup) = &state.cgroup {
+        done &= worked(cgroup.remove_task().await);
     }
-    if state.rootfs_mounted
-        && let Err(error) = mount::unmount_all(&bundle.join("rootfs"))
-    {
-        warn!("{error}");
+    if state.rootfs_mounted {
+        done &= worked(mount::unmount_all(&bundle.join("rootfs")));
     }
+    if done {
+        worked(State::remove(bundle));
+    }
+}
+
+fn worked(step: Result<()>) -> bool {
+    step.inspect_err(|error| warn!("{error}")).is_ok()
 }
 
 /// Kills the init process, which need not be a child of this process, and waits a little for its end.

@@ -1,0 +1,12 @@
+//! The shim under a real containerd, with a real OCI runtime and real containers.
+//!
+//! Needs root and the Debian packages containerd, busybox-static, dbus-daemon and crun (runc where cgroup
+//! version 2 is not the only hierarchy: crun refuses such systems). Each test starts a containerd of its own in a
+//! scratch folder; nothing outside it is touched but sockets below /run/containerd/s and /run/corten.
+
+mod greeting;
+mod harness;
+mod lifecycle;
+mod ports;
+mod recovery;
+mod streams;

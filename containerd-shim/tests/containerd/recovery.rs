@@ -1,0 +1,65 @@
+//! Daemons that die.
+
+use std::fs;
+
+use crate::harness::{Containerd, kill, runs, wait_for};
+
+#[test]
+fn a_killed_shim_is_cleaned_up_after() {
+    let containerd = Containerd::start();
+    containerd.run_detached(&[], "lost", &["sleep", "1000"]);
+    let (pid, _) = containerd.task("lost").unwrap();
+    let address = fs::read_to_string(containerd.bundle("lost").join("address")).unwrap();
+    let socket = address.strip_prefix("unix://").unwrap().to_owned();
+    assert!(fs::exists(&socket).unwrap());
+    kill(containerd.shims()[0], 9);
+    wait_for("containerd to notice", || containerd.task("lost").is_none().then_some(()));
+    wait_for("the container to end", || (!runs(pid)).then_some(()));
+    wait_for("the socket to go", || (!fs::exists(&socket).unwrap()).then_some(()));
+    // The same container can run again.
+    containerd.ctr(&["container", "rm", "lost"]).ok();
+    assert_eq!(containerd.run(&["--rm"], "lost", &["true"]).code, 0);
+    containerd.assert_clean();
+}
+
+#[test]
+fn containers_outlive_a_containerd_that_is_killed() {
+    let mut containerd = Containerd::start();
+    containerd.run_detached(&[], "kept", &["sleep", "1000"]);
+    containerd.run_detached(
+        &[],
+        "ends",
+        &["sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 3"],
+    );
+    let kept = containerd.task("kept").unwrap();
+    let shims = containerd.shims();
+    containerd.kill_and_restart();
+    assert_eq!(containerd.task("kept").unwrap(), kept);
+    assert_eq!(containerd.shims(), shims);
+    assert_eq!(containerd.exec("kept", "after", &["echo", "alive"]).ok(), "alive\n");
+    fs::write(containerd.folder.path().join("rootfs/tmp/go"), "").unwrap();
+    containerd.wait_status("ends", "STOPPED");
+    let deleted = containerd.ctr(&["task", "rm", "ends"]);
+    assert!(deleted.stderr.contains("exit code 3"), "the exit code is kept: {deleted:?}");
+    containerd.ctr(&["task", "rm", "-f", "kept"]);
+    for id in ["kept", "ends"] {
+        containerd.ctr(&["container", "rm", id]).ok();
+    }
+    containerd.assert_clean();
+}
+
+#[test]
+fn an_exit_while_containerd_is_away_is_known_afterwards() {
+    let mut containerd = Containerd::start();
+    let script = "while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 4";
+    containerd.run_detached(&[], "meanwhile", &["sh", "-c", script]);
+    let (pid, _) = containerd.task("meanwhile").unwrap();
+    containerd.stop_daemon();
+    fs::write(containerd.folder.path().join("rootfs/tmp/go"), "").unwrap();
+    wait_for("the container to end", || (!runs(pid)).then_some(()));
+    containerd.kill_and_restart();
+    let deleted = containerd.ctr(&["task", "rm", "meanwhile"]);
+    assert!(deleted.stderr.contains("exit code 4"), "{deleted:?}");
+    containerd.ctr(&["container", "rm", "meanwhile"]).ok();
+    containerd.assert_clean();
+}
