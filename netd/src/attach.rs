@@ -107,13 +107,13 @@ pub fn check_request(request: &AttachRequest) -> Result<Record, String> {
 fn check_key(key: &str) -> Result<&str, String> {
     let parts: Vec<&str> = key.split('/').collect();
     let allowed = |part: &&str| {
-        !part.is_empty()
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'))
     };
     match parts.as_slice() {
         [_, service, _] if key.len() <= MAX_KEY_BYTES && parts.iter().all(allowed) => Ok(service),
         _ => Err(format!(
-            "the key must be namespace/service/interface of letters, digits and -_.: with at most {MAX_KEY_BYTES} bytes"
+            "the key must be namespace/service/interface, each a letter or digit and then these and -_.: with at most {MAX_KEY_BYTES} bytes"
         )),
     }
 }

@@ -34,9 +34,11 @@ pub enum DaemonError {
 
 /// Runs until asked to end. Ending changes nothing in the kernel.
 pub async fn run(paths: Paths) -> Result<(), DaemonError> {
+    let began = Instant::now();
     // Before the first dump, so that no change falls in between.
     let mut monitor = Monitor::open()?;
     let mut engine = Engine::start(paths)?;
+    tracing::info!("ready after {} ms: {}", began.elapsed().as_millis(), engine.status());
     notify(&format!("READY=1\nSTATUS={}", engine.status()));
     let (handle, mut jobs) = dbus::handle();
     let mut bus = tokio::spawn(stay_on_bus(handle));

@@ -22,7 +22,7 @@ use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::Network;
 use crate::platform::{self, Device, MANAGEMENT, Platform};
-use crate::store::Store;
+use crate::store::{Store, write_atomically};
 use crate::transaction::{self, Kernel};
 use crate::{policy, quirks};
 
@@ -40,7 +40,12 @@ pub struct Paths {
     pub attachments: PathBuf,
     /// Platform files.
     pub platforms: PathBuf,
+    /// The control-plane rules that are loaded.
+    pub rules: PathBuf,
 }
+
+/// Where netd notes the control-plane rules it has loaded; nobody else reads it.
+const RULES: &str = "/run/corten/control-plane.nft";
 
 impl Default for Paths {
     fn default() -> Self {
@@ -49,6 +54,7 @@ impl Default for Paths {
             running: paths::RUNNING_CONFIG.into(),
             attachments: paths::ATTACHMENTS_DIR.into(),
             platforms: paths::PLATFORMS_DIR.into(),
+            rules: RULES.into(),
         }
     }
 }
@@ -280,7 +286,12 @@ impl Engine {
 
     fn load_rules(&mut self, rules: &str) -> Result<(), Failure> {
         if rules != self.ruleset {
-            policy::load(rules).map_err(|error| Failure::Refused(error.to_string()))?;
+            // At start, what an earlier run has loaded.
+            let previous = std::fs::read_to_string(&self.paths.rules).unwrap_or_default();
+            policy::load(rules, &previous).map_err(|error| Failure::Refused(error.to_string()))?;
+            if let Err(error) = write_atomically(&self.paths.rules, rules.as_bytes(), 0o600) {
+                tracing::warn!("{}: {error}", self.paths.rules.display());
+            }
             rules.clone_into(&mut self.ruleset);
         }
         Ok(())

@@ -59,6 +59,7 @@ pub fn ruleset(
     for line in allow_lines(allow) {
         let _ = writeln!(text, "\t\t{line}");
     }
+    text.push_str(ICMP_REPLIES);
     text.push_str(REPLIES);
     text.push_str("\t}\n");
     text.push_str(&OUTPUT.replace("MANAGEMENT", MANAGEMENT));
@@ -115,6 +116,12 @@ const REPLIES: &str = "\
 \t\tip6 saddr . meta l4proto . th sport . th dport @asked6 accept
 ";
 
+/// Answers and errors: harmless without a question, and what path MTU discovery and ping live on.
+const ICMP_REPLIES: &str = "\
+\t\ticmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
+\t\ticmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+";
+
 /// What the switch asks, by TCP (6) and UDP (17): numbers, since names would need /etc/protocols.
 /// Resets are no question: they answer probes. A session that is quiet for two hours
 /// is over (TCP keepalive's default).
@@ -135,6 +142,7 @@ table arp corten {
 \tchain input {
 \t\ttype filter hook input priority filter; policy drop;
 \t\tiifname \"MANAGEMENT\" accept
+\t\tarp operation reply accept
 \t}
 }
 ";
@@ -173,11 +181,12 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
 }
 
 /// Replaces netd's tables by the ruleset, all or nothing.
-pub fn load(ruleset: &str) -> Result<(), PolicyError> {
+///
+/// `previous` is the ruleset loaded before: its ARP rules go if the new one has none.
+pub fn load(ruleset: &str, previous: &str) -> Result<(), PolicyError> {
     run(ruleset)?;
-    if !ruleset.contains(ARP_TABLE) {
-        // Takes away what an earlier ruleset may have left. Where there can be no such table, it fails.
-        let _ = run(ARP_TABLE);
+    if previous.contains(ARP_TABLE) && !ruleset.contains(ARP_TABLE) {
+        run(ARP_TABLE)?;
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ impl Engine {
         let changed = ports != self.ports;
         if changed {
             let management = devices.iter().any(|device| device.name == MANAGEMENT);
-            let management = if management { "and" } else { "and no" };
+            let management = if management { "and a" } else { "and no" };
             tracing::info!("{} front-panel ports {management} management port", ports.len());
         }
         self.ports = ports;

@@ -196,10 +196,12 @@ pub fn create(name: &str, kind: &LinkKind, lower: Option<u32>, mac: Option<&str>
         let info = info.attribute(libc::IFLA_INFO_KIND, kind.name().as_bytes());
         match kind {
             LinkKind::Bridge { vlan_filtering, default_pvid } => info.nest(libc::IFLA_INFO_DATA, |data| {
-                data.u32(IFLA_BR_FORWARD_DELAY, 0)
-                    .u32(IFLA_BR_STP_STATE, 0)
-                    .u8(IFLA_BR_VLAN_FILTERING, (*vlan_filtering).into())
-                    .u16(IFLA_BR_VLAN_DEFAULT_PVID, *default_pvid)
+                let data = data.u32(IFLA_BR_FORWARD_DELAY, 0).u32(IFLA_BR_STP_STATE, 0);
+                // Kernels without VLAN filtering refuse even to hear that it shall be off.
+                match vlan_filtering {
+                    true => data.u8(IFLA_BR_VLAN_FILTERING, 1).u16(IFLA_BR_VLAN_DEFAULT_PVID, *default_pvid),
+                    false => data,
+                }
             }),
             LinkKind::Vlan { id, .. } => info.nest(libc::IFLA_INFO_DATA, |data| data.u16(IFLA_VLAN_ID, *id)),
             LinkKind::Vrf { table } => {

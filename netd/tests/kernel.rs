@@ -1,0 +1,208 @@
+//! The kernel room against the running kernel, in a network namespace of its own.
+
+mod common;
+
+use std::fs::File;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
+
+use common::isolated;
+use netd::attach::{check_request, workload};
+use netd::kernel::monitor::{Event, Monitor};
+use netd::kernel::snapshot::Scope;
+use netd::kernel::{Connection, address, link};
+use netd::plan::{Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, plan};
+use netd::transaction::{Backend, Kernel, Reason, commit, reconcile};
+use netd_api::attach::AttachRequest;
+
+const BRIDGE: &str = "bridge";
+
+/// A bridge with addresses, and a route of each kind. Works on kernels without VLAN filtering too.
+fn wanted() -> Network {
+    let mut bridge = Link::new(LinkKind::Bridge { vlan_filtering: false, default_pvid: 0 });
+    bridge.up = true;
+    bridge.alias = "everything".to_owned();
+    bridge.mac = Some("02:00:00:00:00:01".to_owned());
+    bridge.mtu_bytes = Some(1400);
+    bridge.link_local = Some(false);
+    bridge.addresses =
+        ["192.0.2.1/24", "198.51.100.1/31", "2001:db8::1/64"].map(|a| a.parse().unwrap()).to_vec();
+    let hop =
+        |via: &str, weight| NextHop { via: via.parse().ok(), device: BRIDGE.into(), weight, on_link: false };
+    let route = |prefix: &str, metric, target| Route {
+        key: RouteKey { table: 254, prefix: prefix.parse().unwrap(), metric },
+        target,
+    };
+    let routes = vec![
+        route("203.0.113.0/24", 0, RouteTarget::NextHops(vec![hop("192.0.2.7", 1)])),
+        route("0.0.0.0/0", 30, RouteTarget::NextHops(vec![hop("192.0.2.9", 3), hop("192.0.2.8", 1)])),
+        route("10.0.0.0/8", 0, RouteTarget::Blackhole),
+        route("10.1.0.0/16", 0, RouteTarget::Unreachable),
+        route("10.2.0.0/16", 0, RouteTarget::NextHops(vec![hop("", 1)])),
+        route(
+            "2001:db8:1::/48",
+            1024,
+            RouteTarget::NextHops(vec![hop("2001:db8::8", 1), hop("2001:db8::9", 1)]),
+        ),
+        route("2001:db8:2::/48", 1024, RouteTarget::Blackhole),
+    ];
+    Network { links: [(BRIDGE.to_owned(), bridge)].into(), routes, ..Network::default() }
+}
+
+fn with_kernel<T>(body: impl FnOnce(&mut Kernel) -> T) -> T {
+    let mut connection = Connection::open().expect("netlink");
+    let scope = Scope { names: [BRIDGE.to_owned()].into(), ..Scope::default() };
+    body(&mut Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE })
+}
+
+fn differences(want: &Network, found: &Network) -> Vec<String> {
+    plan(want, found).iter().map(|step| step.action.to_string()).collect()
+}
+
+#[test]
+fn what_is_committed_is_read_back_and_a_second_commit_does_nothing() {
+    isolated("what_is_committed_is_read_back_and_a_second_commit_does_nothing", || {
+        with_kernel(|kernel| {
+            let first = commit(kernel, &wanted()).expect("the commit");
+            assert!(first.steps > 10, "{first:?}");
+            assert_eq!(differences(&wanted(), &kernel.snapshot().unwrap()), Vec::<String>::new());
+            assert_eq!(commit(kernel, &wanted()).expect("again").steps, 0);
+        });
+        // Another connection, as after a restart.
+        with_kernel(|kernel| assert_eq!(commit(kernel, &wanted()).expect("after a restart").steps, 0));
+    });
+}
+
+#[test]
+fn a_refused_step_is_told_in_the_kernels_words_and_everything_is_undone() {
+    isolated("a_refused_step_is_told_in_the_kernels_words_and_everything_is_undone", || {
+        with_kernel(|kernel| {
+            commit(kernel, &wanted()).expect("the first commit");
+            let before = kernel.snapshot().unwrap();
+            let mut broken = wanted();
+            let bridge = broken.links.get_mut(BRIDGE).unwrap();
+            bridge.addresses.remove(1);
+            bridge.mtu_bytes = Some(1300);
+            broken.links.insert(
+                "lo9".to_owned(),
+                Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: false, default_pvid: 0 }) },
+            );
+            let hop =
+                NextHop { via: "10.99.0.1".parse().ok(), device: BRIDGE.into(), weight: 1, on_link: false };
+            let key = RouteKey { table: 254, prefix: "172.16.0.0/12".parse().unwrap(), metric: 0 };
+            broken.routes.push(Route { key, target: RouteTarget::NextHops(vec![hop]) });
+            let error = commit(kernel, &broken).unwrap_err();
+            assert!(matches!(error.reason, Reason::Refused { .. }));
+            let text = error.to_string();
+            assert!(
+                text.contains("route 172.16.0.0/12") && text.contains("Nexthop has invalid gateway"),
+                "{text}"
+            );
+            assert_eq!(error.left, Vec::<String>::new());
+            let after = kernel.snapshot().unwrap();
+            assert_eq!(differences(&before, &after), Vec::<String>::new());
+            assert_eq!(after.links.len(), before.links.len());
+        });
+    });
+}
+
+#[test]
+fn routes_that_a_link_takes_along_are_noticed_and_brought_back() {
+    isolated("routes_that_a_link_takes_along_are_noticed_and_brought_back", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        with_kernel(|kernel| {
+            commit(kernel, &wanted()).expect("the commit");
+            let _inside = runtime.enter();
+            let mut monitor = Monitor::open().expect("the monitor");
+            kernel.connection.request(link::set_admin(BRIDGE, false)).expect("down");
+            let lost = runtime.block_on(tokio::time::timeout(Duration::from_secs(10), async {
+                loop {
+                    let events = monitor.next().await.expect("events");
+                    if events.iter().any(|event| matches!(event, Event::RouteLost(_) | Event::Link(_))) {
+                        break;
+                    }
+                }
+            }));
+            lost.expect("an event within 10 s");
+            let (repaired, failed) = reconcile(kernel, &wanted()).expect("reconcile");
+            assert_eq!(failed, Vec::<String>::new());
+            assert!(repaired.iter().any(|step| step.contains("203.0.113.0/24")), "{repaired:?}");
+            assert_eq!(differences(&wanted(), &kernel.snapshot().unwrap()), Vec::<String>::new());
+        });
+    });
+}
+
+/// A namespace of its own with a netlink socket opened inside it.
+fn workload_namespace() -> (OwnedFd, OwnedFd) {
+    std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        let namespace = File::open("/proc/thread-self/ns/net").expect("its descriptor");
+        let socket =
+            netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).expect("a socket inside");
+        // SAFETY: `into_raw_fd` gives up ownership.
+        (OwnedFd::from(namespace), unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) })
+    })
+    .join()
+    .expect("the thread")
+}
+
+#[test]
+fn a_workloads_interface_is_born_inside_its_namespace_with_address_and_route() {
+    isolated("a_workloads_interface_is_born_inside_its_namespace_with_address_and_route", || {
+        let request = AttachRequest {
+            key: "default/web/eth0".to_owned(),
+            interface: "eth0".to_owned(),
+            untagged_vlan: 10,
+            addresses: vec!["10.0.10.80/24".to_owned(), "2001:db8:10::80/64".to_owned()],
+            gateways: vec!["10.0.10.1".to_owned(), "2001:db8:10::1".to_owned()],
+            mtu_bytes: 1400,
+            ..AttachRequest::default()
+        };
+        let record = check_request(&request).expect("a valid request");
+        let (namespace, socket) = workload_namespace();
+        let mut outside = Connection::open().expect("netlink");
+        workload::create(&mut outside, &record, &namespace, socket.try_clone().unwrap()).expect("the pair");
+        let names = |connection: &mut Connection| {
+            link::dump(connection, false).unwrap().into_iter().map(|link| link.name).collect::<Vec<_>>()
+        };
+        assert!(names(&mut outside).contains(&record.port));
+        assert!(!names(&mut outside).contains(&"eth0".to_owned()));
+        let mut inside = Connection::adopt(socket).expect("the socket inside");
+        let eth0 =
+            link::dump(&mut inside, false).unwrap().into_iter().find(|link| link.name == "eth0").unwrap();
+        assert_eq!((eth0.mac.as_str(), eth0.mtu_bytes, eth0.is_up()), (record.mac.as_str(), 1400, true));
+        let addresses: Vec<String> = address::dump(&mut inside)
+            .unwrap()
+            .iter()
+            .filter(|row| row.index == eth0.index)
+            .map(|row| row.address.to_string())
+            .collect();
+        assert!(
+            addresses.contains(&"10.0.10.80/24".to_owned())
+                && addresses.contains(&"2001:db8:10::80/64".to_owned()),
+            "{addresses:?}"
+        );
+        workload::delete(&mut outside, &record.port);
+        assert!(!names(&mut outside).contains(&record.port));
+    });
+}
+
+#[test]
+fn descriptors_that_are_not_what_they_should_be_are_refused() {
+    isolated("descriptors_that_are_not_what_they_should_be_are_refused", || {
+        let (namespace, socket) = workload_namespace();
+        let (other, _) = workload_namespace();
+        let file = || OwnedFd::from(File::open("/proc/self/status").unwrap());
+        let own = OwnedFd::from(File::open("/proc/self/ns/net").unwrap());
+        use netd::kernel::netns::{DescriptorError as E, check};
+        assert_eq!(check(&namespace, &socket), Ok(()));
+        assert_eq!(check(&file(), &socket), Err(E::NotANamespace));
+        assert_eq!(
+            check(&OwnedFd::from(File::open("/proc/self/ns/uts").unwrap()), &socket),
+            Err(E::NotANamespace)
+        );
+        assert_eq!(check(&own, &socket), Err(E::OwnNamespace));
+        assert_eq!(check(&namespace, &file()), Err(E::NotNetlink));
+        assert_eq!(check(&other, &socket), Err(E::Mismatch));
+    });
+}
