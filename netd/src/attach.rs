@@ -240,7 +240,7 @@ mod tests {
     fn hostile_requests_are_refused_with_the_reason() {
         let broken: Vec<(AttachRequest, &str)> = vec![
             (AttachRequest { key: "a/b".into(), ..request() }, "namespace/service/interface"),
-            (AttachRequest { key: "a/../b".into(), interface: "..".into(), ..request() }, "interface name"),
+            (AttachRequest { key: "a/../b".into(), ..request() }, "namespace/service/interface"),
             (AttachRequest { key: "x".repeat(300), ..request() }, "at most"),
             (AttachRequest { interface: "lo".into(), ..request() }, "interface name"),
             (AttachRequest { interface: "a/b".into(), ..request() }, "interface name"),

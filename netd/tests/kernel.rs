@@ -1,5 +1,7 @@
 //! The kernel room against the running kernel, in a network namespace of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
 mod common;
 
 use std::fs::File;

@@ -1,5 +1,7 @@
 //! The D-Bus service and the proxies of `netd-api`, end to end over a private connection.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
 mod common;
 
 use std::fs::File;
