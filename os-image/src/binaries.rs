@@ -50,7 +50,9 @@ pub fn build(sysroot: &Path) -> Result<Binaries> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let output = command.output().context("starting cargo")?;
     if !output.status.success() {
-        bail!("the programs did not build:\n{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines: Vec<&str> = said.lines().collect();
+        bail!("the programs did not build:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
     }
     let release = target_dir.join(TARGET).join("release");
     let mut files = BTreeMap::new();

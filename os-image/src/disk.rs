@@ -119,19 +119,15 @@ fn stage(name: &str) -> Result<PathBuf> {
 }
 
 fn esp(image: &Path, offset: u64, partition: &Partition, grub: &Grub) -> Result<()> {
-    let sectors = (offset / SECTOR).to_string();
-    process::run(
-        Command::new("/usr/sbin/mkfs.vfat")
-            .args(["-F", "32", "-n", "ESP", "-i", "c0c0c0c0", "--invariant", "--offset", &sectors])
-            .arg(image)
-            .arg((partition.bytes / 1024).to_string()),
-    )?;
-    let drive = format!("{}@@{offset}", image.display());
-    process::run(Command::new("mmd").args(["-i", &drive, "::/EFI", "::/EFI/BOOT", "::/EFI/corten"]))?;
+    let file = stage("esp")?.join("esp.img");
+    File::create(&file)?.set_len(partition.bytes)?;
+    let mut format = Command::new("/usr/sbin/mkfs.vfat");
+    process::run(format.args(["-F", "32", "-n", "ESP", "-i", "c0c0c0c0", "--invariant"]).arg(&file))?;
+    process::run(Command::new("mmd").arg("-i").arg(&file).args(["::/EFI", "::/EFI/BOOT", "::/EFI/corten"]))?;
     for target in ["::/EFI/BOOT/BOOTX64.EFI", "::/EFI/corten/grubx64.efi"] {
-        process::run(Command::new("mcopy").args(["-i", &drive]).arg(&grub.efi).arg(target))?;
+        process::run(Command::new("mcopy").arg("-i").arg(&file).arg(&grub.efi).arg(target))?;
     }
-    Ok(())
+    copy_into(image, offset, partition, &mut File::open(&file)?, partition.bytes)
 }
 
 fn ext4(

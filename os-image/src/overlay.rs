@@ -37,7 +37,7 @@ pub fn compose(base: &Base, kernel: &Kernel, binaries: &Binaries) -> Result<Path
     }
     lay_over(&crate::paths::os_image().join("rootfs"), &root)?;
     for (name, file) in &binaries.files {
-        place(file, &root.join(binary_place(name)), 0o755)?;
+        place(file, &root.join("usr/bin").join(name), 0o755)?;
     }
     platforms(&root)?;
     busybox(&root)?;
@@ -49,13 +49,6 @@ pub fn compose(base: &Base, kernel: &Kernel, binaries: &Binaries) -> Result<Path
     refuse_forbidden(&root)?;
     step.done(&size_text(&root)?);
     Ok(root)
-}
-
-fn binary_place(name: &str) -> String {
-    match name {
-        "corten" | "containerd-shim-corten-v1" => format!("usr/bin/{name}"),
-        _ => format!("usr/sbin/{name}"),
-    }
 }
 
 /// Copies a file over whatever is there. The tree below is hard-linked: nothing in it is written in place.
