@@ -45,6 +45,7 @@ pub fn compose(base: &Base, kernel: &Kernel, binaries: &Binaries) -> Result<Path
     generated(&root)?;
     release_file(&root)?;
     system_users(&root)?;
+    man_page(&root)?;
     elf::check_libraries(&root)?;
     refuse_forbidden(&root)?;
     step.done(&size_text(&root)?);
@@ -159,12 +160,19 @@ fn release_file(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the system users with the image's own systemd-sysusers, run by the image's own loader.
-fn system_users(root: &Path) -> Result<()> {
+/// A program of the image, run on the build host by the image's own loader and libraries.
+fn of_image(root: &Path, program: &str) -> Command {
     let lib = root.join("usr/lib/x86_64-linux-gnu");
     let mut path = lib.clone().into_os_string();
     path.push(":");
     path.push(lib.join("systemd"));
+    let mut command = Command::new(root.join("usr/lib64/ld-linux-x86-64.so.2"));
+    command.arg("--library-path").arg(path).arg(root.join(program));
+    command
+}
+
+/// Makes the system users with the image's own systemd-sysusers.
+fn system_users(root: &Path) -> Result<()> {
     for name in ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"] {
         let file = root.join(name);
         if file.exists() {
@@ -173,13 +181,7 @@ fn system_users(root: &Path) -> Result<()> {
             write(&file, &text, if name.ends_with("shadow") { 0o640 } else { 0o644 })?;
         }
     }
-    process::run(
-        Command::new(root.join("usr/lib64/ld-linux-x86-64.so.2"))
-            .arg("--library-path")
-            .arg(path)
-            .arg(root.join("usr/bin/systemd-sysusers"))
-            .arg(format!("--root={}", root.display())),
-    )?;
+    process::run(of_image(root, "usr/bin/systemd-sysusers").arg(format!("--root={}", root.display())))?;
     for name in ["etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/.pwd.lock"] {
         let file = root.join(name);
         if file.exists() {
@@ -187,6 +189,12 @@ fn system_users(root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The console writes its own manual, so that it never differs from what the program does.
+fn man_page(root: &Path) -> Result<()> {
+    let page = process::output(of_image(root, "usr/bin/corten").arg("man"))?;
+    write(&root.join("usr/share/man/man1/corten.1"), &page, 0o644)
 }
 
 /// Programs that must not be in the image, whatever brought them.
