@@ -56,7 +56,7 @@ pub struct CommitError {
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
     /// The kernel or a driver refused a step.
-    #[error("{object}: {action}: {error}")]
+    #[error("{action}: {error}")]
     Refused {
         /// The object (`swp1`, `route 10.0.0.0/8`).
         object: String,
