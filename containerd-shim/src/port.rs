@@ -70,6 +70,11 @@ async fn connect(timeout: Duration) -> Result<zbus::Connection> {
 /// netd's own words, without the D-Bus error name where there are any.
 fn plain(error: &zbus::Error) -> String {
     match error {
+        zbus::Error::MethodError(name, ..)
+            if name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown" =>
+        {
+            "netd is not running".into()
+        }
         zbus::Error::MethodError(name, Some(text), _) if !name.as_str().starts_with("org.freedesktop.") => {
             text.clone()
         }

@@ -4,6 +4,9 @@
 //! version 2 is not the only hierarchy: crun refuses such systems). Each test starts a containerd of its own in a
 //! scratch folder; nothing outside it is touched but sockets below /run/containerd/s and /run/corten.
 
+// Helpers of tests are tests too: an unwrap that fails is a test that fails.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod greeting;
 mod harness;
 mod lifecycle;

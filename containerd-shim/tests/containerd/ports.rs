@@ -63,19 +63,21 @@ fn namespace_of_socket(socket: &OwnedFd) -> u64 {
 
 /// A bus of its own.
 struct Bus {
+    _folder: tempfile::TempDir,
     daemon: Child,
     address: String,
 }
 
 impl Bus {
     fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
         let config = "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
             \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\"><busconfig><type>system</type>\
-            <listen>unix:tmpdir=/tmp</listen><policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/>\
+            <listen>unix:path=SOCKET</listen><policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/>\
             <allow own=\"*\"/><allow user=\"*\"/></policy></busconfig>";
-        let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bus.conf");
-        fs::write(&file, config).unwrap();
+        fs::write(&file, config.replace("SOCKET", &socket.display().to_string())).unwrap();
         let mut daemon = Command::new(program("dbus-daemon"))
             .arg("--config-file")
             .arg(&file)
@@ -85,7 +87,7 @@ impl Bus {
             .unwrap();
         let mut address = String::new();
         BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
-        Bus { daemon, address: address.trim().to_owned() }
+        Bus { _folder: folder, daemon, address: address.trim().to_owned() }
     }
 
     /// Serves until the answer is dropped.
@@ -211,7 +213,7 @@ fn without_netd_a_port_cannot_be_had_but_a_task_can_be_deleted() {
     flags.extend(ANNOTATIONS);
     let ran = containerd.run(&flags, "early", &["true"]);
     assert_ne!(ran.code, 0);
-    assert!(ran.stderr.contains("attach interface eth0"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("attach interface eth0: netd is not running"), "{}", ran.stderr);
 
     let connection = bus.serve(Netd::default());
     containerd.run_detached(&ANNOTATIONS, "late", &["sleep", "1000"]);
