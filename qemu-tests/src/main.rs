@@ -18,7 +18,7 @@ use clap::Parser;
 #[command(name = "qemu-tests", version)]
 struct Options {
     /// Run only behaviours whose name or machine contains this text.
-    filter: Option<String>,
+    filter: Vec<String>,
     /// List the behaviours, one a line, and the machine each runs on.
     #[arg(long)]
     list: bool,
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let output = qemu_tests::machine::output_folder();
     let settings = runner::Settings {
-        filter: options.filter.unwrap_or_default(),
+        filters: options.filter,
         json: options.json,
         seed: options.seed.unwrap_or_else(qemu_tests::random::from_system),
         soak_folder: options.soak.then(|| options.soak_dir.unwrap_or_else(|| output.join("soak"))),

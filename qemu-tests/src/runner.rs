@@ -17,8 +17,8 @@ use crate::soak::Soak;
 
 /// What the command line asked for.
 pub struct Settings {
-    /// Part of a name.
-    pub filter: String,
+    /// Parts of names; none for all.
+    pub filters: Vec<String>,
     /// Where results go.
     pub json: Option<PathBuf>,
     /// Seed of payloads and choices.
@@ -105,7 +105,8 @@ fn chosen(settings: &Settings) -> Vec<Scenario> {
     let fits = |scenario: &Scenario| {
         let named = [Some(scenario.name), Some(scenario.topology.name()), scenario.soak];
         (settings.soak_folder.is_none() || scenario.soak.is_some())
-            && named.into_iter().flatten().any(|name| name.contains(&settings.filter))
+            && (settings.filters.is_empty()
+                || named.into_iter().flatten().any(|name| settings.filters.iter().any(|part| name.contains(part))))
     };
     scenarios::all().into_iter().filter(fits).collect()
 }
@@ -123,7 +124,7 @@ pub fn run(settings: &Settings) -> Result<bool> {
     let scenarios = chosen(settings);
     if scenarios.is_empty() {
         // No failure: the filter may be meant for tests elsewhere. Who counts sees that nothing ran.
-        eprintln!("qemu-tests: no behaviour's name contains {:?}; --list shows them", settings.filter);
+        eprintln!("qemu-tests: no behaviour's name contains {:?}; --list shows them", settings.filters);
         println!("0 passed, 0 failed, 0 skipped");
         return Ok(true);
     }
@@ -155,9 +156,11 @@ fn run_on(topology: Topology, scenarios: &[&Scenario], settings: &Settings, run:
         Ok(lab) => lab,
         Err(error) => {
             let seconds = started.elapsed().as_secs_f64();
+            // The whole story once; the rows of the others point at it.
+            let mut error = error.context("its machine did not come up");
             for scenario in scenarios {
-                let error = anyhow!("its machine did not come up: {error:#}");
                 rows.push(finish(scenario.name, seconds, Err(error)));
+                error = anyhow!("its machine did not come up, see above");
             }
             return;
         }
