@@ -269,14 +269,17 @@ impl Lab {
 
     /// Waits until systemd holds netd ready and netd answers on the bus.
     pub fn wait_for_netd(&self, timeout: Duration) -> Result<()> {
-        let script = "until systemctl is-active --quiet netd.service && corten show system >/dev/null 2>&1; do sleep 0.2; done";
+        // Gives up early on a daemon that fails again and again.
+        let script = "restarts() { systemctl show -p NRestarts --value netd.service; }; first=$(restarts); \
+             until systemctl is-active --quiet netd.service && corten show system >/dev/null 2>&1; do \
+             [ $(($(restarts) - first)) -lt 5 ] || exit 1; sleep 0.2; done";
         let outcome = self.vm.sh_within(script, timeout)?;
         if outcome.status != 0 {
             let status = self.vm.sh(
                 "systemctl status --no-pager netd.service; journalctl -b -u netd --no-pager | tail -n 30",
             )?;
             bail!(
-                "netd was not ready within {} s:\n{}\n{}",
+                "netd is not ready after {} s or failed repeatedly:\n{}\n{}",
                 timeout.as_secs(),
                 status.text,
                 self.vm.where_it_stands()
