@@ -70,14 +70,10 @@ async fn connect(timeout: Duration) -> Result<zbus::Connection> {
 /// netd's own words, without the D-Bus error name where there are any.
 fn plain(error: &zbus::Error) -> String {
     match error {
-        zbus::Error::MethodError(name, ..)
-            if name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown" =>
-        {
+        zbus::Error::FDO(error) if matches!(**error, zbus::fdo::Error::ServiceUnknown(_)) => {
             "netd is not running".into()
         }
-        zbus::Error::MethodError(name, Some(text), _) if !name.as_str().starts_with("org.freedesktop.") => {
-            text.clone()
-        }
+        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
         other => other.to_string(),
     }
 }

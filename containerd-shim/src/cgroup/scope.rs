@@ -61,6 +61,8 @@ async fn start_and_wait(name: &str, pid: u32) -> zbus::Result<String> {
         ("Slice", Variant::from(SLICE)),
         ("PIDs", Variant::from(vec![pid])),
         ("Delegate", Variant::from(true)),
+        // The workload's own limit is set on its part of the scope, everyone's on the slice.
+        ("TasksMax", Variant::from(u64::MAX)),
         ("CollectMode", Variant::from("inactive-or-failed")),
         // At shutdown a workload gets this long between TERM and KILL.
         ("TimeoutStopUSec", Variant::from(10_000_000_u64)),

@@ -42,7 +42,7 @@ fn output(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-async fn call<Q: Message, A: Message>(
+pub async fn call<Q: Message, A: Message>(
     client: &Client,
     version: u32,
     method: &str,

