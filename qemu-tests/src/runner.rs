@@ -106,7 +106,10 @@ fn chosen(settings: &Settings) -> Vec<Scenario> {
         let named = [Some(scenario.name), Some(scenario.topology.name()), scenario.soak];
         (settings.soak_folder.is_none() || scenario.soak.is_some())
             && (settings.filters.is_empty()
-                || named.into_iter().flatten().any(|name| settings.filters.iter().any(|part| name.contains(part))))
+                || named
+                    .into_iter()
+                    .flatten()
+                    .any(|name| settings.filters.iter().any(|part| name.contains(part))))
     };
     scenarios::all().into_iter().filter(fits).collect()
 }

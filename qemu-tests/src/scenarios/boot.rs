@@ -38,7 +38,7 @@ pub const SCENARIOS: [Scenario; 5] = [
 
 fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {
     ensure!(!efi(lab)?, "the machine was booted by UEFI");
-    lab.wait_for_netd(Duration::from_secs(1))?;
+    lab.wait_for_netd(Duration::from_secs(30))?;
     let first = lab.first_frame.context("no frame was awaited during the boot")?;
     let kernel_start = kernel_start(lab)?;
     let seconds = first.at.saturating_duration_since(kernel_start).as_secs_f64();
@@ -50,7 +50,7 @@ fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {
 
 fn boots_by_uefi(lab: &Lab, run: &Run) -> Result<String> {
     ensure!(efi(lab)?, "the machine was not booted by UEFI");
-    lab.wait_for_netd(Duration::from_secs(1))?;
+    lab.wait_for_netd(Duration::from_secs(30))?;
     let ready = lab.ready.saturating_duration_since(kernel_start(lab)?).as_secs_f64();
     run.measured(Measurement::new("kernel start to netd ready (UEFI)", ready, "s"));
     let document = lab.vm.run("corten config")?;

@@ -35,7 +35,10 @@ const UNIT: &str = "corten-test-console";
 /// Gets a fresh login prompt.
 fn login_prompt(lab: &Lab) -> Result<&Serial> {
     let serial = lab.vm.serial()?;
-    lab.vm.run("systemctl restart serial-getty@ttyS0.service")?;
+    // Stopped first: what the old one printed is no prompt of the new one.
+    lab.vm.run("systemctl stop serial-getty@ttyS0.service")?;
+    serial.skip();
+    lab.vm.run("systemctl start serial-getty@ttyS0.service")?;
     serial.wait_for("leaf1 login: ", SOON)?;
     Ok(serial)
 }
@@ -76,27 +79,27 @@ fn a_pulled_link_shows(lab: &Lab, _: &Run) -> Result<String> {
     Ok(String::new())
 }
 
-/// Runs the console on the serial line and answers its screen and all that was painted.
-fn painted(lab: &Lab, environment: &str) -> Result<(String, Vec<u8>)> {
+/// Runs the console on the serial line, sees every port on its screen and answers all that was painted.
+fn painted(lab: &Lab, environment: &str) -> Result<Vec<u8>> {
     let serial = lab.vm.serial()?;
     let mark = serial.mark();
     lab.vm.run(&format!(
         "systemd-run --quiet --collect --unit={UNIT} -p StandardInput=tty-force -p StandardOutput=tty -p StandardError=journal \
          -p TTYPath=/dev/ttyS0 -p TTYReset=yes {environment} /usr/bin/corten"
     ))?;
-    let ports = serial.wait_for_screen("the ports", SOON, |screen| row(screen, "swp1").is_some());
-    // Through every screen, so that all of them are seen.
-    let outcome = ports.and_then(|screen| {
+    let all_ports = |screen: &str| (1..=12).all(|number| row(screen, &format!("swp{number}")).is_some());
+    let ports = serial.wait_for_screen("every port", SOON, all_ports);
+    // Through every view, so that all of them are seen.
+    let outcome = ports.and_then(|_| {
         for key in ["2", "3", "1"] {
             let before = serial.screen();
             serial.send(key)?;
             serial.wait_for_screen("another view", SOON, |screen| screen != before)?;
         }
-        serial.wait_for_screen("the ports again", SOON, |screen| row(screen, "swp1").is_some())?;
-        Ok(screen)
+        serial.wait_for_screen("every port again", SOON, all_ports)
     });
     lab.vm.sh(&format!("systemctl stop {UNIT} 2>/dev/null"))?;
-    Ok((outcome?, serial.raw_since(mark)))
+    outcome.map(|_| serial.raw_since(mark))
 }
 
 fn legible_without_colour(lab: &Lab, _: &Run) -> Result<String> {
@@ -107,7 +110,7 @@ fn legible_without_colour(lab: &Lab, _: &Run) -> Result<String> {
 }
 
 fn compare_paintings(lab: &Lab) -> Result<String> {
-    let (plain, bytes) = painted(lab, "-E TERM=vt220 -E NO_COLOR=1")?;
+    let bytes = painted(lab, "-E TERM=vt220 -E NO_COLOR=1")?;
     ensure!(
         colour_sequences(&bytes) == 0,
         "{} sequences set a colour in spite of NO_COLOR",
@@ -115,10 +118,7 @@ fn compare_paintings(lab: &Lab) -> Result<String> {
     );
     let foreign = bytes.iter().filter(|byte| !byte.is_ascii()).count();
     ensure!(foreign == 0, "{foreign} bytes are not ASCII, which a vt220 cannot show");
-    for port in (1..=12).map(|number| format!("swp{number}")) {
-        ensure!(row(&plain, &port).is_some(), "{port} is not on the screen:\n{}", framed(&plain));
-    }
-    let (_, coloured) = painted(lab, "-E TERM=xterm-256color")?;
+    let coloured = painted(lab, "-E TERM=xterm-256color")?;
     ensure!(
         colour_sequences(&coloured) > 0,
         "no colour where it is wanted, so its absence above shows nothing"

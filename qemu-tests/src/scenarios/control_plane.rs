@@ -92,9 +92,11 @@ impl<'a> Listeners<'a> {
         listeners.stop()?;
         lab.vm.run(&format!(
             "systemd-run --quiet --collect --unit=corten-test-tcp busybox sh -c \
-             'while :; do busybox nc -l -p {TCP_PORT} </dev/null >/dev/null; done' && \
-             systemd-run --quiet --collect --unit=corten-test-udp busybox sh -c \
-             'while :; do busybox nc -u -l -p {UDP_PORT} -w 1 </dev/null >>/run/corten-test.udp; done'"
+             'while :; do busybox nc -l -p {TCP_PORT} </dev/null >/dev/null; done'"
+        ))?;
+        lab.vm.run(&format!(
+            "systemd-run --quiet --collect --unit=corten-test-udp --socket-property=ListenDatagram={UDP_PORT} \
+             -p StandardInput=socket -p StandardOutput=null busybox sh -c 'cat >>/run/corten-test.udp'"
         ))?;
         eventually("the listeners of the test run", Duration::from_secs(20), || {
             let sockets = sockets(lab)?;
@@ -108,7 +110,7 @@ impl<'a> Listeners<'a> {
 
     fn stop(&self) -> Result<()> {
         self.0.vm.sh(
-            "systemctl stop corten-test-tcp corten-test-udp 2>/dev/null; rm -f /run/corten-test.udp; : >/run/corten-test.udp",
+            "systemctl stop corten-test-tcp.service corten-test-udp.socket corten-test-udp.service 2>/dev/null; rm -f /run/corten-test.udp; : >/run/corten-test.udp",
         )?;
         Ok(())
     }
