@@ -47,6 +47,7 @@ pub struct Grub {
 pub fn make(core_lba: u64) -> Result<Grub> {
     let dir = crate::paths::output().join("grub");
     fs::create_dir_all(&dir)?;
+    // Finds the shared boot environment. No comments in it: the parser inside the image takes none.
     let early = dir.join("early.cfg");
     fs::copy(crate::paths::os_image().join("grub/early.cfg"), &early).context("copying grub/early.cfg")?;
     let core_file = dir.join("core.img");
