@@ -51,7 +51,10 @@ fn set_up_by_dialog(lab: &Lab, _: &Run) -> Result<String> {
     );
     let ports = "\n[ports.\"swp[1-2]\"]\nvlan.access = 10\n";
     ssh(lab, "apply -", Some(&(document + ports)))?;
-    cross(lab, At(1, None), At(2, None), Mac::BROADCAST)?;
+    // The kernel reports a carrier up to a second after a port was set up, and forwards from then on.
+    eventually("the new ports forward", Duration::from_secs(30), || {
+        cross(lab, At(1, None), At(2, None), Mac::BROADCAST)
+    })?;
     cross(lab, At(2, None), At(1, None), Mac::of_host(1))?;
     Ok(String::new())
 }
