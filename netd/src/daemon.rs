@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 use zbus::Connection;
 
@@ -47,7 +46,11 @@ pub async fn run(paths: Paths) -> Result<(), DaemonError> {
     let mut looks = Looks::default();
     loop {
         tokio::select! {
-            Some(job) = jobs.recv() => serve(&mut engine, job, &mut jobs),
+            Some(job) = jobs.recv() => {
+                serve(&mut engine, job);
+                // Whatever a job left behind is seen at once, and tried again.
+                looks.ask();
+            }
             events = monitor.next() => if engine.note(&events?) { looks.ask() },
             () = looks.due() => {
                 let found = engine.look()?;
@@ -65,13 +68,10 @@ pub async fn run(paths: Paths) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Does the jobs that wait, then shows the new status.
-fn serve(engine: &mut Engine, first: Job, jobs: &mut mpsc::Receiver<Job>) {
+/// Does one job, then shows the new status. One at a time: the watchdog is fed between two.
+fn serve(engine: &mut Engine, job: Job) {
     let before = engine.status();
-    first(engine);
-    while let Ok(job) = jobs.try_recv() {
-        job(engine);
-    }
+    job(engine);
     let after = engine.status();
     if before != after {
         notify(&format!("STATUS={after}"));

@@ -164,6 +164,13 @@ impl Engine {
                     tracing::error!("{}:{mistake}", self.paths.startup.display());
                 }
                 self.refuse_startup(&format!("{} mistakes in the startup configuration", mistakes.len()));
+                // Whoever is to mend it must be able to log in: users and management do not depend on what
+                // this hardware refuses.
+                if config::parse(&document).is_ok()
+                    && let Err(error) = self.store.publish(&document)
+                {
+                    tracing::error!("publishing the startup configuration: {error}");
+                }
             }
         }
     }
@@ -175,6 +182,9 @@ impl Engine {
 
     fn refuse_startup(&mut self, reason: &str) {
         tracing::error!("{reason}: the kernel is left as it is until a configuration is applied");
+        if let Err(failure) = self.load_rules(&Self::ruleset_for(&self.config)) {
+            tracing::error!("{}", failure.words());
+        }
         self.problems = vec![reason.to_owned()];
     }
 
@@ -288,7 +298,11 @@ impl Engine {
         if rules != self.ruleset {
             // At start, what an earlier run has loaded.
             let previous = std::fs::read_to_string(&self.paths.rules).unwrap_or_default();
-            policy::load(rules, &previous).map_err(|error| Failure::Refused(error.to_string()))?;
+            if let Err(error) = policy::load(rules, &previous) {
+                // What is loaded now is not known: the next load must not be taken for needless.
+                self.ruleset.clear();
+                return Err(Failure::Refused(error.to_string()));
+            }
             if let Err(error) = write_atomically(&self.paths.rules, rules.as_bytes(), 0o600) {
                 tracing::warn!("{}: {error}", self.paths.rules.display());
             }

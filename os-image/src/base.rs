@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::apt::Fetched;
 use crate::cache::Key;
 use crate::deb::{self, Control};
-use crate::packages::List;
+use crate::packages::{List, Package};
 use crate::progress::Step;
 
 /// A package of the image, for the manifest and the bill of materials.
@@ -21,6 +21,8 @@ pub struct Component {
     pub version: String,
     /// SHA-256 of the .deb.
     pub sha256: String,
+    /// The reason it is in the image.
+    pub why: String,
     /// Home page of the upstream project, empty when not told.
     pub homepage: String,
 }
@@ -61,17 +63,18 @@ pub fn assemble(list: &List, fetched: &Fetched) -> Result<Base> {
         unpack_all(list, fetched, &partial)?;
         fs::rename(&partial, &dir)?;
     }
-    let components = controls.iter().map(|(name, control)| component(name, control, fetched)).collect();
+    let components = list.package.iter().map(|package| component(package, &controls, fetched)).collect();
     Ok(Base { dir, key, components })
 }
 
-fn component(name: &str, control: &Control, fetched: &Fetched) -> Component {
-    let pin = &fetched.lock[name];
+fn component(package: &Package, controls: &BTreeMap<String, Control>, fetched: &Fetched) -> Component {
+    let pin = &fetched.lock[&package.name];
     Component {
-        name: name.to_owned(),
+        name: package.name.clone(),
         version: pin.version.clone(),
         sha256: pin.sha256.clone(),
-        homepage: control.get("Homepage").to_owned(),
+        why: package.why.clone(),
+        homepage: controls.get(&package.name).map_or("", |control| control.get("Homepage")).to_owned(),
     }
 }
 

@@ -28,7 +28,10 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     let mut good = true;
     if wants("boot") {
         let mut command = Command::new(test::behaviour_program()?);
-        command.arg("--bench-dir").arg(paths::output().join("bench")).args(["the image boots by", "the memory used at rest"]);
+        command
+            .arg("--bench-dir")
+            .arg(paths::output().join("bench"))
+            .args(["the image boots by", "the memory used at rest"]);
         let status =
             command.env("CORTEN_IMAGE", paths::image()).status().context("starting the measurements")?;
         good = status.success();

@@ -25,6 +25,10 @@ pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
         eprintln!("{:<28} {} (unchanged)", "Disk image", image.display());
         return Ok(image);
     }
+    if manifest_file.exists() {
+        // From here on the old manifest describes no image.
+        fs::remove_file(&manifest_file)?;
+    }
     let root = overlay::compose(&base, &kernel, &binaries)?;
     let sealed = erofs::seal(&root)?;
     let image = disk::write(&kernel, &sealed)?;
@@ -52,7 +56,26 @@ fn inputs(locked: bool) -> Result<(List, Fetched)> {
     let list = List::read(&paths::os_image().join("packages.toml"))?;
     let pinned = packages::read_lock(&paths::os_image().join("packages.lock"))?;
     let names: Vec<&str> = list.names().collect();
-    let fetched = apt::fetch(&list.release, &names, &pinned, locked)?;
+    if locked {
+        let fetched = apt::fetch(&list.release, &names, &pinned, true)?;
+        return Ok((list, fetched));
+    }
+    // What vanished pins were resolved to is kept beside the cache, so that the next build needs no network.
+    let mut key = Key::new("resolved 1");
+    key.text(&packages::lock_text(&pinned));
+    let resolved_file = paths::cache()?.join("resolved").join(key.finish());
+    let mut wanted = pinned.clone();
+    wanted.extend(packages::read_lock(&resolved_file)?);
+    let mut fetched = apt::fetch(&list.release, &names, &wanted, false)?;
+    fetched.unlocked = fetched
+        .lock
+        .iter()
+        .filter(|(name, pin)| pinned.get(*name) != Some(pin))
+        .map(|(name, _)| name.clone())
+        .collect();
+    if !fetched.unlocked.is_empty() {
+        cache::write_atomic(&resolved_file, packages::lock_text(&fetched.lock).as_bytes())?;
+    }
     Ok((list, fetched))
 }
 

@@ -52,7 +52,11 @@ const TOOLS: &[Tool] = &[
 /// What the unit tests of the workspace need on the host beside [`TOOLS`].
 const TEST_TOOLS: &[Tool] = &[
     tool("containerd", "/usr/bin/containerd", "the shim's tests drive the real containerd"),
-    tool("runc", "/usr/sbin/runc", "the shim's tests run real containers, also where control groups are of version 1"),
+    tool(
+        "runc",
+        "/usr/sbin/runc",
+        "the shim's tests run real containers, also where control groups are of version 1",
+    ),
     tool("busybox-static", "/bin/busybox", "what runs in those containers"),
     tool("dbus-daemon", "/usr/bin/dbus-daemon", "the clients' tests speak over a real bus"),
     tool("iproute2", "/usr/sbin/ip", "netd's tests look at the kernel with other eyes"),

@@ -16,7 +16,11 @@ pub fn document(base: &Base, lock: &Lock, release: &str) -> Result<Value> {
     let mut components: Vec<Value> = base
         .components
         .iter()
-        .map(|c| debian(&c.name, &c.version, &c.sha256, &c.homepage, release, "library"))
+        .map(|c| {
+            let mut value = debian(&c.name, &c.version, &c.sha256, &c.homepage, release, "library");
+            value["description"] = json!(c.why);
+            value
+        })
         .collect();
     if let Some(pin) = lock.get(crate::kernel::SOURCE_PACKAGE) {
         let home = "https://www.kernel.org/";

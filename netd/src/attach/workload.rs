@@ -34,6 +34,11 @@ fn failed(what: impl Into<String>) -> impl FnOnce(KernelError) -> WorkloadError 
     move |error| WorkloadError::Kernel { what, error }
 }
 
+/// Whether the descriptors are what they are said to be. Asked before anything is changed.
+pub fn check(namespace: &OwnedFd, netlink: &OwnedFd) -> Result<(), WorkloadError> {
+    Ok(netns::check(namespace, netlink)?)
+}
+
 /// Makes the pair and sets up the workload's side. On failure nothing is left: the pair goes with its
 /// switch's side.
 pub fn create(
@@ -42,7 +47,6 @@ pub fn create(
     namespace: &OwnedFd,
     netlink: OwnedFd,
 ) -> Result<(), WorkloadError> {
-    netns::check(namespace, &netlink)?;
     let request = VethRequest {
         name: &record.port,
         mac: derive_mac(&record.key, "switch"),

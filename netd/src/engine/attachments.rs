@@ -21,11 +21,14 @@ impl Engine {
         let record =
             check_request(request).map_err(|reason| Failure::Invalid(format!("attachment: {reason}")))?;
         self.check_room(&record)?;
-        self.detach(&record.key)?;
-        workload::create(&mut self.connection, &record, netns, netlink).map_err(|error| match error {
+        let refused = |error: WorkloadError| match error {
             WorkloadError::Descriptor(_) => Failure::Invalid(error.to_string()),
             WorkloadError::Kernel { .. } => Failure::Refused(error.to_string()),
-        })?;
+        };
+        // A request that cannot succeed must not cost the port that is there.
+        workload::check(netns, &netlink).map_err(refused)?;
+        self.detach(&record.key)?;
+        workload::create(&mut self.connection, &record, netns, netlink).map_err(refused)?;
         let (key, port, mac) = (record.key.clone(), record.port.clone(), record.mac.clone());
         if let Err(failure) = self.take_in(record) {
             workload::delete(&mut self.connection, &port);

@@ -59,7 +59,14 @@ impl Engine {
         }
         let mut problems = Vec::new();
         if let Err(failure) = self.load_rules(&Self::ruleset_for(&self.config)) {
-            problems.push(failure.words());
+            let words = failure.words();
+            if self.ruleset.is_empty() {
+                // Nothing guards the switch itself: no port may come up before the rules are in force.
+                tracing::error!("{words}: ports stay as they are until the rules can be loaded");
+                self.problems = vec![words];
+                return Ok(Look::Wrong);
+            }
+            problems.push(words);
         }
         let (scope, desired) = (self.scope(&self.desired), &self.desired);
         let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };

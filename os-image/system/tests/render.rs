@@ -163,6 +163,6 @@ fn two_at_a_time_do_not_disturb_each_other() {
         for process in &mut both {
             assert!(process.wait().unwrap().success());
         }
-        assert_eq!(switch.files().keys().filter(|path| path.starts_with("run/userdb")).count(), 20 * 7);
+        assert_eq!(switch.files().keys().filter(|path| path.starts_with("run/userdb")).count(), 20 * 8);
     }
 }

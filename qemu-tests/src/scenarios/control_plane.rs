@@ -175,7 +175,10 @@ fn no_socket_is_reached(lab: &Lab, _: &Run) -> Result<String> {
     let listeners = Listeners::start(lab)?;
     let sockets = eventually("sshd listens", Duration::from_secs(60), || {
         let sockets = sockets(lab)?;
-        ensure!(sockets.contains(&Socket::Tcp(22)), "sshd does not listen, so this shows nothing: {sockets:?}");
+        ensure!(
+            sockets.contains(&Socket::Tcp(22)),
+            "sshd does not listen, so this shows nothing: {sockets:?}"
+        );
         Ok(sockets)
     })?;
     let host = lab.member(1, 10)?;

@@ -40,9 +40,11 @@ fn records(users: &BTreeMap<String, User>) -> Rendered {
             .insert(format!("{name}.group"), Entry::public(pretty(&json!({"groupName": name, "gid": uid}))));
         records.insert(format!("{uid}.group"), Entry::link(&format!("{name}.group")));
         // Nobody reads what is in it, but an empty file would mean that there is no such membership.
-        let group = user.role.group();
-        let membership = Entry::public(format!("{name} is in {group}\n"));
-        records.insert(format!("{name}:{group}.membership"), membership);
+        // The journal's group: the console shows the log.
+        for group in [user.role.group(), "systemd-journal"] {
+            let membership = Entry::public(format!("{name} is in {group}\n"));
+            records.insert(format!("{name}:{group}.membership"), membership);
+        }
     }
     records
 }
