@@ -199,10 +199,6 @@ port = "swp1"
 mac = "{second}"
 vlan = 10
 port = "swp2"
-
-[[routes]]
-prefix = "10.99.0.0/24"
-via = ["10.0.4.2"]
 "#,
         users = users(public_key),
         first = Mac::of_host(1),

@@ -72,9 +72,14 @@ fn routes_offloaded(lab: &Lab, _: &Run) -> Result<String> {
     let other =
         lab.host(3, |config| config.address("10.0.3.2/24").gateway(std::net::Ipv4Addr::new(10, 0, 3, 1)))?;
     gateway.ping_until_answered("10.0.4.1".parse()?, Duration::from_secs(20))?;
-    // The ASIC forwards in hardware to neighbours the switch has resolved; this host makes itself known.
     other.ping_until_answered("10.0.3.1".parse()?, Duration::from_secs(20))?;
-    other.ping_until_answered("10.99.0.1".parse()?, Duration::from_secs(20))?;
+    // Only now that the next hop is resolved: while it is not, the kernel's driver drops its entry after a
+    // few seconds and leaves a route in the device that leads nowhere.
+    let route = "\n[[routes]]\nprefix = \"10.99.0.0/24\"\nvia = [\"10.0.4.2\"]\n";
+    lab.apply_ok(&(lab.document.clone() + route))?;
+    other
+        .ping_until_answered("10.99.0.1".parse()?, Duration::from_secs(20))
+        .with_context(|| device_routes(lab).unwrap_or_else(|error| error.to_string()))?;
     eventually("routes are offloaded", Duration::from_secs(20), || {
         let routes = lab.show("routes")?;
         for prefix in ["10.99.0.0/24", "10.0.3.0/24", "10.0.4.0/24"] {
@@ -85,6 +90,21 @@ fn routes_offloaded(lab: &Lab, _: &Run) -> Result<String> {
         Ok(())
     })?;
     Ok(String::new())
+}
+
+/// Tables of the device behind routing, for error messages: its IPv4 routes, its next hops.
+fn device_routes(lab: &Lab) -> Result<String> {
+    let mut text = lab.vm.sh("corten show routes; corten show neighbours")?.text;
+    for (command, table) in [
+        ("query-rocker-of-dpa-flows", serde_json::json!({ "name": "sw1", "tbl-id": 30 })),
+        ("query-rocker-of-dpa-groups", serde_json::json!({ "name": "sw1", "type": 2 })),
+    ] {
+        let rows = lab.vm.qmp().execute_with(command, table)?;
+        for row in rows.as_array().into_iter().flatten() {
+            text += &format!("{row}\n");
+        }
+    }
+    Ok(text)
 }
 
 /// Packets the guest's processor received on a port. The driver counts only what the ASIC handed up.
