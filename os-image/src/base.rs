@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Fetched;
-use crate::cache::Key;
+use crate::cache::{self, Key};
 use crate::deb::{self, Control};
 use crate::packages::{List, Package};
 use crate::progress::Step;
@@ -57,9 +57,7 @@ pub fn assemble(list: &List, fetched: &Fetched) -> Result<Base> {
     let dir = parent.join(&key);
     if !dir.exists() {
         let partial = parent.join("partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial)?;
-        }
+        cache::clear_folder(&partial)?;
         unpack_all(list, fetched, &partial)?;
         fs::rename(&partial, &dir)?;
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::process;
 use crate::progress::Step;
 
 /// Package and program of each of ours.
@@ -34,8 +34,8 @@ pub fn build(sysroot: &Path) -> Result<Binaries> {
     let workspace = crate::paths::workspace();
     let target_dir = crate::paths::output().join("cargo");
     let step = Step::begin("Building the programs", 0);
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&workspace).args(["build", "--release", "--locked", "--target", TARGET]);
+    let mut command = process::cargo();
+    command.args(["build", "--release", "--locked", "--target", TARGET]);
     for (package, _) in PROGRAMS {
         command.args(["--package", package]);
     }

@@ -71,6 +71,23 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     }
 }
 
+/// Removes the file or link at a path, if there is one; a folder in its place is an error.
+pub fn clear_file(path: &Path) -> Result<()> {
+    gone(fs::remove_file(path), path)
+}
+
+/// Removes a folder and all in it, if there is one.
+pub fn clear_folder(path: &Path) -> Result<()> {
+    gone(fs::remove_dir_all(path), path)
+}
+
+fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.with_context(|| format!("clearing {}", path.display())),
+    }
+}
+
 /// Writes a file whole or not at all: beside it first, then renamed over it.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
@@ -79,4 +96,23 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     beside.as_mut_os_string().push(".new");
     fs::write(&beside, content).with_context(|| format!("writing {}", beside.display()))?;
     fs::rename(&beside, path).with_context(|| format!("renaming onto {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clearing_a_file_takes_a_link_and_leaves_folders() {
+        let dir = std::env::temp_dir().join(format!("corten-clear-{}", std::process::id()));
+        fs::create_dir_all(dir.join("kept")).unwrap();
+        std::os::unix::fs::symlink("kept", dir.join("link")).unwrap();
+        clear_file(&dir.join("link")).unwrap();
+        clear_file(&dir.join("never there")).unwrap();
+        assert!(clear_file(&dir.join("kept")).is_err());
+        assert!(dir.join("kept").exists() && dir.join("link").symlink_metadata().is_err());
+        clear_folder(&dir).unwrap();
+        clear_folder(&dir).unwrap();
+        assert!(!dir.exists());
+    }
 }

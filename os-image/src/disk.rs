@@ -11,6 +11,7 @@ use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{self, Type};
 
+use crate::cache;
 use crate::erofs::SealedRoot;
 use crate::grub::{self, Grub};
 use crate::kernel::Kernel;
@@ -111,9 +112,7 @@ fn fill(
 /// An empty folder to fill a file system from.
 fn stage(name: &str) -> Result<PathBuf> {
     let dir = crate::paths::output().join("stage").join(name);
-    if dir.exists() {
-        fs::remove_dir_all(&dir)?;
-    }
+    cache::clear_folder(&dir)?;
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cache;
 use crate::process;
 use crate::progress::Step;
 
@@ -30,9 +31,7 @@ pub struct SealedRoot {
 pub fn seal(root: &Path) -> Result<SealedRoot> {
     let file = crate::paths::output().join("root.erofs");
     let step = Step::begin("Packing the root", 0);
-    if file.exists() {
-        fs::remove_file(&file)?;
-    }
+    cache::clear_file(&file)?;
     process::run(
         Command::new("mkfs.erofs")
             .args(["-zlz4hc,9", "-C65536", "-T0", "-U", "00000000-0000-0000-0000-000000000000", "--all-root"])

@@ -79,9 +79,7 @@ fn unpack_source(fetched: &Fetched) -> Result<PathBuf> {
     }
     let step = Step::begin("Unpacking the kernel source", 0);
     let partial = parent.join("source-partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
+    cache::clear_folder(&partial)?;
     fs::create_dir_all(&partial)?;
     let archive = format!("usr/src/{SOURCE_PACKAGE}.tar.xz");
     deb::unpack(&fetched.file(SOURCE_PACKAGE)?, &partial, &|path| {
@@ -155,9 +153,7 @@ fn make_all(source: &Path, build: &Path) -> Result<()> {
 
 fn collect(source: &Path, build: &Path, release: &str, result: &Path) -> Result<()> {
     let partial = result.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
+    cache::clear_folder(&partial)?;
     let stage = partial.join("stage");
     fs::create_dir_all(&stage)?;
     process::run(make(source, build).args([
@@ -169,9 +165,7 @@ fn collect(source: &Path, build: &Path, release: &str, result: &Path) -> Result<
     ]))?;
     for link in ["build", "source"] {
         let path = stage.join("lib/modules").join(release).join(link);
-        if path.symlink_metadata().is_ok() {
-            fs::remove_file(path)?;
-        }
+        cache::clear_file(&path)?;
     }
     let file = fs::File::create(partial.join("modules.tar.zst"))?;
     let mut tar = tar::Builder::new(zstd::Encoder::new(file, 10)?.auto_finish());

@@ -11,6 +11,7 @@ use walkdir::WalkDir;
 
 use crate::base::Base;
 use crate::binaries::Binaries;
+use crate::cache;
 use crate::elf;
 use crate::kernel::Kernel;
 use crate::process;
@@ -28,9 +29,7 @@ const BUSYBOX_SKIP: &[&str] =
 pub fn compose(base: &Base, kernel: &Kernel, binaries: &Binaries) -> Result<PathBuf> {
     let root = crate::paths::output().join("root");
     let step = Step::begin("Composing the root", 0);
-    if root.exists() {
-        fs::remove_dir_all(&root).with_context(|| format!("clearing {}", root.display()))?;
-    }
+    cache::clear_folder(&root)?;
     process::run(Command::new("cp").args(["-a", "--link"]).arg(&base.dir).arg(&root))?;
     for name in FOLDERS {
         fs::create_dir_all(root.join(name))?;
@@ -57,9 +56,7 @@ fn place(from: &Path, to: &Path, mode: u32) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
     }
-    if to.symlink_metadata().is_ok() {
-        fs::remove_file(to)?;
-    }
+    cache::clear_file(to)?;
     fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
     Ok(())
@@ -70,9 +67,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    if path.symlink_metadata().is_ok() {
-        fs::remove_file(path)?;
-    }
+    cache::clear_file(path)?;
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(())
@@ -85,9 +80,7 @@ fn lay_over(from: &Path, root: &Path) -> Result<()> {
         if entry.file_type().is_dir() {
             fs::create_dir_all(&target)?;
         } else if entry.file_type().is_symlink() {
-            if target.symlink_metadata().is_ok() {
-                fs::remove_file(&target)?;
-            }
+            cache::clear_file(&target)?;
             symlink(fs::read_link(entry.path())?, &target)?;
         } else {
             let executable = entry.metadata()?.permissions().mode() & 0o111 != 0;
@@ -137,9 +130,7 @@ fn generated(root: &Path) -> Result<()> {
         ("etc/resolv.conf", "../run/corten/resolv.conf"),
     ] {
         let path = root.join(link);
-        if path.symlink_metadata().is_ok() {
-            fs::remove_file(&path)?;
-        }
+        cache::clear_file(&path)?;
         symlink(target, path)?;
     }
     Ok(())
@@ -153,9 +144,7 @@ fn release_file(root: &Path) -> Result<()> {
     );
     write(&root.join("usr/lib/os-release"), &text, 0o644)?;
     let link = root.join("etc/os-release");
-    if link.symlink_metadata().is_ok() {
-        fs::remove_file(&link)?;
-    }
+    cache::clear_file(&link)?;
     symlink("../usr/lib/os-release", link)?;
     Ok(())
 }
@@ -184,9 +173,7 @@ fn system_users(root: &Path) -> Result<()> {
     process::run(of_image(root, "usr/bin/systemd-sysusers").arg(format!("--root={}", root.display())))?;
     for name in ["etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/.pwd.lock"] {
         let file = root.join(name);
-        if file.exists() {
-            fs::remove_file(file)?;
-        }
+        cache::clear_file(&file)?;
     }
     Ok(())
 }

@@ -5,6 +5,13 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// The cargo that runs this program, in the workspace.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(crate::paths::workspace());
+    command
+}
+
 /// Runs a program to its end and answers its standard output; fails with the end of what it printed.
 pub fn output(command: &mut Command) -> Result<String> {
     let what = describe(command);

@@ -1,7 +1,6 @@
 //! The bill of materials in CycloneDX 1.5: Debian packages, kernel source and Rust crates of the image.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -73,8 +72,7 @@ fn debian(name: &str, version: &str, sha256: &str, homepage: &str, release: &str
 
 /// The crates linked into our programs, as cargo resolves them for the target.
 fn crates() -> Result<Vec<Value>> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(crate::paths::workspace());
+    let mut command = process::cargo();
     command.args([
         "tree",
         "--locked",

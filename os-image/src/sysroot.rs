@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::apt::Fetched;
-use crate::cache::Key;
+use crate::cache::{self, Key};
 use crate::deb;
 
 /// Packages of the sysroot.
@@ -25,9 +25,7 @@ pub fn unpack(fetched: &Fetched) -> Result<PathBuf> {
         return Ok(dir);
     }
     let partial = parent.join("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
+    cache::clear_folder(&partial)?;
     for name in ["lib", "lib64"] {
         fs::create_dir_all(partial.join("usr").join(name))?;
         symlink(format!("usr/{name}"), partial.join(name))?;

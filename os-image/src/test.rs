@@ -52,16 +52,10 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(paths::workspace());
-    command
-}
-
 /// Runs `cargo test` and reads its lines: one row a test, named crate and path.
 fn unit_tests(options: &Options, summary: &mut Summary) -> Result<()> {
     println!("Unit tests");
-    let mut command = cargo();
+    let mut command = process::cargo();
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     if let Some(filter) = &options.filter {
         command.args(["--", filter.as_str()]);
@@ -151,7 +145,7 @@ fn last_lines(text: &str, count: usize) -> String {
 
 /// Builds the program of black-box tests and answers where it is.
 pub fn behaviour_program() -> Result<PathBuf> {
-    process::run(cargo().args(["build", "--quiet", "--locked", "--package", "qemu-tests"]))?;
+    process::run(process::cargo().args(["build", "--quiet", "--locked", "--package", "qemu-tests"]))?;
     let me = std::env::current_exe().context("finding this program")?;
     // Both are built into the same folder by the same cargo.
     Ok(me.with_file_name("qemu-tests"))
