@@ -17,8 +17,6 @@ use crate::progress::Step;
 pub struct Fetched {
     /// Pin and file of each package.
     pub lock: Lock,
-    /// Names of packages whose pinned version was no longer offered.
-    pub unlocked: Vec<String>,
     dir: PathBuf,
 }
 
@@ -27,6 +25,12 @@ impl Fetched {
     pub fn file(&self, name: &str) -> Result<PathBuf> {
         let pin = self.lock.get(name).with_context(|| format!("package {name} was not fetched"))?;
         Ok(self.dir.join(file_name(pin)))
+    }
+
+    /// Names of packages that are not what the lock file pins: their version was no longer offered.
+    pub fn unlocked(&self, pinned: &Lock) -> Vec<String> {
+        let differs = |(name, pin): &(&String, &Pin)| pinned.get(*name) != Some(*pin);
+        self.lock.iter().filter(differs).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -39,7 +43,7 @@ fn file_name(pin: &Pin) -> String {
 pub fn fetch(release: &str, names: &[&str], pinned: &Lock, locked: bool) -> Result<Fetched> {
     let dir = crate::paths::cache()?.join("debs");
     fs::create_dir_all(&dir)?;
-    let mut fetched = Fetched { lock: Lock::new(), unlocked: Vec::new(), dir };
+    let mut fetched = Fetched { lock: Lock::new(), dir };
     let mut wanted = Vec::new();
     for name in names {
         match pinned.get(*name) {
@@ -58,9 +62,6 @@ pub fn fetch(release: &str, names: &[&str], pinned: &Lock, locked: bool) -> Resu
     for name in wanted {
         let versions = offered.get(name).with_context(|| format!("the release has no package {name}"))?;
         let version = choose(name, versions, pinned.get(name), locked)?;
-        if pinned.get(name).is_some_and(|pin| pin.version != version) {
-            fetched.unlocked.push(name.to_owned());
-        }
         chosen.insert(name, version);
     }
     for (name, file) in root.download(&chosen)? {

@@ -14,7 +14,7 @@ use crate::{base, binaries, disk, erofs, host, kernel, manifest, overlay, paths,
 pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
     host::ensure_build_tools(consent)?;
     fs::create_dir_all(paths::output())?;
-    let (list, fetched) = inputs(locked)?;
+    let (list, fetched, unlocked) = inputs(locked)?;
     let kernel = kernel::build(&fetched)?;
     let base = base::assemble(&list, &fetched)?;
     let binaries = binaries::build(&sysroot::unpack(&fetched)?)?;
@@ -34,7 +34,16 @@ pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
     let image = disk::write(&kernel, &sealed)?;
     let bom = sbom::document(&base, &fetched.lock, &list.release)?;
     write_json("sbom.cdx.json", &bom)?;
-    let manifest = manifest::document(&image, &base, &kernel, &binaries, &sealed, &fetched, &key)?;
+    let manifest = manifest::document(&manifest::Parts {
+        image: &image,
+        base: &base,
+        kernel: &kernel,
+        binaries: &binaries,
+        root: &sealed,
+        fetched: &fetched,
+        unlocked: &unlocked,
+        key: &key,
+    })?;
     // The manifest comes last: its key says that everything before it is whole.
     write_json("manifest.json", &manifest)?;
     Ok(image)
@@ -52,13 +61,14 @@ pub fn lock(consent: &host::Consent) -> Result<()> {
     Ok(())
 }
 
-fn inputs(locked: bool) -> Result<(List, Fetched)> {
+/// The package list, its packages, and those that are not what the lock file pins.
+fn inputs(locked: bool) -> Result<(List, Fetched, Vec<String>)> {
     let list = List::read(&paths::os_image().join("packages.toml"))?;
     let pinned = packages::read_lock(&paths::os_image().join("packages.lock"))?;
     let names: Vec<&str> = list.names().collect();
     if locked {
         let fetched = apt::fetch(&list.release, &names, &pinned, true)?;
-        return Ok((list, fetched));
+        return Ok((list, fetched, Vec::new()));
     }
     // What vanished pins were resolved to is kept beside the cache, so that the next build needs no network.
     let mut key = Key::new("resolved 1");
@@ -66,17 +76,12 @@ fn inputs(locked: bool) -> Result<(List, Fetched)> {
     let resolved_file = paths::cache()?.join("resolved").join(key.finish());
     let mut wanted = pinned.clone();
     wanted.extend(packages::read_lock(&resolved_file)?);
-    let mut fetched = apt::fetch(&list.release, &names, &wanted, false)?;
-    fetched.unlocked = fetched
-        .lock
-        .iter()
-        .filter(|(name, pin)| pinned.get(*name) != Some(pin))
-        .map(|(name, _)| name.clone())
-        .collect();
-    if !fetched.unlocked.is_empty() {
+    let fetched = apt::fetch(&list.release, &names, &wanted, false)?;
+    let unlocked = fetched.unlocked(&pinned);
+    if !unlocked.is_empty() {
         cache::write_atomic(&resolved_file, packages::lock_text(&fetched.lock).as_bytes())?;
     }
-    Ok((list, fetched))
+    Ok((list, fetched, unlocked))
 }
 
 fn image_key(base: &str, kernel: &str, binaries: &binaries::Binaries) -> Result<String> {

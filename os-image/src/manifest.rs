@@ -13,16 +13,29 @@ use crate::erofs::SealedRoot;
 use crate::kernel::Kernel;
 use crate::layout;
 
+/// What an image was made of.
+pub struct Parts<'a> {
+    /// The disk image.
+    pub image: &'a Path,
+    /// The base system.
+    pub base: &'a Base,
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// Our programs.
+    pub binaries: &'a Binaries,
+    /// The sealed root file system.
+    pub root: &'a SealedRoot,
+    /// The packages.
+    pub fetched: &'a Fetched,
+    /// Names of packages that are not what the lock file pins.
+    pub unlocked: &'a [String],
+    /// The key of all inputs.
+    pub key: &'a str,
+}
+
 /// The manifest of a finished image.
-pub fn document(
-    image: &Path,
-    base: &Base,
-    kernel: &Kernel,
-    binaries: &Binaries,
-    root: &SealedRoot,
-    fetched: &Fetched,
-    key: &str,
-) -> Result<Value> {
+pub fn document(parts: &Parts<'_>) -> Result<Value> {
+    let Parts { image, base, kernel, binaries, root, fetched, unlocked, key } = *parts;
     let mut programs = serde_json::Map::new();
     for (name, file) in &binaries.files {
         programs.insert(name.clone(), artifact(file)?);
@@ -37,8 +50,8 @@ pub fn document(
         "version": env!("CARGO_PKG_VERSION"),
         "architecture": "x86_64",
         "key": key,
-        "locked": fetched.unlocked.is_empty(),
-        "unlocked": fetched.unlocked,
+        "locked": unlocked.is_empty(),
+        "unlocked": unlocked,
         "image": artifact(image)?,
         "allocated_bytes": allocated(image)?,
         "kernel": {

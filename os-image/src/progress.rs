@@ -49,10 +49,9 @@ impl Step {
         if !self.terminal && self.last_plain.elapsed() >= PLAIN_INTERVAL {
             self.last_plain = Instant::now();
             let total = self.bar.length().unwrap_or(0);
-            if total > 0 {
-                eprintln!("{} … {} % {message}", self.name, 100 * position.min(total) / total);
-            } else {
-                eprintln!("{} … {} s {message}", self.name, self.started.elapsed().as_secs());
+            match (100 * position.min(total)).checked_div(total) {
+                Some(percent) => eprintln!("{} … {percent} % {message}", self.name),
+                None => eprintln!("{} … {} s {message}", self.name, self.started.elapsed().as_secs()),
             }
         }
     }
