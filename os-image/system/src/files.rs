@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -12,6 +12,14 @@ use netd_api::diagnostic::Diagnostic;
 /// An absolute path of the switch, below the folder that stands for its root.
 pub fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
+}
+
+/// Whether a file system is mounted at this folder. Told by the device, not by the table of mounts:
+/// systemd binds folders onto themselves in a service's own view of the file system.
+pub fn is_mount_point(folder: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    let parent = folder.parent().unwrap_or(folder);
+    matches!((device(folder), device(parent)), (Ok(own), Ok(parent)) if own != parent)
 }
 
 /// Makes a folder with its parents.
@@ -95,6 +103,14 @@ pub fn explain(name: &str, diagnostics: &[Diagnostic]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_point_is_told_from_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_mount_point(folder.path()));
+        assert!(!is_mount_point(&folder.path().join("nothing")));
+        assert!(is_mount_point(Path::new("/proc")));
+    }
 
     #[test]
     fn a_file_is_written_once_and_gets_its_mode() {

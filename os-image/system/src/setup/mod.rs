@@ -2,11 +2,13 @@
 //!
 //! [`dialog`] asks, over any reader and writer; [`document`] turns the answers into a switch.toml;
 //! [`terminal`] is the console itself. This file puts them together and has netd apply the result.
+//! [`unmounted`] speaks instead when the switch may have a configuration that it cannot see.
 
 mod answers;
 mod dialog;
 mod document;
 mod terminal;
+mod unmounted;
 
 use std::io;
 use std::path::Path;
@@ -25,6 +27,9 @@ pub fn run(root: &Path) -> Result<()> {
     if startup.symlink_metadata().is_ok() {
         eprintln!("the switch has a configuration already: {}", startup.display());
         return Ok(());
+    }
+    if !files::is_mount_point(&files::below(root, unmounted::MOUNT_POINT)) {
+        return unmounted::run(root);
     }
     let terminal = Terminal::open()?;
     let echo = |on: bool| terminal.echo(on);
