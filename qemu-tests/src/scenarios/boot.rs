@@ -12,7 +12,7 @@ use super::frames::{At, cross};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 5] = [
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new(
         "the image boots by BIOS to a ready netd and forwards frames",
         Topology::Switch,
@@ -33,6 +33,11 @@ pub const SCENARIOS: [Scenario; 5] = [
         "a changed configuration survives a reboot, whatever the switch was provisioned with",
         Topology::Demo,
         survives_a_reboot,
+    ),
+    Scenario::new(
+        "a startup configuration that cannot be read costs neither the network nor the login",
+        Topology::Demo,
+        survives_a_broken_startup,
     ),
 ];
 
@@ -128,5 +133,28 @@ fn survives_a_reboot(lab: &Lab, _: &Run) -> Result<String> {
     eventually("frames cross after the reboot", Duration::from_secs(30), || {
         cross(lab, At(1, None), At(2, None), Mac::BROADCAST)
     })?;
+    Ok(String::new())
+}
+
+fn survives_a_broken_startup(lab: &Lab, _: &Run) -> Result<String> {
+    // Written as a change, so that there is a generation to fall back to whatever ran before.
+    lab.apply_ok(&lab.document)?;
+    lab.vm.run("echo 'vlan 10 =' >>/var/lib/corten/netd/startup.toml; sync; systemctl --no-block reboot")?;
+    let boot = Duration::from_secs(240);
+    lab.vm.wait_for_new_shell(boot)?;
+    lab.wait_for_netd(boot)?;
+    eventually("frames cross", Duration::from_secs(30), || {
+        cross(lab, At(1, None), At(2, None), Mac::BROADCAST)
+    })?;
+    let status = lab.vm.run("systemctl show -p StatusText --value netd.service")?;
+    ensure!(status.contains("startup"), "netd's status says nothing of it: {status}");
+    let user = lab.vm.sh(&format!("id {}", demo::USER))?;
+    ensure!(user.status == 0, "the user is gone: {}", user.text);
+    let kept = lab.vm.run("cat /var/lib/corten/netd/startup.toml")?;
+    ensure!(kept.contains("vlan 10 ="), "what somebody wrote is lost");
+    // An operator mends it with an ordinary change.
+    lab.apply_ok(&lab.document)?;
+    let mended = lab.vm.run("cat /var/lib/corten/netd/startup.toml")?;
+    ensure!(mended.trim() == lab.document.trim(), "the startup document is still not what was applied");
     Ok(String::new())
 }

@@ -74,6 +74,8 @@ fn a_pulled_link_shows(lab: &Lab, _: &Run) -> Result<String> {
     serial.wait_for_screen("swp11 up again", SOON, |screen| {
         row(screen, "swp11").is_some_and(|row| !row.contains("down"))
     })?;
+    serial.send("3")?;
+    serial.wait_for_screen("netd's words in the log", SOON, |screen| screen.contains("swp11"))?;
     serial.send("q")?;
     serial.wait_for("login: ", SOON).context("q leaves the console")?;
     Ok(String::new())

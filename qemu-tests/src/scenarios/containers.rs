@@ -116,6 +116,8 @@ fn its_life(lab: &Lab, host: &qemu_tests::host::Host) -> Result<String> {
         .run_within("ctr tasks exec --exec-id look box1 /bin/ip -4 addr show eth0", CONTAINER_TIMEOUT)?;
     ensure!(inside.contains(&format!("{ADDRESS}/24")), "inside the container eth0 has {inside}");
 
+    reaches_no_socket(lab)?;
+
     lab.vm.run_within(&stop_command("box1"), CONTAINER_TIMEOUT)?;
     eventually("the port is gone", Duration::from_secs(20), || {
         let left = attachments(lab)?;
@@ -125,6 +127,27 @@ fn its_life(lab: &Lab, host: &qemu_tests::host::Host) -> Result<String> {
     let after = host.ping(address, 3, Duration::from_secs(1))?.received;
     ensure!(after == 0, "the container answered {after} of 3 pings after its end");
     Ok(String::new())
+}
+
+/// The container pings the switch in its VLAN, and yet gets into none of its services.
+fn reaches_no_socket(lab: &Lab) -> Result<()> {
+    let exec = |id: &str, command: &str| {
+        lab.vm.sh_within(
+            &format!("ctr tasks exec --exec-id {id} box1 /bin/busybox {command}"),
+            CONTAINER_TIMEOUT,
+        )
+    };
+    let ping = exec("ping", "ping -c 2 -W 2 10.0.10.1")?;
+    ensure!(ping.status == 0, "the container does not reach the switch at all: {}", ping.text);
+    let listens = lab.vm.sh("busybox nc -w 2 127.0.0.1 22 </dev/null")?;
+    ensure!(
+        listens.text.contains("SSH-2.0"),
+        "sshd does not answer, so this shows nothing: {}",
+        listens.text
+    );
+    let sshd = exec("sshd", "nc -w 2 10.0.10.1 22")?;
+    ensure!(sshd.status != 0 && !sshd.text.contains("SSH"), "the container reached sshd: {}", sshd.text);
+    Ok(())
 }
 
 /// What a round could leave behind, a line each, sorted. Of processes, the test's own shell is left out (a

@@ -10,7 +10,7 @@ use qemu_tests::host::{Connection, Host};
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 3] = [
+pub const SCENARIOS: [Scenario; 5] = [
     Scenario::new(
         "a front-panel host resolves and pings every address of the switch",
         Topology::Switch,
@@ -25,6 +25,12 @@ pub const SCENARIOS: [Scenario; 3] = [
         "a service is reachable while it is allowed, and nothing else is",
         Topology::Switch,
         an_allowed_service,
+    ),
+    Scenario::new("a port in a VRF of its own reaches no sshd either", Topology::Switch, a_vrf_is_guarded),
+    Scenario::new(
+        "the address of the management port cannot be reached from the front panel",
+        Topology::Demo,
+        management_is_guarded,
     ),
 ];
 
@@ -264,4 +270,41 @@ fn reached(host: &Host, to: IpAddr, listeners: &Listeners<'_>) -> Result<()> {
     let open = accepting(host, &[to], &others)?;
     ensure!(open.is_empty(), "reached though not allowed: {open:?}");
     Ok(())
+}
+
+fn a_vrf_is_guarded(lab: &Lab, _: &Run) -> Result<String> {
+    let routed = "[ports.swp7]\ndescription = \"routed\"\n";
+    ensure!(lab.document.contains(routed), "the lab has no routed swp7");
+    let document = lab.document.replace(routed, &format!("{routed}vrf = \"blue\"\n"));
+    // The route by both routed ports would cross VRFs.
+    let (document, _) = document.split_once("[[routes]]\nprefix = \"10.98").context("no route by swp7")?;
+    lab.apply_ok(&format!("{document}\n[vrfs.blue]\ntable = 1001\n"))?;
+    let outcome = no_sshd(lab);
+    lab.apply_ok(&lab.document)?;
+    outcome?;
+    Ok(String::new())
+}
+
+fn no_sshd(lab: &Lab) -> Result<()> {
+    let host = lab.member(7, 7)?;
+    let to: IpAddr = "10.0.7.1".parse()?;
+    host.ping_until_answered(to, Duration::from_secs(20))?;
+    let open = accepting(&host, &[to, "2001:db8:7::1".parse()?], &BTreeSet::from([22]))?;
+    ensure!(open.is_empty(), "reached from a VRF: {open:?}");
+    Ok(())
+}
+
+fn management_is_guarded(lab: &Lab, _: &Run) -> Result<String> {
+    eventually("sshd listens", Duration::from_secs(60), || {
+        ensure!(sockets(lab)?.contains(&Socket::Tcp(22)), "it does not");
+        Ok(())
+    })?;
+    let shown = lab.vm.run("ip -4 -o addr show mgmt0")?;
+    let address = shown.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+    let address = address.and_then(|word| word.split('/').next()).context("mgmt0 has no address")?;
+    let host = lab.member(1, 10)?;
+    host.ping_until_answered("10.0.10.1".parse()?, Duration::from_secs(20))?;
+    let open = accepting(&host, &[address.parse()?], &BTreeSet::from([22]))?;
+    ensure!(open.is_empty(), "reached from swp1: {open:?}");
+    Ok(address.to_owned())
 }
