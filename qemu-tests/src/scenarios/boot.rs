@@ -148,8 +148,11 @@ fn survives_a_broken_startup(lab: &Lab, _: &Run) -> Result<String> {
     })?;
     let status = lab.vm.run("systemctl show -p StatusText --value netd.service")?;
     ensure!(status.contains("startup"), "netd's status says nothing of it: {status}");
-    let user = lab.vm.sh(&format!("userdbctl user {}", demo::USER))?;
-    ensure!(user.status == 0, "the user is gone: {}", user.text);
+    eventually("the user can log in", Duration::from_secs(30), || {
+        let user = lab.vm.sh(&format!("userdbctl user {}", demo::USER))?;
+        ensure!(user.status == 0, "the user is gone: {}", user.text);
+        Ok(())
+    })?;
     let kept = lab.vm.run("cat /var/lib/corten/netd/startup.toml")?;
     ensure!(kept.contains("vlan 10 ="), "what somebody wrote is lost");
     // An operator mends it with an ordinary change.
