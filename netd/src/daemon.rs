@@ -44,6 +44,8 @@ pub async fn run(paths: Paths) -> Result<(), DaemonError> {
     let mut ended = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut watchdog = interval(watchdog_interval().unwrap_or(Duration::from_secs(3600)));
     let mut looks = Looks::default();
+    // What was refused at start is tried again: no event tells when it would go through.
+    looks.ask();
     loop {
         tokio::select! {
             Some(job) = jobs.recv() => {

@@ -120,7 +120,11 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
         Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: true, default_pvid: 0 }) };
     bridge.link_local = Some(false);
     bridge.mac = Some(inputs.bridge_mac.to_owned());
-    let members = || network.links.values().filter(|link| link.master.as_deref() == Some(BRIDGE));
+    // Front-panel ports alone: a workload must change nothing for others, and asks for its own MTU.
+    let members = || {
+        let of_bridge = |link: &&Link| link.master.as_deref() == Some(BRIDGE);
+        inputs.ports.iter().filter_map(|name| network.links.get(name)).filter(of_bridge)
+    };
     let widest = members().filter_map(|link| link.mtu_bytes).max().unwrap_or(DEFAULT_MTU_BYTES);
     bridge.mtu_bytes = Some(widest.max(DEFAULT_MTU_BYTES));
     let mut interfaces = Vec::new();
@@ -128,7 +132,8 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
         bridge.vlans.0.insert(id, VlanMembership::default());
         let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
         link.alias.clone_from(&vlan.name);
-        // What the switch sends into a VLAN must fit through each of its ports: a bridge does not fragment.
+        // What the switch sends into a VLAN must fit through each of its front-panel ports: a bridge
+        // does not fragment.
         let narrowest = members()
             .filter(|link| link.vlans.0.contains_key(&id))
             .filter_map(|link| link.mtu_bytes)
@@ -169,14 +174,13 @@ mod tests {
     use super::*;
 
     fn wanted(document: &str) -> Network {
+        wanted_with(document, &BTreeMap::new())
+    }
+
+    fn wanted_with(document: &str, attachments: &BTreeMap<String, Record>) -> Network {
         let config = netd_api::config::parse(document).expect("a valid document");
         let ports = (1..=4).map(|n| format!("swp{n}")).collect();
-        network(&Inputs {
-            config: &config,
-            ports: &ports,
-            attachments: &BTreeMap::new(),
-            bridge_mac: "02:00:00:00:00:01",
-        })
+        network(&Inputs { config: &config, ports: &ports, attachments, bridge_mac: "02:00:00:00:00:01" })
     }
 
     #[test]
@@ -196,6 +200,27 @@ mod tests {
         );
         assert_eq!(network.links["vlan10"].mtu_bytes, Some(4000));
         assert_eq!(network.links[BRIDGE].mtu_bytes, Some(9000));
+    }
+
+    #[test]
+    fn a_workload_changes_the_mtu_of_no_interface_but_its_own() {
+        let document = "version = 1\n[ports.swp1]\nvlan.access = 10\n[vlans.10]\naddresses = [\"10.0.10.1/24\"]\n\
+                        [vlans.20]\naddresses = [\"10.0.20.1/24\"]\n";
+        let alone = wanted(document);
+        for mtu_bytes in [576, 9000] {
+            let request = netd_api::attach::AttachRequest {
+                key: "default/web/eth0".to_owned(),
+                interface: "eth0".to_owned(),
+                untagged_vlan: 10,
+                tagged_vlans: vec![netd_api::state::VlanRange { first: 20, last: 20 }],
+                mtu_bytes,
+                ..netd_api::attach::AttachRequest::default()
+            };
+            let record = crate::attach::check_request(&request).expect("a valid request");
+            let mut network = wanted_with(document, &[(record.key.clone(), record.clone())].into());
+            assert_eq!(network.links.remove(&record.port).expect("its port").mtu_bytes, Some(mtu_bytes));
+            assert_eq!(network, alone);
+        }
     }
 
     #[test]

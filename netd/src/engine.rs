@@ -5,6 +5,7 @@
 
 mod attachments;
 mod queries;
+mod startup;
 pub mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +21,10 @@ use crate::desired::{self, BRIDGE, Inputs};
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
-use crate::plan::Network;
+use crate::plan::{Action, Network};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
 use crate::store::{Store, write_atomically};
-use crate::transaction::{self, Kernel};
+use crate::transaction::{self, CommitError, Kernel};
 use crate::{policy, quirks};
 
 /// The document of a switch that has none yet.
@@ -42,6 +43,8 @@ pub struct Paths {
     pub platforms: PathBuf,
     /// The control-plane rules that are loaded.
     pub rules: PathBuf,
+    /// The program that loads them.
+    pub nft: PathBuf,
 }
 
 /// Where netd notes the control-plane rules it has loaded; nobody else reads it.
@@ -55,6 +58,7 @@ impl Default for Paths {
             attachments: paths::ATTACHMENTS_DIR.into(),
             platforms: paths::PLATFORMS_DIR.into(),
             rules: RULES.into(),
+            nft: policy::NFT.into(),
         }
     }
 }
@@ -78,14 +82,18 @@ pub struct Engine {
     desired: Network,
     /// The control-plane rules that are loaded; empty while none are.
     ruleset: String,
+    /// Why the startup document is not what runs, until a configuration is applied.
+    refused_startup: Option<String>,
+    /// The network to go back to while nothing is managed: what undoing a first change did not reach.
+    to_restore: Option<Network>,
     /// What could not be done, for the log to say once and the status to show.
     problems: Vec<String>,
 }
 
 impl Engine {
     /// Names the ports, reads the startup document and makes the network as it says. What is right
-    /// already is not touched, so a restart changes nothing. A document that is not valid leaves the
-    /// kernel as it is.
+    /// already is not touched, so a restart changes nothing. For a document that is not valid the newest
+    /// generation that is steps in; without one the kernel is left as it is.
     ///
     /// # Errors
     /// Only when the kernel cannot be spoken to at all.
@@ -119,6 +127,8 @@ impl Engine {
             attachments: BTreeMap::new(),
             desired: Network::default(),
             ruleset: String::new(),
+            refused_startup: None,
+            to_restore: None,
             problems: Vec::new(),
         })
     }
@@ -137,70 +147,6 @@ impl Engine {
         Ok(crate::kernel::wire::read_mac(&derive_mac(&seed, "bridge")))
     }
 
-    /// Takes over the startup document, if it is valid.
-    fn read_startup(&mut self) {
-        let document = match self.store.startup() {
-            Ok(Some(document)) => document,
-            Ok(None) => {
-                tracing::info!("no startup configuration yet: all ports stay down");
-                self.managing = true;
-                return self.adopt(FACTORY_DOCUMENT.to_owned(), self.factory(), 0);
-            }
-            Err(error) => return self.refuse_startup(&error.to_string()),
-        };
-        let checked =
-            config::parse(&document).and_then(|config| match quirks::check(&config, &self.devices) {
-                mistakes if mistakes.is_empty() => Ok(config),
-                mistakes => Err(mistakes),
-            });
-        match checked {
-            Ok(config) => {
-                self.managing = true;
-                let generation = self.record_startup(&document);
-                self.adopt(document, config, generation);
-            }
-            Err(mistakes) => {
-                for mistake in &mistakes {
-                    tracing::error!("{}:{mistake}", self.paths.startup.display());
-                }
-                self.refuse_startup(&format!("{} mistakes in the startup configuration", mistakes.len()));
-                // Whoever is to mend it must be able to log in: users and management do not depend on what
-                // this hardware refuses.
-                if config::parse(&document).is_ok()
-                    && let Err(error) = self.store.publish(&document)
-                {
-                    tracing::error!("publishing the startup configuration: {error}");
-                }
-            }
-        }
-    }
-
-    fn factory(&self) -> Config {
-        // A constant, and tested.
-        config::parse(FACTORY_DOCUMENT).unwrap_or_default()
-    }
-
-    fn refuse_startup(&mut self, reason: &str) {
-        tracing::error!("{reason}: the kernel is left as it is until a configuration is applied");
-        if let Err(failure) = self.load_rules(&Self::ruleset_for(&self.config)) {
-            tracing::error!("{}", failure.words());
-        }
-        self.problems = vec![reason.to_owned()];
-    }
-
-    /// The generation of the startup document: a new one if somebody wrote it from outside.
-    fn record_startup(&mut self, document: &str) -> u64 {
-        let last = self.store.last_generation();
-        if self.store.is_last(document) {
-            return last;
-        }
-        let recorded = self.store.prepare(last + 1, document).and_then(crate::store::Prepared::commit);
-        if let Err(error) = recorded {
-            tracing::error!("recording the startup configuration: {error}");
-        }
-        last + 1
-    }
-
     fn adopt(&mut self, document: String, config: Config, generation: u64) {
         if let Err(error) = self.store.publish(&document) {
             tracing::error!("publishing the running configuration: {error}");
@@ -214,16 +160,35 @@ impl Engine {
         desired::network(&Inputs { config, ports: &self.ports, attachments, bridge_mac: &self.bridge_mac })
     }
 
-    fn ruleset_for(config: &Config) -> String {
-        let vrfs = config.vrfs.keys().map(String::as_str).collect();
-        policy::ruleset(&config.control_plane, config.management.vrf.as_ref(), &vrfs)
-    }
-
-    /// Makes the kernel as `desired`, or leaves it as it was.
+    /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
+    /// then on, and the next looks try to remove it.
     fn commit(&mut self, desired: &Network) -> Result<transaction::Report, Failure> {
         let scope = self.scope(desired);
         let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
-        transaction::commit(&mut kernel, desired).map_err(|error| Failure::Refused(error.to_string()))
+        transaction::commit(&mut kernel, desired).map_err(|error| self.note_failed(error))
+    }
+
+    fn note_failed(&mut self, error: CommitError) -> Failure {
+        let words = error.to_string();
+        if !error.left.is_empty() {
+            tracing::error!("{words}");
+            self.problems.extend(error.left.into_iter().map(|left| format!("not undone: {left}")));
+            // Otherwise what is wanted is the way back.
+            if !self.managing {
+                self.to_restore = Some(*error.before);
+            }
+        }
+        Failure::Refused(words)
+    }
+
+    /// Makes the part of the kernel as `desired` that `concerns` picks, or leaves that part as it was.
+    fn commit_part(&mut self, desired: &Network, concerns: impl Fn(&Action) -> bool) -> Result<(), Failure> {
+        let scope = self.scope(desired);
+        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
+        match transaction::commit_part(&mut kernel, desired, concerns) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::Refused(error.to_string())),
+        }
     }
 
     fn scope(&self, desired: &Network) -> Scope {
@@ -271,7 +236,7 @@ impl Engine {
             |error: crate::store::StoreError| Failure::Failed(format!("nothing was changed: {error}"));
         let prepared = self.store.prepare(generation, &document).map_err(failed)?;
         let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&config, &self.attachments));
-        self.load_rules(&Self::ruleset_for(&config))?;
+        self.load_rules(&policy::ruleset(&config))?;
         let report = match self.commit(&desired) {
             Ok(report) => report,
             Err(failure) => {
@@ -279,6 +244,9 @@ impl Engine {
                 return Err(failure);
             }
         };
+        if self.refused_startup.is_some() {
+            self.store.keep_refused();
+        }
         if let Err(error) = prepared.commit() {
             self.restore_rules(&old_rules);
             let undone = self.commit(&report.before).err();
@@ -288,6 +256,8 @@ impl Engine {
         self.store.tidy();
         self.desired = desired;
         self.managing = true;
+        self.refused_startup = None;
+        self.to_restore = None;
         self.problems.clear();
         self.adopt(document, config, generation);
         tracing::info!("generation {generation} applied in {} steps", report.steps);
@@ -298,7 +268,7 @@ impl Engine {
         if rules != self.ruleset {
             // At start, what an earlier run has loaded.
             let previous = std::fs::read_to_string(&self.paths.rules).unwrap_or_default();
-            if let Err(error) = policy::load(rules, &previous) {
+            if let Err(error) = policy::load(&self.paths.nft, rules, &previous) {
                 // What is loaded now is not known: the next load must not be taken for needless.
                 self.ruleset.clear();
                 return Err(Failure::Refused(error.to_string()));
@@ -330,13 +300,42 @@ impl Engine {
         Ok((masked, self.generation))
     }
 
+    /// What is not as it should be, the gravest first. Empty on a switch that is well.
+    pub fn problems(&self) -> Vec<&str> {
+        self.refused_startup.iter().chain(&self.problems).map(String::as_str).collect()
+    }
+
     /// What the service manager shows.
     pub fn status(&self) -> String {
         let up =
             self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
-        match self.problems.as_slice() {
+        match self.problems().as_slice() {
             [] => format!("generation {}, {up} of {} ports wanted up", self.generation, self.ports.len()),
-            [first, ..] => format!("{} problems, first: {first}", self.problems.len()),
+            [only] => format!("1 problem: {only}"),
+            problems @ [first, ..] => format!("{} problems, first: {first}", problems.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::Reason;
+
+    #[test]
+    fn what_a_refused_change_left_behind_is_a_problem_and_is_gone_back_from() {
+        for managing in [true, false] {
+            let mut engine = Engine::open(Paths::default()).expect("netlink");
+            engine.managing = managing;
+            let before = Network { routes: Vec::new(), ..Network::default() };
+            let error = CommitError {
+                reason: Reason::Unstable(vec!["swp1: set up".to_owned()]),
+                left: vec!["swp1: set mtu 9000".to_owned()],
+                before: Box::new(before.clone()),
+            };
+            engine.note_failed(error);
+            assert_eq!(engine.status(), "1 problem: not undone: swp1: set mtu 9000");
+            assert_eq!(engine.to_restore, (!managing).then_some(before));
         }
     }
 }

@@ -5,64 +5,71 @@
 //!
 //! There is no connection tracking: it would cost every forwarded packet, and its table can be filled
 //! from outside. Replies to what the switch itself asked are known by two bounded sets of (peer,
-//! protocol, peer's port, own port) which outgoing packets fill and time empties.
+//! protocol, peer's port, own port) for each routing domain, the default VRF and every other. Only the
+//! switch's own questions fill them: the packet that opens a TCP connection, and datagrams that come from
+//! no allowed service. Time empties them. An answer is accepted in the VRF it was asked in, on any of
+//! its interfaces: with more than one way to a peer, the answer may take another than the question.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use netd_api::config::model::{Allow, ControlPlane, ManagementVrf};
+use netd_api::config::Config;
+use netd_api::config::model::{Allow, Layer3, PortRole, vlan_interface};
 
 use crate::platform::MANAGEMENT;
 
 /// Path of nft in the image.
-const NFT: &str = "/usr/sbin/nft";
+pub const NFT: &str = "/usr/sbin/nft";
 
 /// Why a ruleset was not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// nft could not be run.
-    #[error("{NFT}: {0}")]
+    #[error("nft: {0}")]
     Run(#[from] io::Error),
     /// nft or the kernel refused the ruleset.
     #[error("nft refused the control-plane rules: {0}")]
     Refused(String),
 }
 
-/// The ruleset. `vrfs` are the VRFs of the configuration.
-pub fn ruleset(
-    control_plane: &ControlPlane,
-    management: Option<&ManagementVrf>,
-    vrfs: &BTreeSet<&str>,
-) -> String {
+/// The ruleset of a configuration.
+pub fn ruleset(config: &Config) -> String {
     let mut text = String::new();
-    let allow = &control_plane.allow;
+    let allow = &config.control_plane.allow;
+    let management = config.management.vrf.as_ref();
+    let domains = domains(config);
     text.push_str(TABLES);
     text.push_str("table inet corten {\n");
-    text.push_str(SETS);
+    for domain in &domains {
+        text.push_str(&SETS.replace("DOMAIN", &domain.name));
+    }
     text.push_str("\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n");
     let _ = writeln!(text, "\t\tiifname {{ \"lo\", \"{MANAGEMENT}\" }} accept");
     // At this hook a packet of a VRF carries the VRF as its device, and the port as its "sdif".
     let _ = writeln!(text, "\t\tmeta sdifname \"{MANAGEMENT}\" accept");
-    let devices: BTreeSet<&str> =
-        vrfs.iter().copied().chain(management.map(|vrf| vrf.name.as_str())).collect();
-    if !devices.is_empty() {
-        let names: Vec<String> = devices.iter().map(|name| format!("\"{name}\"")).collect();
-        let _ = writeln!(
-            text,
-            "\t\tiifname {{ {} }} meta sdif 0 accept comment \"the switch to itself\"",
-            names.join(", ")
-        );
+    let vrfs: BTreeSet<&str> =
+        config.vrfs.keys().map(String::as_str).chain(management.map(|vrf| vrf.name.as_str())).collect();
+    if !vrfs.is_empty() {
+        let names = quoted(&vrfs);
+        let _ =
+            writeln!(text, "\t\tiifname {{ {names} }} meta sdif 0 accept comment \"the switch to itself\"");
     }
     text.push_str(FRAGMENTS);
     for line in allow_lines(allow) {
         let _ = writeln!(text, "\t\t{line}");
     }
     text.push_str(ICMP_REPLIES);
-    text.push_str(REPLIES);
+    for domain in &domains {
+        text.push_str(&REPLIES.replace("FROM", &domain.from).replace("DOMAIN", &domain.name));
+    }
     text.push_str("\t}\n");
-    text.push_str(&OUTPUT.replace("MANAGEMENT", MANAGEMENT));
+    text.push_str(&output(&domains, &vrfs));
+    for domain in &domains {
+        text.push_str(&questions(allow).replace("DOMAIN", &domain.name));
+    }
     text.push_str("\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n");
     let _ = writeln!(
         text,
@@ -80,26 +87,114 @@ pub fn ruleset(
     text
 }
 
-/// Making a table before deleting it lets one transaction replace it whether or not it was there.
+/// Where questions and their answers belong together.
+struct Domain {
+    /// `main`, or the routing table of a VRF: names of VRFs do not fit nft's syntax.
+    name: String,
+    /// How its packets are told at input.
+    from: String,
+    /// Its interfaces; none for the default VRF, which has all others.
+    interfaces: BTreeSet<String>,
+}
+
+/// The default VRF, and those VRFs that have interfaces here.
+fn domains(config: &Config) -> Vec<Domain> {
+    let main =
+        Domain { name: "main".to_owned(), from: "meta sdif 0".to_owned(), interfaces: BTreeSet::new() };
+    let of = |vrf: &str| {
+        let routed = config.ports.iter().filter_map(|(name, port)| match &port.role {
+            PortRole::Routed(layer3) => Some((name.clone(), layer3)),
+            PortRole::Unused | PortRole::Bridged(_) => None,
+        });
+        let vlans = config.vlans.iter().map(|(id, vlan)| (vlan_interface(*id), &vlan.layer3));
+        let here = |(name, layer3): (String, &Layer3)| member(layer3, vrf).then_some(name);
+        routed.chain(vlans).filter_map(here).collect::<BTreeSet<String>>()
+    };
+    let vrfs = config.vrfs.iter().map(|(name, vrf)| Domain {
+        name: vrf.table.to_string(),
+        from: format!("iifname \"{name}\""),
+        interfaces: of(name),
+    });
+    [main].into_iter().chain(vrfs.filter(|domain| !domain.interfaces.is_empty())).collect()
+}
+
+fn member(layer3: &Layer3, vrf: &str) -> bool {
+    layer3.vrf.as_deref() == Some(vrf)
+}
+
+fn quoted(names: &BTreeSet<&str>) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// What the switch sends. A packet of a VRF comes by twice: with the VRF as its device, which is left
+/// alone, and with the port.
+fn output(domains: &[Domain], vrfs: &BTreeSet<&str>) -> String {
+    let mut text =
+        "\tchain output {\n\t\ttype filter hook output priority filter; policy accept;\n".to_owned();
+    let silent: BTreeSet<&str> = vrfs.iter().copied().chain(["lo", MANAGEMENT]).collect();
+    let _ = writeln!(text, "\t\toifname {{ {} }} accept", quoted(&silent));
+    for domain in domains.iter().filter(|domain| !domain.interfaces.is_empty()) {
+        let names = quoted(&domain.interfaces.iter().map(String::as_str).collect());
+        let _ = writeln!(text, "\t\toifname {{ {names} }} goto ask_{}", domain.name);
+    }
+    text.push_str("\t\tgoto ask_main\n\t}\n");
+    text
+}
+
+/// What of it are questions, by TCP (6) and UDP (17): numbers, since names would need /etc/protocols.
+///
+/// A connection is the switch's own if the switch sent its first packet; what follows only keeps it. One
+/// that is quiet for two hours is over (TCP keepalive's default). UDP has no first packet: what an
+/// allowed service sends is an answer, and needs no entry as every answer to its port is let in anyway.
+fn questions(allow: &BTreeSet<Allow>) -> String {
+    let mut text = "\tchain ask_DOMAIN {\n".to_owned();
+    let keys = [
+        ("asked4_DOMAIN", "ip daddr . meta l4proto . th dport . th sport"),
+        ("asked6_DOMAIN", "ip6 daddr . meta l4proto . th dport . th sport"),
+    ];
+    if !allow.contains(&Allow::Protocol(6)) {
+        for (set, key) in keys {
+            let _ = writeln!(text, "\t\ttcp flags & (syn | ack | rst) == syn update @{set} {{ {key} }}");
+            // Resets keep nothing: they answer probes.
+            let _ = writeln!(
+                text,
+                "\t\ttcp flags & (ack | rst) == ack {key} @{set} update @{set} {{ {key} timeout 2h }}"
+            );
+        }
+    }
+    if !allow.contains(&Allow::Protocol(17)) {
+        let services = ports(allow, |allow| if let Allow::Udp(port) = allow { Some(*port) } else { None });
+        let from = services.map(|ports| format!("udp sport != {{ {ports} }} ")).unwrap_or_default();
+        for (set, key) in keys {
+            let _ = writeln!(text, "\t\tmeta l4proto 17 {from}update @{set} {{ {key} }}");
+        }
+    }
+    text.push_str("\t}\n");
+    text
+}
+
+/// One transaction replaces the rules and leaves the sets: what was asked before is still answered. A
+/// table that is there is no mistake.
 const TABLES: &str = "\
 table inet corten
-delete table inet corten
+flush table inet corten
 ";
 
-/// The same for ARP. A kernel without ARP tables (CONFIG_NF_TABLES_ARP) refuses it, so it stands apart.
+/// Making a table before deleting it lets one transaction replace it whether or not it was there.
+/// A kernel without ARP tables (CONFIG_NF_TABLES_ARP) refuses it, so it stands apart.
 const ARP_TABLE: &str = "\
 table arp corten
 delete table arp corten
 ";
 
 const SETS: &str = "\
-\tset asked4 {
+\tset asked4_DOMAIN {
 \t\ttypeof ip saddr . meta l4proto . th sport . th dport
 \t\tsize 65536
 \t\tflags dynamic,timeout
 \t\ttimeout 2m
 \t}
-\tset asked6 {
+\tset asked6_DOMAIN {
 \t\ttypeof ip6 saddr . meta l4proto . th sport . th dport
 \t\tsize 65536
 \t\tflags dynamic,timeout
@@ -112,29 +207,14 @@ const SETS: &str = "\
 const FRAGMENTS: &str = "\t\texthdr frag exists frag frag-off != 0 accept\n";
 
 const REPLIES: &str = "\
-\t\tip saddr . meta l4proto . th sport . th dport @asked4 accept
-\t\tip6 saddr . meta l4proto . th sport . th dport @asked6 accept
+\t\tFROM ip saddr . meta l4proto . th sport . th dport @asked4_DOMAIN accept
+\t\tFROM ip6 saddr . meta l4proto . th sport . th dport @asked6_DOMAIN accept
 ";
 
 /// Answers and errors: harmless without a question, and what path MTU discovery and ping live on.
 const ICMP_REPLIES: &str = "\
 \t\ticmp type { echo-reply, destination-unreachable, time-exceeded, parameter-problem } accept
 \t\ticmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-";
-
-/// What the switch asks, by TCP (6) and UDP (17): numbers, since names would need /etc/protocols.
-/// Resets are no question: they answer probes. A session that is quiet for two hours
-/// is over (TCP keepalive's default).
-const OUTPUT: &str = "\
-\tchain output {
-\t\ttype filter hook output priority filter; policy accept;
-\t\toifname { \"lo\", \"MANAGEMENT\" } accept
-\t\ttcp flags & rst == rst accept
-\t\tmeta l4proto 6 update @asked4 { ip daddr . meta l4proto . th dport . th sport timeout 2h }
-\t\tmeta l4proto 6 update @asked6 { ip6 daddr . meta l4proto . th dport . th sport timeout 2h }
-\t\tmeta l4proto 17 update @asked4 { ip daddr . meta l4proto . th dport . th sport }
-\t\tmeta l4proto 17 update @asked6 { ip6 daddr . meta l4proto . th dport . th sport }
-\t}
 ";
 
 const NO_ARP: &str = "\
@@ -150,11 +230,13 @@ table arp corten {
 const ND_TYPES: &str =
     "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect }";
 
+/// Ports of allowed services, as a list.
+fn ports(allow: &BTreeSet<Allow>, pick: fn(&Allow) -> Option<u16>) -> Option<String> {
+    let ports: Vec<String> = allow.iter().filter_map(pick).map(|port| port.to_string()).collect();
+    (!ports.is_empty()).then(|| ports.join(", "))
+}
+
 fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
-    let ports = |pick: fn(&Allow) -> Option<u16>| {
-        let ports: Vec<String> = allow.iter().filter_map(pick).map(|port| port.to_string()).collect();
-        (!ports.is_empty()).then(|| ports.join(", "))
-    };
     let mut lines = Vec::new();
     // ND is only valid if it was not routed (RFC 4861, 6.1 and 7.1).
     if allow.contains(&Allow::Nd) {
@@ -164,10 +246,10 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
         lines.push("meta l4proto 1 accept comment \"ICMP\"".to_owned());
         lines.push(format!("meta l4proto 58 icmpv6 type != {ND_TYPES} accept"));
     }
-    if let Some(ports) = ports(|allow| if let Allow::Tcp(port) = allow { Some(*port) } else { None }) {
+    if let Some(ports) = ports(allow, |allow| if let Allow::Tcp(port) = allow { Some(*port) } else { None }) {
         lines.push(format!("tcp dport {{ {ports} }} accept"));
     }
-    if let Some(ports) = ports(|allow| if let Allow::Udp(port) = allow { Some(*port) } else { None }) {
+    if let Some(ports) = ports(allow, |allow| if let Allow::Udp(port) = allow { Some(*port) } else { None }) {
         lines.push(format!("udp dport {{ {ports} }} accept"));
     }
     let protocols: Vec<String> = allow
@@ -180,19 +262,35 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
     lines
 }
 
-/// Replaces netd's tables by the ruleset, all or nothing.
+/// Replaces netd's rules by the ruleset, all or nothing, with the program `nft`.
 ///
-/// `previous` is the ruleset loaded before: its ARP rules go if the new one has none.
-pub fn load(ruleset: &str, previous: &str) -> Result<(), PolicyError> {
-    run(ruleset)?;
-    if previous.contains(ARP_TABLE) && !ruleset.contains(ARP_TABLE) {
-        run(ARP_TABLE)?;
-    }
-    Ok(())
+/// `previous` is the ruleset loaded before: what only it has goes.
+pub fn load(nft: &Path, ruleset: &str, previous: &str) -> Result<(), PolicyError> {
+    run(nft, ruleset)?;
+    let left = left_over(ruleset, previous);
+    if left.is_empty() { Ok(()) } else { run(nft, &left) }
 }
 
-fn run(ruleset: &str) -> Result<(), PolicyError> {
-    let mut child = Command::new(NFT)
+/// Deletes the ARP rules, chains and sets that only the previous ruleset has.
+fn left_over(ruleset: &str, previous: &str) -> String {
+    let mut text = String::new();
+    if previous.contains(ARP_TABLE) && !ruleset.contains(ARP_TABLE) {
+        text.push_str(ARP_TABLE);
+    }
+    for set in previous.lines().filter(|line| line.starts_with("\tset asked4_") && !ruleset.contains(*line)) {
+        let domain = set.trim_start_matches("\tset asked4_").trim_end_matches(" {");
+        let sets = SETS.replace("DOMAIN", domain);
+        let _ = write!(
+            text,
+            "table inet corten {{\n{sets}\tchain ask_{domain} {{ }}\n}}\ndelete chain inet corten ask_{domain}\n\
+             delete set inet corten asked4_{domain}\ndelete set inet corten asked6_{domain}\n"
+        );
+    }
+    text
+}
+
+fn run(nft: &Path, ruleset: &str) -> Result<(), PolicyError> {
+    let mut child = Command::new(nft)
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -217,8 +315,7 @@ mod tests {
 
     fn shown(document: &str) -> String {
         let config = netd_api::config::parse(document).expect("a valid document");
-        let vrfs = config.vrfs.keys().map(String::as_str).collect();
-        ruleset(&config.control_plane, config.management.vrf.as_ref(), &vrfs)
+        ruleset(&config)
     }
 
     /// Compares with a file beside this one; UPDATE_GOLDEN=1 writes it.
@@ -238,7 +335,7 @@ mod tests {
     #[test]
     fn allowed_services_and_vrfs_are_spelled_out() {
         let document = "version = 1\n[management]\nvrf = \"mgmt\"\n[vrfs.blue]\ntable = 1001\n\
-                        [control-plane]\nallow = [\"nd\", \"ssh\", \"tcp/179\", \"udp/3784\"]\n";
+                        [ports.swp3]\nvrf = \"blue\"\n[vlans.10]\nvrf = \"blue\"\n[control-plane]\nallow = [\"nd\", \"ssh\", \"tcp/179\", \"udp/3784\"]\n";
         golden("allow.nft", &shown(document));
     }
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 const KEPT_GENERATIONS: usize = 50;
 /// Folder of generations, beside the startup document.
 const GENERATIONS: &str = "generations";
+/// Where a startup document that was refused is kept when another one takes its place.
+const REFUSED: &str = "startup.refused.toml";
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -106,12 +108,31 @@ impl Store {
     }
 
     /// Numbers of the generations on disk, in order.
-    fn numbers(&self) -> Vec<u64> {
+    pub fn numbers(&self) -> Vec<u64> {
         let entries = fs::read_dir(self.generations()).into_iter().flatten().flatten();
         let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".toml")?.parse().ok();
         let mut numbers: Vec<u64> = entries.filter_map(number).collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// The document of a generation.
+    pub fn past(&self, number: u64) -> Result<String, StoreError> {
+        let path = self.generation(number);
+        fs::read_to_string(&path).map_err(failed(&path, "reading"))
+    }
+
+    /// Keeps a startup document that was refused beside the one that is to take its place: it is no
+    /// generation, and somebody's work. Linked, not copied: it may be one that cannot be read.
+    pub fn keep_refused(&self) {
+        let kept = self.startup.with_file_name(REFUSED);
+        let removed = match fs::remove_file(&kept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        if let Err(error) = removed.and_then(|()| fs::hard_link(&self.startup, &kept)) {
+            tracing::warn!("{}: keeping the refused startup configuration: {error}", kept.display());
+        }
     }
 
     /// Number of the last generation; 0 when there is none.
@@ -213,6 +234,20 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{names:?}");
+    }
+
+    #[test]
+    fn a_refused_startup_document_outlives_the_one_that_takes_its_place() {
+        let folder = Folder::new("refused");
+        let store = folder.store();
+        for text in ["broken", "broken again"] {
+            fs::write(folder.0.join("startup.toml"), text).unwrap();
+            store.keep_refused();
+            store.prepare(store.last_generation() + 1, "mended").unwrap().commit().unwrap();
+            assert_eq!(fs::read_to_string(folder.0.join(REFUSED)).unwrap(), text);
+            assert_eq!(store.startup().unwrap().as_deref(), Some("mended"));
+        }
+        assert_eq!(store.numbers(), [1, 2]);
     }
 
     #[test]

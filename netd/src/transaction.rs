@@ -3,8 +3,8 @@
 //! [`commit`] plans, sends the steps class by class, reads the kernel back and plans again until nothing
 //! differs: some changes make the kernel drop others (a VRF change flushes addresses). On the first
 //! failure it undoes exactly the steps that succeeded, in reverse, and reports the object and the
-//! kernel's words. [`reconcile`] is the other use of the same plan: it brings back what was lost and
-//! never undoes.
+//! kernel's words. [`commit_part`] does the same for some of the steps, whatever else differs.
+//! [`reconcile`] is the other use of the same plan: it brings back what was lost and never undoes.
 //!
 //! The kernel is behind [`Backend`], so that a backend that fails at random can prove the undo path.
 
@@ -50,6 +50,8 @@ pub struct CommitError {
     pub reason: Reason,
     /// Differences from the state before that could not be undone.
     pub left: Vec<String>,
+    /// The network before, for who tries again to remove what is left.
+    pub before: Box<Network>,
 }
 
 /// What failed.
@@ -58,9 +60,7 @@ pub enum Reason {
     /// The kernel or a driver refused a step.
     #[error("{action}: {error}")]
     Refused {
-        /// The object (`swp1`, `route 10.0.0.0/8`).
-        object: String,
-        /// What was to be done.
+        /// What was to be done, to which object.
         action: String,
         /// The kernel's words.
         error: KernelError,
@@ -91,9 +91,27 @@ pub struct Report {
 
 /// Makes the network as desired, or leaves it as it was.
 pub fn commit(backend: &mut impl Backend, desired: &Network) -> Result<Report, CommitError> {
-    let whole = |error| CommitError { reason: Reason::Snapshot(error), left: Vec::new() };
-    let before = backend.snapshot().map_err(whole)?;
-    let (mut steps, mut done) = (plan(desired, &before), Vec::new());
+    commit_part(backend, desired, |_| true)
+}
+
+/// Makes the part of the network as desired that `concerns` picks, or leaves that part as it was. What
+/// else differs is neither touched nor a reason to fail.
+pub fn commit_part(
+    backend: &mut impl Backend,
+    desired: &Network,
+    concerns: impl Fn(&Action) -> bool,
+) -> Result<Report, CommitError> {
+    let differences = |want: &Network, found: &Network| {
+        let mut steps = plan(want, found);
+        steps.retain(|step| concerns(&step.action));
+        steps
+    };
+    let before = backend.snapshot().map_err(|error| CommitError {
+        reason: Reason::Snapshot(error),
+        left: Vec::new(),
+        before: Box::default(),
+    })?;
+    let (mut steps, mut done) = (differences(desired, &before), Vec::new());
     let reason = 'attempt: {
         for _ in 0..ROUNDS {
             if let Err(reason) = run(backend, &steps, &mut done) {
@@ -103,15 +121,15 @@ pub fn commit(backend: &mut impl Backend, desired: &Network) -> Result<Report, C
                 Ok(actual) => actual,
                 Err(error) => break 'attempt Reason::Snapshot(error),
             };
-            steps = plan(desired, &actual);
+            steps = differences(desired, &actual);
             if steps.is_empty() {
                 return Ok(Report { steps: done.len(), before });
             }
         }
         Reason::Unstable(show(&steps))
     };
-    let left = undo(backend, &before, done);
-    Err(CommitError { reason, left })
+    let left = undo(backend, |actual| differences(&before, actual), done);
+    Err(CommitError { reason, left, before: Box::new(before) })
 }
 
 /// Sends steps class by class and notes those that succeeded. Stops after the class in which one failed.
@@ -127,15 +145,19 @@ fn run(backend: &mut impl Backend, steps: &[Step], done: &mut Vec<Step>) -> Resu
             }
         }
         if let Some((step, error)) = failed {
-            let (object, action) = (step.action.object(), step.action.to_string());
-            return Err(Reason::Refused { object, action, error });
+            return Err(Reason::Refused { action: step.action.to_string(), error });
         }
     }
     Ok(())
 }
 
-/// Undoes steps in reverse, then puts right what the kernel dropped on the way. Answers what is left.
-fn undo(backend: &mut impl Backend, before: &Network, done: Vec<Step>) -> Vec<String> {
+/// Undoes steps in reverse, then puts right what the kernel dropped on the way. `differences` are the
+/// steps that lead back from a network. Answers what is left.
+fn undo(
+    backend: &mut impl Backend,
+    differences: impl Fn(&Network) -> Vec<Step>,
+    done: Vec<Step>,
+) -> Vec<String> {
     for step in done.into_iter().rev() {
         for action in &step.inverse {
             if let Some(Err(error)) = backend.execute(&[action]).pop() {
@@ -145,7 +167,7 @@ fn undo(backend: &mut impl Backend, before: &Network, done: Vec<Step>) -> Vec<St
     }
     for _ in 0..ROUNDS {
         let steps = match backend.snapshot() {
-            Ok(actual) => plan(before, &actual),
+            Ok(actual) => differences(&actual),
             Err(error) => return vec![format!("the kernel's state cannot be read: {error}")],
         };
         if steps.is_empty() || run(backend, &steps, &mut Vec::new()).is_err() {
@@ -153,13 +175,13 @@ fn undo(backend: &mut impl Backend, before: &Network, done: Vec<Step>) -> Vec<St
         }
     }
     match backend.snapshot() {
-        Ok(actual) => show(&plan(before, &actual)),
+        Ok(actual) => show(&differences(&actual)),
         Err(error) => vec![format!("the kernel's state cannot be read: {error}")],
     }
 }
 
 /// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
-/// is done. Answers what was done and what failed.
+/// is done. Answers what was done, and what is still wrong.
 pub fn reconcile(
     backend: &mut impl Backend,
     desired: &Network,
@@ -183,6 +205,11 @@ pub fn reconcile(
         if repaired.len() == before || failed == tried && !failed.is_empty() {
             break;
         }
+    }
+    if failed.is_empty() {
+        // Acknowledged each time, and yet not there: nobody but a later look can put it right.
+        let steps = plan(desired, &backend.snapshot()?);
+        failed = steps.iter().map(|step| format!("{}: acknowledged but not done", step.action)).collect();
     }
     Ok((repaired, failed))
 }

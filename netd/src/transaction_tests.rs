@@ -7,16 +7,17 @@ use nix::errno::Errno;
 use super::*;
 use crate::plan::{Link, LinkKind, Route, RouteKey, RouteTarget};
 
-/// Carries out actions on a [`Network`] in memory and fails the `fail_at`th.
+/// Carries out actions on a [`Network`] in memory; fails the `fail_at`th, and those `refuses` picks.
 struct Model {
     network: Network,
     executed: usize,
     fail_at: Option<usize>,
+    refuses: fn(&Action) -> bool,
 }
 
 impl Model {
     fn new(network: Network, fail_at: Option<usize>) -> Model {
-        Model { network, executed: 0, fail_at }
+        Model { network, executed: 0, fail_at, refuses: |_| false }
     }
 
     fn link(&mut self, name: &str) -> Result<&mut Link, KernelError> {
@@ -101,7 +102,7 @@ impl Backend for Model {
         let mut outcomes = Vec::new();
         for action in actions {
             self.executed += 1;
-            outcomes.push(if self.fail_at == Some(self.executed) {
+            outcomes.push(if self.fail_at == Some(self.executed) || (self.refuses)(action) {
                 Err(KernelError {
                     words: Some("no room in hardware".into()),
                     ..KernelError::from(Errno::ENOSPC)
@@ -160,20 +161,84 @@ fn whichever_step_fails_the_network_is_as_before_and_the_error_names_the_object(
     assert!(failures > 50, "only {failures} failures were tried");
 }
 
+/// Acknowledges everything and does nothing.
+struct Liar(Network);
+
+impl Backend for Liar {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        Ok(self.0.clone())
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        vec![Ok(()); actions.len()]
+    }
+}
+
 #[test]
 fn a_kernel_that_acknowledges_and_does_nothing_is_found_out() {
-    struct Liar(Network);
-    impl Backend for Liar {
-        fn snapshot(&mut self) -> Result<Network, KernelError> {
-            Ok(self.0.clone())
-        }
-        fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-            vec![Ok(()); actions.len()]
-        }
-    }
     let (_, (current, desired)) = transitions().pop_first().unwrap();
-    let error = commit(&mut Liar(current), &desired).unwrap_err();
+    let error = commit(&mut Liar(current.clone()), &desired).unwrap_err();
     assert!(matches!(error.reason, Reason::Unstable(_)), "{error}");
+    let (_, failed) = reconcile(&mut Liar(current), &desired).unwrap();
+    assert!(failed.iter().any(|step| step.contains("acknowledged but not done")), "{failed:?}");
+}
+
+/// A switch with a bridge, a port, and the port of a workload that is not in the bridge yet.
+fn before_an_attachment() -> Network {
+    let mut network = Network::default();
+    let bridge = Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: true, default_pvid: 0 }) };
+    network.links.insert("bridge".to_owned(), bridge);
+    network.links.insert("swp1".to_owned(), Link::new(LinkKind::Hardware));
+    network.links.insert("web-1".to_owned(), Link::new(LinkKind::Veth));
+    network
+}
+
+/// Wants the workload's port in VLAN 10, and of others what `before_an_attachment` does not have.
+fn with_an_attachment() -> Network {
+    let mut network = before_an_attachment();
+    let port = network.links.get_mut("web-1").unwrap();
+    port.up = true;
+    port.master = Some("bridge".to_owned());
+    port.vlans.0.insert(10, crate::plan::VlanMembership { pvid: true, untagged: true });
+    network.links.get_mut("swp1").unwrap().mtu_bytes = Some(9000);
+    network
+}
+
+#[test]
+fn a_part_is_made_though_the_kernel_refuses_something_else() {
+    let mut model = Model::new(before_an_attachment(), None);
+    model.refuses = |action| action.object() == "swp1";
+    commit(&mut model, &with_an_attachment()).expect_err("the whole is refused");
+    let report = commit_part(&mut model, &with_an_attachment(), |action| action.object() == "web-1")
+        .expect("the part");
+    assert_eq!(report.steps, 3);
+    let mut expected = with_an_attachment();
+    expected.links.get_mut("swp1").unwrap().mtu_bytes = None;
+    assert_eq!(model.network, expected);
+}
+
+#[test]
+fn a_part_that_is_refused_is_undone_and_nothing_else_is_touched() {
+    for fail_at in 1..=3 {
+        let mut model = Model::new(before_an_attachment(), Some(fail_at));
+        let error = commit_part(&mut model, &with_an_attachment(), |action| action.object() == "web-1");
+        assert!(error.unwrap_err().left.is_empty());
+        assert_eq!(model.network, before_an_attachment(), "step {fail_at}");
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
+    let mut model = Model::new(before_an_attachment(), None);
+    // Takes the port into the bridge and neither up nor out again.
+    model.refuses = |action| matches!(action, Action::SetUp { .. } | Action::ClearMaster { .. });
+    let error = commit(&mut model, &with_an_attachment()).unwrap_err();
+    assert_eq!(error.left, ["web-1: clear master"], "{error}");
+    assert_eq!(*error.before, before_an_attachment());
+    model.refuses = |_| false;
+    let (_, failed) = reconcile(&mut model, &error.before).unwrap();
+    assert_eq!(failed, Vec::<String>::new());
+    assert_eq!(differences(&before_an_attachment(), &model.network), Vec::<String>::new());
 }
 
 #[test]

@@ -5,10 +5,10 @@
 mod common;
 
 use std::fs::File;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use common::isolated;
+use common::{isolated, workload_namespace};
 use netd::attach::{check_request, workload};
 use netd::kernel::monitor::{Event, Monitor};
 use netd::kernel::snapshot::Scope;
@@ -134,20 +134,6 @@ fn routes_that_a_link_takes_along_are_noticed_and_brought_back() {
     });
 }
 
-/// A namespace of its own with a netlink socket opened inside it.
-fn workload_namespace() -> (OwnedFd, OwnedFd) {
-    std::thread::spawn(|| {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
-        let namespace = File::open("/proc/thread-self/ns/net").expect("its descriptor");
-        let socket =
-            netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).expect("a socket inside");
-        // SAFETY: `into_raw_fd` gives up ownership.
-        (OwnedFd::from(namespace), unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) })
-    })
-    .join()
-    .expect("the thread")
-}
-
 #[test]
 fn a_workloads_interface_is_born_inside_its_namespace_with_address_and_route() {
     isolated("a_workloads_interface_is_born_inside_its_namespace_with_address_and_route", || {
@@ -184,8 +170,37 @@ fn a_workloads_interface_is_born_inside_its_namespace_with_address_and_route() {
                 && addresses.contains(&"2001:db8:10::80/64".to_owned()),
             "{addresses:?}"
         );
-        workload::delete(&mut outside, &record.port);
+        workload::delete(&mut outside, &record.port).expect("removing the pair");
+        workload::delete(&mut outside, &record.port).expect("removing what is gone");
         assert!(!names(&mut outside).contains(&record.port));
+    });
+}
+
+#[test]
+fn a_port_with_a_smaller_mtu_leaves_the_bridge_as_wide_as_it_is_wanted() {
+    isolated("a_port_with_a_smaller_mtu_leaves_the_bridge_as_wide_as_it_is_wanted", || {
+        with_kernel(|kernel| {
+            let mut wanted = wanted();
+            // What a bridge has by itself, too.
+            wanted.links.get_mut(BRIDGE).unwrap().mtu_bytes = Some(1500);
+            commit(kernel, &wanted).expect("the commit");
+            let request = AttachRequest {
+                key: "default/web/eth0".to_owned(),
+                interface: "eth0".to_owned(),
+                untagged_vlan: 10,
+                mtu_bytes: 1400,
+                ..AttachRequest::default()
+            };
+            let record = check_request(&request).expect("a valid request");
+            let (namespace, socket) = workload_namespace();
+            workload::create(kernel.connection, &record, &namespace, socket).expect("the pair");
+            let links = link::dump(kernel.connection, false).unwrap();
+            let bridge = links.iter().find(|link| link.name == BRIDGE).unwrap().index;
+            kernel.connection.request(link::set_master(&record.port, bridge)).expect("into the bridge");
+            let links = link::dump(kernel.connection, false).unwrap();
+            assert_eq!(links.iter().find(|link| link.name == BRIDGE).unwrap().mtu_bytes, 1500);
+            assert_eq!(links.iter().find(|link| link.name == record.port).unwrap().mtu_bytes, 1400);
+        });
     });
 }
 

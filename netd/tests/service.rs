@@ -7,46 +7,18 @@ mod common;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
-use common::isolated;
+use common::{Folder, isolated};
 use netd::dbus;
-use netd::engine::{Engine, Paths};
+use netd::engine::Engine;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, State1Proxy, error};
 use zbus::Connection;
 use zbus::connection::Builder;
 
-/// A folder of its own for the files netd writes, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        let path = std::env::temp_dir().join(format!("netd-service-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn paths(&self) -> Paths {
-        Paths {
-            startup: self.0.join("startup.toml"),
-            running: self.0.join("run/running.toml"),
-            attachments: self.0.join("run/attachments"),
-            platforms: self.0.join("platforms"),
-            rules: self.0.join("control-plane.nft"),
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Runs the engine and the service, and `body` as their client.
 fn with_service(body: impl AsyncFnOnce(Connection)) {
-    let folder = Folder::new();
+    let folder = Folder::new("service");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut engine = Engine::start(folder.paths()).expect("the engine");

@@ -62,17 +62,19 @@ pub fn create(
     let prepared = Connection::adopt(netlink)
         .map_err(failed("using the workload's netlink socket"))
         .and_then(|mut inside| set_up(&mut inside, record));
-    if prepared.is_err() {
-        delete(connection, &record.port);
+    if prepared.is_err()
+        && let Err(error) = delete(connection, &record.port)
+    {
+        tracing::warn!("{error}");
     }
     prepared
 }
 
-/// Removes the pair by its switch's side.
-pub fn delete(connection: &mut Connection, port: &str) {
+/// Removes the pair by its switch's side. Removing one that is gone succeeds.
+pub fn delete(connection: &mut Connection, port: &str) -> Result<(), WorkloadError> {
     match connection.request(link::delete(port)) {
-        Err(error) if !error.is_absent() => tracing::warn!("{port}: removing: {error}"),
-        _ => {}
+        Err(error) if !error.is_absent() => Err(failed(format!("removing {port}"))(error)),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::attach::workload::{self, WorkloadError};
 use crate::attach::{MAX_ATTACHMENTS, Record, check_request, records};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::policy;
 
 impl Engine {
     /// Makes a port for a workload. Asking again with the same key replaces the port. On failure nothing
@@ -21,6 +22,8 @@ impl Engine {
         let record =
             check_request(request).map_err(|reason| Failure::Invalid(format!("attachment: {reason}")))?;
         self.check_room(&record)?;
+        // No port may come up before the rules are in force.
+        self.load_rules(&policy::ruleset(&self.config))?;
         let refused = |error: WorkloadError| match error {
             WorkloadError::Descriptor(_) => Failure::Invalid(error.to_string()),
             WorkloadError::Kernel { .. } => Failure::Refused(error.to_string()),
@@ -31,9 +34,9 @@ impl Engine {
         workload::create(&mut self.connection, &record, netns, netlink).map_err(refused)?;
         let (key, port, mac) = (record.key.clone(), record.port.clone(), record.mac.clone());
         if let Err(failure) = self.take_in(record) {
-            workload::delete(&mut self.connection, &port);
-            self.forget(&key);
-            self.desired = self.wanted(&self.config, &self.attachments);
+            if let Err(more) = self.detach(&key) {
+                tracing::error!("{key}: undoing the attachment: {}", more.words());
+            }
             return Err(failure);
         }
         tracing::info!("{key}: attached as {port}");
@@ -62,23 +65,29 @@ impl Engine {
         }
     }
 
-    /// Puts the switch's side into the bridge and its VLANs, and keeps the record.
+    /// Puts the switch's side into the bridge and its VLANs, and keeps the record. Only steps of its own
+    /// port count: what else the kernel refuses is no fault of the workload, and is retried elsewhere.
     fn take_in(&mut self, record: Record) -> Result<(), Failure> {
         let saved = records::save(&self.paths.attachments, &record);
-        saved.map_err(|error| Failure::Failed(format!("{}: keeping the record: {error}", record.key)))?;
+        let saved =
+            saved.map_err(|error| Failure::Failed(format!("{}: keeping the record: {error}", record.key)));
+        let port = record.port.clone();
         self.attachments.insert(record.key.clone(), record);
+        saved?;
         let desired = self.wanted(&self.config, &self.attachments);
-        self.commit(&desired)?;
+        self.commit_part(&desired, |action| action.object() == port)?;
         self.desired = desired;
         Ok(())
     }
 
-    /// Removes a port. Removing one that is gone succeeds.
+    /// Removes a port. Removing one that is gone succeeds; one that the kernel does not let go is kept,
+    /// with its record. Nothing else is changed.
     pub fn detach(&mut self, key: &str) -> Result<(), Failure> {
         let Some(port) = self.attachments.get(key).map(|record| record.port.clone()) else {
             return Ok(());
         };
-        workload::delete(&mut self.connection, &port);
+        workload::delete(&mut self.connection, &port)
+            .map_err(|error| Failure::Refused(format!("{key}: {error}")))?;
         self.forget(key);
         self.desired = self.wanted(&self.config, &self.attachments);
         tracing::info!("{key}: detached");

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use netd_api::config::is_port_name;
+use netd_api::config::model::Inventory;
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link};
 use crate::platform::{self, MANAGEMENT};
+use crate::policy;
 use crate::transaction::{self, Kernel};
 
 /// What a look at the kernel found.
@@ -54,37 +56,50 @@ impl Engine {
         if self.drop_lost_attachments()? {
             self.desired = self.wanted(&self.config, &self.attachments);
         }
-        if !self.managing {
-            return Ok(Look::Same);
+        // Also while nothing is managed: what the switch itself is reached by must not depend on it.
+        if let Err(failure) = self.load_rules(&policy::ruleset(&self.config)) {
+            // What guards the switch itself is not known: no port may come up before the rules are in force.
+            let words = failure.words() + ": ports stay as they are until the rules can be loaded";
+            self.take_note(vec![words]);
+            return Ok(Look::Wrong);
         }
-        let mut problems = Vec::new();
-        if let Err(failure) = self.load_rules(&Self::ruleset_for(&self.config)) {
-            let words = failure.words();
-            if self.ruleset.is_empty() {
-                // Nothing guards the switch itself: no port may come up before the rules are in force.
-                tracing::error!("{words}: ports stay as they are until the rules can be loaded");
-                self.problems = vec![words];
-                return Ok(Look::Wrong);
+        let goal = if self.managing { Some(&self.desired) } else { self.to_restore.as_ref() };
+        let (repaired, failed) = match goal.cloned() {
+            Some(goal) => {
+                let scope = self.scope(&goal);
+                let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
+                transaction::reconcile(&mut kernel, &goal)?
             }
-            problems.push(words);
-        }
-        let (scope, desired) = (self.scope(&self.desired), &self.desired);
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
-        let (repaired, failed) = transaction::reconcile(&mut kernel, desired)?;
+            None => (Vec::new(), Vec::new()),
+        };
         for step in &repaired {
             tracing::info!("{step}");
         }
-        problems.extend(failed);
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            tracing::error!("{problem}");
+        let wrong = !failed.is_empty();
+        if !wrong {
+            self.to_restore = None;
         }
-        let wrong = !problems.is_empty();
-        self.problems = problems;
+        // A port that is missing comes with an event of its own, so it is no reason to look again.
+        self.take_note(self.missing_ports().into_iter().chain(failed).collect());
         Ok(match (wrong, repaired.is_empty()) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,
             (false, true) => Look::Same,
         })
+    }
+
+    /// Keeps problems for the status; those that are new are logged.
+    fn take_note(&mut self, problems: Vec<String>) {
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            tracing::error!("{problem}");
+        }
+        self.problems = problems;
+    }
+
+    /// What the running configuration says of ports this switch does not have, or not yet.
+    fn missing_ports(&self) -> Vec<String> {
+        let inventory = Inventory { ports: self.ports.clone(), attachments: Vec::new() };
+        self.config.admit(&inventory).iter().map(ToString::to_string).collect()
     }
 
     /// Gives new devices their names. Answers whether the set of ports changed.

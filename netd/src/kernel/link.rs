@@ -180,6 +180,11 @@ pub fn dump(connection: &mut Connection, counters: bool) -> Result<Vec<LinkRecor
     connection.dump(&query, |_, payload| LinkRecord::parse(payload))
 }
 
+/// MTU in bytes a bridge is made with: IPv6's minimum, and less than any that is set afterwards. A bridge
+/// follows its narrowest port until somebody sets its MTU to something other than it is
+/// (`br_mtu_auto_adjust`, `dev_set_mtu_ext` of Linux 6.12).
+const BRIDGE_MTU_BYTES: u32 = 1280;
+
 /// Makes a link. `lower` is the index of the link a VLAN interface stands on.
 pub fn create(name: &str, kind: &LinkKind, lower: Option<u32>, mac: Option<&str>) -> Message {
     let flags = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
@@ -191,6 +196,9 @@ pub fn create(name: &str, kind: &LinkKind, lower: Option<u32>, mac: Option<&str>
     }
     if let Some(lower) = lower {
         message = message.u32(libc::IFLA_LINK, lower);
+    }
+    if matches!(kind, LinkKind::Bridge { .. }) {
+        message = message.u32(libc::IFLA_MTU, BRIDGE_MTU_BYTES);
     }
     message.nest(libc::IFLA_LINKINFO, |info| {
         let info = info.attribute(libc::IFLA_INFO_KIND, kind.name().as_bytes());

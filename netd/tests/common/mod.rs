@@ -1,8 +1,15 @@
 //! Runs a test inside network and user namespaces of its own, so that it can change links and routes
 //! without being root and without touching the machine.
 
+#![allow(dead_code)] // each test file uses the part it needs
+
+use std::fs::File;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
+
+use netd::engine::Paths;
 
 /// Set in the process that already is inside.
 const INSIDE: &str = "NETD_TEST_INSIDE";
@@ -28,4 +35,48 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "inside the namespaces: {}\n{text}", output.status);
     assert!(text.contains("1 passed"), "the test did not run inside the namespaces:\n{text}");
+}
+
+/// A folder of its own for the files netd writes, removed at the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    /// `name` tells tests of one process apart.
+    pub fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("netd-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// All of netd's files inside it.
+    pub fn paths(&self) -> Paths {
+        Paths {
+            startup: self.0.join("startup.toml"),
+            running: self.0.join("run/running.toml"),
+            attachments: self.0.join("run/attachments"),
+            platforms: self.0.join("platforms"),
+            rules: self.0.join("control-plane.nft"),
+            nft: "/usr/sbin/nft".into(),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A namespace of its own with a netlink socket opened inside it.
+pub fn workload_namespace() -> (OwnedFd, OwnedFd) {
+    std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        let namespace = File::open("/proc/thread-self/ns/net").expect("its descriptor");
+        let socket =
+            netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).expect("a socket inside");
+        // SAFETY: `into_raw_fd` gives up ownership.
+        (OwnedFd::from(namespace), unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) })
+    })
+    .join()
+    .expect("the thread")
 }

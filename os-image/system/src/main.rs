@@ -1,12 +1,14 @@
 //! `corten-system`: what the switch does as root besides forwarding. It takes the first configuration
-//! ([`provision`]) or asks for it on the serial console ([`setup`]), makes host keys ([`host_keys`]), and
-//! renders host name, users and the management network from the running configuration ([`render`]).
+//! ([`provision`]) or asks for it on the serial console ([`setup`]), makes host keys ([`host_keys`]), keeps
+//! the journals together ([`journal`]), and renders host name, users and the management network from the
+//! running configuration ([`render`]).
 //!
 //! It depends on netd-api and libraries, on no other crate of this workspace. It never touches switch
 //! ports: those are netd's. Start reading at [`Command`].
 
 mod files;
 mod host_keys;
+mod journal;
 mod notify;
 mod provision;
 mod render;
@@ -37,6 +39,8 @@ enum Command {
     Provision,
     /// Makes the SSH host keys, unless they are there.
     HostKeys,
+    /// Gives the journals of an earlier machine id to this one.
+    Journal,
     /// Asks for the first configuration on the terminal.
     ///
     /// Standard input and output are the serial console of a switch without configuration.
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Provision => provision::run(root),
         Command::HostKeys => host_keys::run(root),
+        Command::Journal => journal::run(root),
         Command::Setup => setup::run(root),
         Command::Render { watch: false } => render::once(root),
         Command::Render { watch: true } => render::watch(root),

@@ -166,3 +166,22 @@ fn two_at_a_time_do_not_disturb_each_other() {
         assert_eq!(switch.files().keys().filter(|path| path.starts_with("run/userdb")).count(), 20 * 8);
     }
 }
+
+#[test]
+fn name_servers_of_a_new_lease_are_reached_without_setting_up_the_port_anew() {
+    let switch = Switch::new();
+    let running = "version = 1\n[management]\nvrf = \"mgmt\"\n";
+    succeeded(&switch.render(running));
+    let file = |name: &str| {
+        let path = Path::new("run/systemd/network").join(name);
+        switch.files().remove(&path).unwrap()
+    };
+    let port = file("10-mgmt0.network");
+    assert!(file("10-mgmt.network").contains("\nTo=198.51.100.53\nIncomingInterface=lo\nTable=1000\n"));
+    switch.put("run/systemd/netif/state", "DNS=203.0.113.53 2001:db8::53\n");
+    succeeded(&switch.render(running));
+    let rules = file("10-mgmt.network");
+    assert!(rules.contains("\nTo=203.0.113.53\n") && rules.contains("\nTo=2001:db8::53\n"), "{rules}");
+    assert!(!rules.contains("198.51.100.53"), "{rules}");
+    assert_eq!(file("10-mgmt0.network"), port);
+}

@@ -8,7 +8,7 @@ use anyhow::Result;
 use netd_api::config::Config;
 use netd_api::config::model::{Management, ManagementAddress, ManagementVrf};
 
-use super::{Entry, Rendered, run_program, sync_folder};
+use super::{Entry, Rendered, resolver, run_program, sync_folder};
 use crate::files;
 
 /// Where networkd looks for files that do not outlive the boot.
@@ -20,10 +20,12 @@ const PORT: &str = "mgmt0";
 /// Priority of the rules that lead to name and time servers behind the management VRF: before the main
 /// table, after the kernel's own rule for VRFs (1000).
 const RULE_PRIORITY: u32 = 2000;
+/// The user that systemd-timesyncd runs as.
+const TIME_USER: &str = "systemd-timesync";
 
 /// Writes the files and, if any changed, has networkd read them.
 pub fn render(root: &Path, config: &Config) -> Result<()> {
-    let rendered = files_of(&config.management);
+    let rendered = files_of(&config.management, &resolver::servers(root, config));
     let changed = sync_folder(&files::below(root, FOLDER), &rendered, |name| name.starts_with(PREFIX))?;
     if changed.is_empty() {
         return Ok(());
@@ -39,12 +41,13 @@ pub fn render(root: &Path, config: &Config) -> Result<()> {
     run_program(root, "networkctl", &["reload"])
 }
 
-fn files_of(management: &Management) -> Rendered {
+fn files_of(management: &Management, name_servers: &[IpAddr]) -> Rendered {
     let mut rendered = Rendered::new();
     rendered.insert(format!("{PREFIX}{PORT}.network"), Entry::public(port(management)));
     if let Some(vrf) = &management.vrf {
         rendered.insert(format!("{PREFIX}{}.netdev", vrf.name), Entry::public(vrf_device(vrf)));
-        rendered.insert(format!("{PREFIX}{}.network", vrf.name), Entry::public(vrf_network(vrf)));
+        rendered
+            .insert(format!("{PREFIX}{}.network", vrf.name), Entry::public(vrf_network(vrf, name_servers)));
     }
     rendered
 }
@@ -55,11 +58,13 @@ fn vrf_device(vrf: &ManagementVrf) -> String {
     format!("{HEADER}[NetDev]\nName={}\nKind=vrf\n\n[VRF]\nTable={}\n", vrf.name, vrf.table)
 }
 
-/// networkd brings up only what a file matches.
-fn vrf_network(vrf: &ManagementVrf) -> String {
+/// networkd brings up only what a file matches. The rules stand here and not with the port: networkd sets
+/// a port up anew when its file changes, which would end the lease that brought the servers.
+fn vrf_network(vrf: &ManagementVrf, name_servers: &[IpAddr]) -> String {
     format!(
-        "{HEADER}[Match]\nName={}\nKind=vrf\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
-        vrf.name
+        "{HEADER}[Match]\nName={}\nKind=vrf\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n{}",
+        vrf.name,
+        server_rules(vrf, name_servers)
     )
 }
 
@@ -85,7 +90,6 @@ fn port(management: &Management) -> String {
             lines.extend(gateways.iter().map(|gateway| format!("Gateway={gateway}")));
         }
     }
-    lines.extend(management.vrf.iter().flat_map(|vrf| server_rules(management, vrf)));
     format!("{HEADER}{}\n", lines.join("\n"))
 }
 
@@ -106,18 +110,18 @@ fn dhcp(management: &Management) -> Vec<String> {
 }
 
 /// The switch's own programs ask name and time servers from the default VRF: rules lead these questions
-/// into the management VRF.
-fn server_rules(management: &Management, vrf: &ManagementVrf) -> Vec<String> {
-    let ntp = management.ntp.iter().filter_map(|server| server.parse::<IpAddr>().ok());
-    let servers: BTreeSet<IpAddr> = management.dns.iter().copied().chain(ntp).collect();
-    let rule = |server: IpAddr| {
-        [
-            String::new(),
-            "[RoutingPolicyRule]".to_owned(),
-            format!("To={server}"),
-            format!("Table={}", vrf.table),
-            format!("Priority={RULE_PRIORITY}"),
-        ]
+/// into the management VRF. Only what starts on the switch itself (`iif lo`): a host on a front-panel port
+/// that sends to the same address is routed in its own VRF.
+fn server_rules(vrf: &ManagementVrf, name_servers: &[IpAddr]) -> String {
+    let rule = |selector: String| {
+        format!(
+            "\n[RoutingPolicyRule]\n{selector}\nIncomingInterface=lo\nTable={}\nPriority={RULE_PRIORITY}\n",
+            vrf.table
+        )
     };
-    servers.into_iter().flat_map(rule).collect()
+    // Time servers may be names, whose addresses are known to the daemon alone: all that it sends.
+    let time = format!("User={TIME_USER}\nFamily=both");
+    let names: BTreeSet<&IpAddr> = name_servers.iter().collect();
+    let selectors = std::iter::once(time).chain(names.into_iter().map(|server| format!("To={server}")));
+    selectors.map(rule).collect()
 }

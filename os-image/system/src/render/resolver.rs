@@ -20,10 +20,7 @@ const MAX_STATE_BYTES: usize = 64 * 1024;
 
 /// Writes the file.
 pub fn render(root: &Path, config: &Config) -> Result<()> {
-    let servers = match config.management.dns.is_empty() {
-        true => leased(&fs::read_to_string(files::below(root, NETWORKD_STATE)).unwrap_or_default()),
-        false => config.management.dns.clone(),
-    };
+    let servers = servers(root, config);
     let file = files::below(root, FILE);
     if let Some(folder) = file.parent() {
         files::make_folder(folder, 0o755)?;
@@ -32,8 +29,18 @@ pub fn render(root: &Path, config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// The servers that are asked, the first first.
+pub fn servers(root: &Path, config: &Config) -> Vec<IpAddr> {
+    let mut servers = match config.management.dns.is_empty() {
+        true => leased(&fs::read_to_string(files::below(root, NETWORKD_STATE)).unwrap_or_default()),
+        false => config.management.dns.clone(),
+    };
+    servers.truncate(MAX_SERVERS);
+    servers
+}
+
 fn content(servers: &[IpAddr]) -> String {
-    let lines = servers.iter().take(MAX_SERVERS).map(|server| format!("nameserver {server}\n"));
+    let lines = servers.iter().map(|server| format!("nameserver {server}\n"));
     format!(
         "# From the running configuration, else from DHCP; rewritten when it changes.\n{}",
         lines.collect::<String>()
@@ -64,7 +71,10 @@ mod tests {
 
     #[test]
     fn at_most_three_servers_are_named() {
-        let servers: Vec<IpAddr> = (1..=5).map(|last| IpAddr::from([192, 0, 2, last])).collect();
-        assert_eq!(content(&servers).matches("nameserver").count(), 3);
+        let root = tempfile::tempdir().unwrap();
+        let text = "version = 1\nmanagement.dns = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4']\n";
+        render(root.path(), &files::parse("switch.toml", text).unwrap()).unwrap();
+        let written = fs::read_to_string(files::below(root.path(), FILE)).unwrap();
+        assert_eq!(written.matches("nameserver").count(), 3);
     }
 }

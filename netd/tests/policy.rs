@@ -1,0 +1,213 @@
+//! The control-plane rules against the running kernel, in network namespaces of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::{isolated, workload_namespace};
+use netd::attach::{check_request, workload};
+use netd::kernel::{Connection, address, link};
+use netd::policy;
+use netd_api::attach::AttachRequest;
+
+const ALLOWED: u16 = 2222;
+/// How long to wait for what must not come.
+const SILENCE: Duration = Duration::from_millis(300);
+/// How long to wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The rules of a switch that allows one service, with `more` sections.
+fn rules(more: &str) -> String {
+    let text = format!(
+        "version = 1\n[control-plane]\nallow = [\"icmp\", \"arp\", \"nd\", \"tcp/{ALLOWED}\", \"udp/{ALLOWED}\"]\n{more}"
+    );
+    policy::ruleset(&netd_api::config::parse(&text).expect("a valid document"))
+}
+
+const VRF: &str = "[vrfs.blue]\ntable = 1001\n[ports.swp3]\nvrf = \"blue\"\n";
+
+fn load(ruleset: &str, previous: &str) {
+    policy::load(Path::new(policy::NFT), ruleset, previous).expect("the rules");
+}
+
+fn nft(words: &[&str]) -> (bool, String) {
+    let output = Command::new(policy::NFT).args(words).output().expect("nft");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What a set holds.
+fn elements(set: &str) -> String {
+    let (found, text) = nft(&["-n", "list", "set", "inet", "corten", set]);
+    assert!(found, "there is no set {set}");
+    text.split_once("elements").map(|(_, elements)| elements.to_owned()).unwrap_or_default()
+}
+
+/// A host on a port of the switch: `port` has `own`, the host `peer`.
+struct Host(OwnedFd);
+
+impl Host {
+    fn on(port: &str, own: &str, peer: &str) -> Host {
+        let request = AttachRequest {
+            key: format!("default/{port}/eth0"),
+            interface: "eth0".to_owned(),
+            untagged_vlan: 10,
+            addresses: vec![peer.to_owned()],
+            ..AttachRequest::default()
+        };
+        let record = check_request(&request).expect("a valid request");
+        let (namespace, socket) = workload_namespace();
+        let mut outside = Connection::open().expect("netlink");
+        workload::create(&mut outside, &record, &namespace, socket).expect("the pair");
+        let links = link::dump(&mut outside, false).unwrap();
+        let index = links.iter().find(|link| link.name == record.port).unwrap().index;
+        outside.request(link::rename(index, port)).expect("renaming");
+        outside.request(address::add(index, &own.parse().unwrap(), false)).expect("an address");
+        outside.request(link::set_up_by_index(index)).expect("up");
+        Host(namespace)
+    }
+
+    /// Runs `body` in the host's namespace. Sockets made there stay there.
+    fn run<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
+        let namespace = self.0.try_clone().unwrap();
+        std::thread::spawn(move || {
+            nix::sched::setns(File::from(namespace), nix::sched::CloneFlags::CLONE_NEWNET).expect("setns");
+            body()
+        })
+        .join()
+        .expect("the thread")
+    }
+
+    fn connect(&self, to: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
+        self.run(move || TcpStream::connect_timeout(&to, patience))
+    }
+
+    fn udp(&self, at: SocketAddr) -> UdpSocket {
+        self.run(move || udp(at))
+    }
+}
+
+fn udp(at: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(at).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn at(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse::<IpAddr>().unwrap(), port)
+}
+
+/// Sends a word from one end and awaits it at the other, both ways.
+fn exchange(mut one: &TcpStream, mut other: &TcpStream) {
+    for stream in [one, other] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    let mut word = [0; 4];
+    one.write_all(b"ping").unwrap();
+    other.read_exact(&mut word).expect("the question");
+    other.write_all(b"pong").unwrap();
+    one.read_exact(&mut word).expect("the answer");
+}
+
+fn ready() {
+    let mut outside = Connection::open().expect("netlink");
+    outside.request(link::set_admin("lo", true)).expect("lo");
+}
+
+#[test]
+fn answers_of_an_allowed_service_are_not_taken_for_questions() {
+    isolated("answers_of_an_allowed_service_are_not_taken_for_questions", || {
+        ready();
+        let host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        load(&rules(""), "");
+        let service = TcpListener::bind(at("0.0.0.0", ALLOWED)).unwrap();
+        let client = host.connect(at("192.0.2.1", ALLOWED), PATIENCE).expect("the allowed service");
+        exchange(&client, &service.accept().unwrap().0);
+        let (service, client) = (udp(at("0.0.0.0", ALLOWED)), host.udp(at("0.0.0.0", 0)));
+        client.send_to(b"ping", at("192.0.2.1", ALLOWED)).unwrap();
+        let (_, from) = service.recv_from(&mut [0; 4]).expect("the question");
+        service.send_to(b"pong", from).unwrap();
+        client.recv_from(&mut [0; 4]).expect("the answer");
+        assert_eq!(elements("asked4_main"), "");
+        // A probe of what is not allowed leaves nothing either, and gets nothing.
+        let _other = TcpListener::bind(at("0.0.0.0", ALLOWED + 1)).unwrap();
+        assert!(host.connect(at("192.0.2.1", ALLOWED + 1), SILENCE).is_err());
+        assert_eq!(elements("asked4_main"), "");
+    });
+}
+
+#[test]
+fn what_the_switch_asks_is_answered_also_after_the_rules_were_replaced() {
+    isolated("what_the_switch_asks_is_answered_also_after_the_rules_were_replaced", || {
+        ready();
+        let host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        load(&rules(""), "");
+        let server = host.run(|| TcpListener::bind(at("0.0.0.0", 4000)).unwrap());
+        let own = TcpStream::connect_timeout(&at("192.0.2.2", 4000), PATIENCE).expect("a connection");
+        let far = server.accept().unwrap().0;
+        exchange(&own, &far);
+        assert!(elements("asked4_main").contains("192.0.2.2 . 6 . 4000"), "{}", elements("asked4_main"));
+        // Kept for as long as it is used, not only for as long as opening may take.
+        let expires = elements("asked4_main").split_once("expires ").expect("a timeout").1.to_owned();
+        let seconds: u32 = expires.split('s').next().unwrap().parse().expect("seconds");
+        assert!(seconds > 7000, "{seconds}");
+        let (server, client) = (host.udp(at("0.0.0.0", 5000)), udp(at("0.0.0.0", 0)));
+        client.send_to(b"ping", at("192.0.2.2", 5000)).unwrap();
+        let (_, from) = server.recv_from(&mut [0; 4]).expect("the question");
+        server.send_to(b"pong", from).unwrap();
+        client.recv_from(&mut [0; 4]).expect("the answer");
+        for (new, previous) in [(rules(VRF), rules("")), (rules(""), rules(VRF))] {
+            load(&new, &previous);
+            exchange(&far, &own);
+        }
+    });
+}
+
+#[test]
+fn a_connection_of_a_service_that_is_no_longer_allowed_ends() {
+    isolated("a_connection_of_a_service_that_is_no_longer_allowed_ends", || {
+        ready();
+        let host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        load(&rules(""), "");
+        let service = TcpListener::bind(at("0.0.0.0", ALLOWED)).unwrap();
+        let mut client = host.connect(at("192.0.2.1", ALLOWED), PATIENCE).expect("the allowed service");
+        let mut own = service.accept().unwrap().0;
+        exchange(&client, &own);
+        let none = policy::ruleset(&netd_api::config::parse("version = 1\n").unwrap());
+        load(&none, &rules(""));
+        own.write_all(b"more").unwrap();
+        client.write_all(b"more").unwrap();
+        own.set_read_timeout(Some(SILENCE)).unwrap();
+        assert!(own.read(&mut [0; 4]).is_err(), "still reached");
+        assert_eq!(elements("asked4_main"), "");
+    });
+}
+
+#[test]
+fn an_answer_is_accepted_only_in_the_vrf_it_was_asked_in() {
+    isolated("an_answer_is_accepted_only_in_the_vrf_it_was_asked_in", || {
+        ready();
+        // The kernel need have no VRFs: without one, what comes in by swp3 is of the default VRF, while
+        // what leaves by it is of `blue`.
+        let host = Host::on("swp3", "198.51.100.1/24", "198.51.100.2/24");
+        load(&rules(VRF), "");
+        let (server, client) = (host.udp(at("0.0.0.0", 5000)), udp(at("0.0.0.0", 0)));
+        client.send_to(b"ping", at("198.51.100.2", 5000)).unwrap();
+        let (_, from) = server.recv_from(&mut [0; 4]).expect("the question");
+        server.send_to(b"pong", from).unwrap();
+        client.set_read_timeout(Some(SILENCE)).unwrap();
+        assert!(client.recv_from(&mut [0; 4]).is_err(), "an answer in another VRF was accepted");
+        assert!(elements("asked4_1001").contains("198.51.100.2 . 17 . 5000"), "{}", elements("asked4_1001"));
+        assert_eq!(elements("asked4_main"), "");
+        // Without the VRF its sets go.
+        load(&rules(""), &rules(VRF));
+        assert!(!nft(&["list", "ruleset"]).1.contains("1001"));
+    });
+}

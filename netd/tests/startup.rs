@@ -1,0 +1,216 @@
+//! What netd makes of the files it finds at start, and of rules that nft refuses.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use common::{Folder, isolated, workload_namespace};
+use netd::daemon;
+use netd::engine::Engine;
+use netd::failure::Failure;
+use netd::kernel::{Connection, link};
+use netd_api::attach::AttachRequest;
+
+/// Two mistakes, the first in line 2.
+const BROKEN: &str = "version = 1\n[ports.swp1]\nmtu = 3\nsped = 1\n";
+
+impl Folder {
+    fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+        let path = self.0.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).unwrap()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.0.join(file).exists()
+    }
+}
+
+#[test]
+fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
+    isolated("a_refused_startup_document_gives_way_to_the_newest_generation_that_fits", || {
+        for broken in [BROKEN.as_bytes(), b"version = 1\n# \xff\n".as_slice()] {
+            let folder = Folder::new("fallback");
+            folder.write("startup.toml", broken);
+            let generation = |number| format!("version = 1\n[system]\nhostname = \"leaf{number}\"\n");
+            folder.write("generations/2.toml", generation(2));
+            folder.write("generations/10.toml", generation(10));
+            folder.write("generations/11.toml", "version = 2\n");
+            let mut engine = Engine::start(folder.paths()).expect("the engine");
+            assert_eq!(engine.get(true).unwrap(), (generation(10), 10));
+            assert_eq!(folder.read("run/running.toml"), generation(10));
+            let status = engine.status();
+            assert!(status.contains("startup.toml is refused"), "{status}");
+            assert!(status.contains("generation 10 runs instead"), "{status}");
+            if broken == BROKEN.as_bytes() {
+                assert!(status.contains("2 mistakes, first 3:7: ports.swp1.mtu"), "{status}");
+            } else {
+                assert!(status.contains("UTF-8"), "{status}");
+            }
+            // The document stays, also when a look follows and when an operator's change is refused.
+            engine.look().expect("a look");
+            assert!(engine.apply(BROKEN.to_owned(), 0, 0).is_err());
+            assert_eq!(engine.status(), status);
+            assert_eq!(fs::read(folder.0.join("startup.toml")).unwrap(), broken);
+            assert!(!folder.has("startup.refused.toml") && !folder.has("generations/12.toml"));
+        }
+    });
+}
+
+#[test]
+fn with_no_generation_that_fits_ports_are_left_as_they_are() {
+    isolated("with_no_generation_that_fits_ports_are_left_as_they_are", || {
+        let folder = Folder::new("no-fallback");
+        folder.write("startup.toml", BROKEN);
+        folder.write("generations/1.toml", "version = 2\n");
+        let mut engine = Engine::start(folder.paths()).expect("the engine");
+        assert_eq!(engine.get(true).unwrap().1, 0);
+        engine.look().expect("a look");
+        assert!(engine.status().starts_with("1 problem: "), "{}", engine.status());
+        assert!(engine.status().contains("no generation fits: ports are left"), "{}", engine.status());
+        assert_eq!(folder.read("startup.toml"), BROKEN);
+        let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
+        assert!(links.iter().all(|link| link.name != "bridge"), "{links:?}");
+        assert!(folder.has("control-plane.nft"), "the switch itself is guarded all the same");
+    });
+}
+
+#[test]
+fn ports_that_are_missing_are_told_and_the_rest_of_the_document_runs() {
+    isolated("ports_that_are_missing_are_told_and_the_rest_of_the_document_runs", || {
+        let folder = Folder::new("missing-ports");
+        let document = "version = 1\n[ports.swp7]\nvlan.access = 10\n";
+        folder.write("startup.toml", document);
+        folder.write("generations/1.toml", "version = 1\n");
+        let engine = Engine::start(folder.paths()).expect("the engine");
+        assert_eq!(engine.get(true).unwrap(), (document.to_owned(), 2));
+        assert!(engine.status().contains("no port swp7 on this switch"), "{}", engine.status());
+    });
+}
+
+/// An nft that refuses its first `refusals` calls.
+fn stubborn_nft(folder: &Folder, refusals: usize) {
+    let calls = folder.0.join("calls");
+    let script = format!(
+        "#!/bin/sh\necho x >>{0}\ncat >/dev/null\n[ $(wc -l <{0}) -gt {refusals} ] && exit 0\n\
+         echo 'Error: not today' >&2\nexit 1\n",
+        calls.display()
+    );
+    folder.write("nft", script);
+    fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
+    isolated("rules_that_are_refused_at_start_are_shown_and_no_port_is_touched", || {
+        for startup in ["version = 1\n", BROKEN] {
+            let folder = Folder::new("refused-rules");
+            stubborn_nft(&folder, 2);
+            folder.write("startup.toml", startup);
+            let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+            let mut engine = Engine::start(paths).expect("the engine");
+            let refused =
+                |engine: &Engine| engine.problems().concat().contains("refused the control-plane rules");
+            assert!(refused(&engine), "{:?}", engine.problems());
+            assert_eq!(engine.look().unwrap(), netd::engine::upkeep::Look::Wrong);
+            let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
+            assert!(links.iter().all(|link| link.name != "bridge"), "{links:?}");
+            engine.look().unwrap();
+            assert!(!refused(&engine), "{:?}", engine.problems());
+        }
+    });
+}
+
+#[test]
+fn the_daemon_tries_refused_rules_again_though_nothing_happens() {
+    isolated("the_daemon_tries_refused_rules_again_though_nothing_happens", || {
+        for startup in ["version = 1\n", BROKEN] {
+            let folder = Folder::new("retried-rules");
+            stubborn_nft(&folder, 3);
+            folder.write("startup.toml", startup);
+            let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let loaded = async {
+                while !folder.has("control-plane.nft") {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            runtime.block_on(async {
+                tokio::select! {
+                    ended = daemon::run(paths) => panic!("the daemon ended: {ended:?}"),
+                    outcome = tokio::time::timeout(Duration::from_secs(20), loaded) => {
+                        outcome.expect("the rules within 20 s");
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A workload of VLAN 10.
+fn request(key: &str) -> AttachRequest {
+    AttachRequest {
+        key: key.to_owned(),
+        interface: "eth0".to_owned(),
+        untagged_vlan: 10,
+        ..AttachRequest::default()
+    }
+}
+
+#[test]
+fn no_workload_is_attached_while_the_rules_are_refused() {
+    isolated("no_workload_is_attached_while_the_rules_are_refused", || {
+        let folder = Folder::new("attach-unguarded");
+        stubborn_nft(&folder, usize::MAX / 2);
+        folder.write("startup.toml", "version = 1\n[vlans.10]\nname = \"servers\"\n");
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let mut engine = Engine::start(paths).expect("the engine");
+        let (namespace, socket) = workload_namespace();
+        let attached = engine.attach(&request("default/web/eth0"), &namespace, socket);
+        let Err(Failure::Refused(words)) = attached else { panic!("{attached:?}") };
+        assert!(words.contains("control-plane rules"), "{words}");
+    });
+}
+
+#[test]
+fn a_workload_is_judged_by_its_own_port_though_something_else_stays_refused() {
+    isolated("a_workload_is_judged_by_its_own_port_though_something_else_stays_refused", || {
+        let folder = Folder::new("attach");
+        // Somebody else's link in the way of a loopback: refused for as long as it is there.
+        let mut connection = Connection::open().unwrap();
+        let foreign = netd::attach::check_request(&request("foreign/x/eth0")).unwrap();
+        let (namespace, socket) = workload_namespace();
+        netd::attach::workload::create(&mut connection, &foreign, &namespace, socket)
+            .expect("a foreign pair");
+        let links = link::dump(&mut connection, false).unwrap();
+        let index = links.iter().find(|link| link.name == foreign.port).unwrap().index;
+        connection.request(link::rename(index, "lo0")).expect("renaming it");
+        folder.write(
+            "startup.toml",
+            "version = 1\n[vlans.10]\nname = \"servers\"\n[loopbacks.lo0]\naddresses = [\"192.0.2.1/32\"]\n",
+        );
+        let mut engine = Engine::start(folder.paths()).expect("the engine");
+        assert!(engine.problems().concat().contains("lo0: create"), "{:?}", engine.problems());
+
+        let (namespace, socket) = workload_namespace();
+        let attached = engine.attach(&request("default/web/eth0"), &namespace, socket);
+        match attached {
+            Ok(attached) => {
+                engine.detach("default/web/eth0").expect("detaching");
+                let links = link::dump(&mut connection, false).unwrap();
+                assert!(links.iter().all(|link| link.name != attached.port), "{links:?}");
+            }
+            // A kernel without VLAN filtering has no bridge to offer: its own port's fault, then.
+            Err(Failure::Refused(words)) => assert!(words.starts_with("web-"), "{words}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    });
+}
