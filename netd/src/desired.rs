@@ -8,8 +8,12 @@ use nix::libc;
 
 use crate::attach::Record;
 use crate::plan::{
-    FdbKey, Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, VlanMembership, VlanTable,
+    FdbKey, Link, LinkKind, Network, Route, RouteKey, RouteTarget, Setting, VlanMembership, VlanTable,
 };
+
+mod next_hops;
+
+use next_hops::Collector;
 
 /// Name of the one bridge.
 pub const BRIDGE: &str = "bridge";
@@ -28,6 +32,8 @@ pub struct Inputs<'a> {
     pub attachments: &'a BTreeMap<String, Record>,
     /// Hardware address of the bridge and its VLAN interfaces; it must not change as ports come and go.
     pub bridge_mac: &'a str,
+    /// Whether routes go by next hop objects.
+    pub objects: bool,
 }
 
 /// The network that is wanted.
@@ -44,13 +50,13 @@ pub fn network(inputs: &Inputs) -> Network {
     for (name, loopback) in &inputs.config.loopbacks {
         let mut link = Link { up: true, ..Link::new(LinkKind::Dummy) };
         add_layer3(&mut link, &loopback.layer3);
-        link.link_local = Some(false);
+        link.set(Setting::LinkLocal, false);
         network.links.insert(name.clone(), link);
     }
     add_bridge(inputs, &mut network);
     add_routes(inputs, &mut network);
     for entry in &inputs.config.fdb {
-        let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id };
+        let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id, tunnel: None };
         network.fdb.insert(key, entry.port.clone());
     }
     network
@@ -71,13 +77,13 @@ fn add_vrfs(inputs: &Inputs, network: &mut Network) {
 /// A port the configuration does not mention is down and outside the bridge.
 fn front_panel_port(port: Option<&model::Port>) -> Link {
     let mut link = Link::new(LinkKind::Hardware);
-    link.mtu_bytes = Some(port.and_then(|port| port.mtu_bytes).unwrap_or(DEFAULT_MTU_BYTES));
-    link.link_local = Some(false);
+    link.set(Setting::Mtu, port.and_then(|port| port.mtu_bytes).unwrap_or(DEFAULT_MTU_BYTES));
+    link.set(Setting::LinkLocal, false);
+    link.set(Setting::Alias, port.map_or("", |port| &port.description));
     let Some(port) = port else {
         return link;
     };
     link.up = port.enabled;
-    link.alias.clone_from(&port.description);
     match &port.role {
         PortRole::Unused => {}
         PortRole::Bridged(vlans) => {
@@ -91,9 +97,9 @@ fn front_panel_port(port: Option<&model::Port>) -> Link {
 
 fn attachment_port(record: &Record) -> Link {
     let mut link = Link { up: true, ..Link::new(LinkKind::Veth) };
-    link.mtu_bytes = Some(record.mtu_bytes);
-    link.link_local = Some(false);
-    link.alias.clone_from(&record.key);
+    link.set(Setting::Mtu, record.mtu_bytes);
+    link.set(Setting::LinkLocal, false);
+    link.set(Setting::Alias, record.key.as_str());
     link.master = Some(BRIDGE.to_owned());
     link.vlans = vlan_table(&record.vlans());
     link
@@ -102,44 +108,47 @@ fn attachment_port(record: &Record) -> Link {
 fn vlan_table(vlans: &PortVlans) -> VlanTable {
     let mut table = VlanTable::default();
     for range in &vlans.tagged {
-        table.0.extend((range.first..=range.last).map(|id| (id, VlanMembership::default())));
+        table.insert(range.first, range.last, VlanMembership::default());
     }
-    table.0.extend(vlans.untagged.map(|id| (id, VlanMembership { pvid: true, untagged: true })));
+    if let Some(id) = vlans.untagged {
+        table.insert(id, id, VlanMembership { pvid: true, untagged: true });
+    }
     table
 }
 
 fn add_layer3(link: &mut Link, layer3: &model::Layer3) {
     link.master.clone_from(&layer3.vrf);
     link.addresses.clone_from(&layer3.addresses);
-    link.link_local = Some(true);
+    link.set(Setting::LinkLocal, true);
 }
 
 /// The bridge, with its VLAN interfaces and its own membership in their VLANs.
 fn add_bridge(inputs: &Inputs, network: &mut Network) {
-    let mut bridge =
-        Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: true, default_pvid: 0 }) };
-    bridge.link_local = Some(false);
-    bridge.mac = Some(inputs.bridge_mac.to_owned());
+    let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
+    bridge.set(Setting::VlanFiltering, true);
+    bridge.set(Setting::DefaultPvid, 0_u32);
+    bridge.set(Setting::LinkLocal, false);
+    bridge.set(Setting::Mac, inputs.bridge_mac);
     // Front-panel ports alone: a workload must change nothing for others, and asks for its own MTU.
     let members = || {
         let of_bridge = |link: &&Link| link.master.as_deref() == Some(BRIDGE);
         inputs.ports.iter().filter_map(|name| network.links.get(name)).filter(of_bridge)
     };
-    let widest = members().filter_map(|link| link.mtu_bytes).max().unwrap_or(DEFAULT_MTU_BYTES);
-    bridge.mtu_bytes = Some(widest.max(DEFAULT_MTU_BYTES));
+    let widest = members().filter_map(|link| link.number(Setting::Mtu)).max().unwrap_or(DEFAULT_MTU_BYTES);
+    bridge.set(Setting::Mtu, widest.max(DEFAULT_MTU_BYTES));
     let mut interfaces = Vec::new();
     for (&id, vlan) in inputs.config.vlans.iter().filter(|(_, vlan)| vlan.has_interface()) {
-        bridge.vlans.0.insert(id, VlanMembership::default());
+        bridge.vlans.insert(id, id, VlanMembership::default());
         let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
-        link.alias.clone_from(&vlan.name);
+        link.set(Setting::Alias, vlan.name.as_str());
         // What the switch sends into a VLAN must fit through each of its front-panel ports: a bridge
         // does not fragment.
         let narrowest = members()
-            .filter(|link| link.vlans.0.contains_key(&id))
-            .filter_map(|link| link.mtu_bytes)
+            .filter(|link| link.vlans.get(id).is_some())
+            .filter_map(|link| link.number(Setting::Mtu))
             .min()
             .unwrap_or(DEFAULT_MTU_BYTES);
-        link.mtu_bytes = Some(narrowest);
+        link.set(Setting::Mtu, narrowest);
         add_layer3(&mut link, &vlan.layer3);
         interfaces.push((vlan_interface(id), link));
     }
@@ -149,24 +158,29 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
 
 fn add_routes(inputs: &Inputs, network: &mut Network) {
     let config = inputs.config;
+    let mut collector = Collector::default();
+    let mut waiting = Vec::with_capacity(config.routes.len());
     for route in &config.routes {
         let table = match &route.vrf {
-            Some(vrf) => config.vrfs.get(vrf).map(|vrf| vrf.table),
+            Some(vrf) => config.vrfs.get(&**vrf).map(|vrf| vrf.table),
             None => Some(u32::from(libc::RT_TABLE_MAIN)),
         };
         // The parser only lets VRFs through that are defined.
         let Some(table) = table else { continue };
-        let target = match &route.target {
-            model::RouteTarget::Blackhole => RouteTarget::Blackhole,
-            model::RouteTarget::NextHops(hops) => RouteTarget::NextHops(hops.iter().map(next_hop).collect()),
-        };
         let key = RouteKey { table, prefix: route.prefix, metric: route.metric };
-        network.routes.push(Route { key, target });
+        let place = match &route.target {
+            model::RouteTarget::Blackhole => None,
+            model::RouteTarget::NextHops(hops) => Some(collector.add(hops, route.prefix.addr().is_ipv6())),
+        };
+        waiting.push((key, place));
     }
-}
-
-fn next_hop(hop: &model::NextHop) -> NextHop {
-    NextHop { via: hop.via, device: hop.device.clone(), weight: hop.weight, on_link: hop.on_link }
+    let targets = collector.finish(inputs.objects);
+    network.routes.extend(waiting.into_iter().map(|(key, place)| Route {
+        key,
+        target: place.map_or(RouteTarget::Blackhole, |place| targets.get(place)),
+    }));
+    network.next_hops = targets.next_hops;
+    network.sort();
 }
 
 #[cfg(test)]
@@ -198,8 +212,8 @@ mod tests {
             "version = 1\n[ports.swp1]\nmtu = 9000\nvlan.access = 10\n[ports.swp2]\nmtu = 4000\nvlan.trunk = [10]\n\
              [vlans.10]\naddresses = [\"10.0.10.1/24\"]\n",
         );
-        assert_eq!(network.links["vlan10"].mtu_bytes, Some(4000));
-        assert_eq!(network.links[BRIDGE].mtu_bytes, Some(9000));
+        assert_eq!(network.links["vlan10"].number(Setting::Mtu), Some(4000));
+        assert_eq!(network.links[BRIDGE].number(Setting::Mtu), Some(9000));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use netd_api::config::model::Inventory;
 use netd_api::config::{self, Config};
@@ -79,13 +80,15 @@ pub struct Engine {
     /// False while no valid configuration was found: the kernel is left as it is until one is applied.
     managing: bool,
     attachments: BTreeMap<String, Record>,
-    desired: Network,
+    desired: Arc<Network>,
     /// The control-plane rules that are loaded; empty while none are.
     ruleset: String,
     /// Why the startup document is not what runs, until a configuration is applied.
     refused_startup: Option<String>,
     /// The network to go back to while nothing is managed: what undoing a first change did not reach.
-    to_restore: Option<Network>,
+    to_restore: Option<Arc<Network>>,
+    /// Whether routes go by next hop objects; a driver may refuse them.
+    next_hop_objects: bool,
     /// What could not be done, for the log to say once and the status to show.
     problems: Vec<String>,
 }
@@ -125,10 +128,11 @@ impl Engine {
             generation: 0,
             managing: false,
             attachments: BTreeMap::new(),
-            desired: Network::default(),
+            desired: Arc::default(),
             ruleset: String::new(),
             refused_startup: None,
             to_restore: None,
+            next_hop_objects: true,
             problems: Vec::new(),
         })
     }
@@ -156,8 +160,14 @@ impl Engine {
         self.generation = generation;
     }
 
-    fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Network {
-        desired::network(&Inputs { config, ports: &self.ports, attachments, bridge_mac: &self.bridge_mac })
+    fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Arc<Network> {
+        Arc::new(desired::network(&Inputs {
+            config,
+            ports: &self.ports,
+            attachments,
+            bridge_mac: &self.bridge_mac,
+            objects: self.next_hop_objects,
+        }))
     }
 
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
@@ -175,7 +185,7 @@ impl Engine {
             self.problems.extend(error.left.into_iter().map(|left| format!("not undone: {left}")));
             // Otherwise what is wanted is the way back.
             if !self.managing {
-                self.to_restore = Some(*error.before);
+                self.to_restore = Some(Arc::new(*error.before));
             }
         }
         Failure::Refused(words)
@@ -335,7 +345,7 @@ mod tests {
             };
             engine.note_failed(error);
             assert_eq!(engine.status(), "1 problem: not undone: swp1: set mtu 9000");
-            assert_eq!(engine.to_restore, (!managing).then_some(before));
+            assert_eq!(engine.to_restore, (!managing).then_some(Arc::new(before)));
         }
     }
 }

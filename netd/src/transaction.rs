@@ -13,6 +13,10 @@ use crate::plan::{Action, Network, Step, plan};
 
 /// After this many rounds something keeps changing what was set.
 const ROUNDS: usize = 4;
+/// Actions handed to the backend at once: bounds what waits for its answer.
+const PORTION: usize = 8192;
+/// Lines of a list an operator is shown; the rest is a number.
+const SHOWN: usize = 100;
 
 /// What a transaction changes.
 pub trait Backend {
@@ -61,7 +65,7 @@ pub enum Reason {
     #[error("{action}: {error}")]
     Refused {
         /// What was to be done, to which object.
-        action: String,
+        action: Box<Action>,
         /// The kernel's words.
         error: KernelError,
     },
@@ -114,7 +118,7 @@ pub fn commit_part(
     let (mut steps, mut done) = (differences(desired, &before), Vec::new());
     let reason = 'attempt: {
         for _ in 0..ROUNDS {
-            if let Err(reason) = run(backend, &steps, &mut done) {
+            if let Err(reason) = run(backend, steps, &mut done) {
                 break 'attempt reason;
             }
             let actual = match backend.snapshot() {
@@ -132,23 +136,38 @@ pub fn commit_part(
     Err(CommitError { reason, left, before: Box::new(before) })
 }
 
-/// Sends steps class by class and notes those that succeeded. Stops after the class in which one failed.
-fn run(backend: &mut impl Backend, steps: &[Step], done: &mut Vec<Step>) -> Result<(), Reason> {
-    for class in steps.chunk_by(|a, b| a.action.rank() == b.action.rank()) {
-        let actions: Vec<&Action> = class.iter().map(|step| &step.action).collect();
-        let mut failed = None;
-        for (step, outcome) in class.iter().zip(backend.execute(&actions)) {
+/// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.
+fn run(backend: &mut impl Backend, steps: Vec<Step>, done: &mut Vec<Step>) -> Result<(), Reason> {
+    let mut failed = None;
+    let mut steps = steps.into_iter().peekable();
+    while failed.is_none() && steps.peek().is_some() {
+        let portion = next_portion(&mut steps);
+        let actions: Vec<&Action> = portion.iter().map(|step| &step.action).collect();
+        let outcomes = backend.execute(&actions);
+        for (step, outcome) in portion.into_iter().zip(outcomes) {
             match outcome {
-                Ok(()) => done.push(step.clone()),
-                Err(error) if failed.is_none() => failed = Some((step, error)),
+                Ok(()) => done.push(step),
+                Err(error) if failed.is_none() => failed = Some((step.action, error)),
                 Err(_) => {}
             }
         }
-        if let Some((step, error)) = failed {
-            return Err(Reason::Refused { action: step.action.to_string(), error });
-        }
     }
-    Ok(())
+    match failed {
+        None => Ok(()),
+        Some((action, error)) => Err(Reason::Refused { action: Box::new(action), error }),
+    }
+}
+
+/// Steps of one class, which do not depend on each other.
+fn next_portion(steps: &mut std::iter::Peekable<impl Iterator<Item = Step>>) -> Vec<Step> {
+    let rank = steps.peek().map(|step| step.action.rank());
+    let mut portion = Vec::new();
+    while portion.len() < PORTION
+        && let Some(step) = steps.next_if(|step| Some(step.action.rank()) == rank)
+    {
+        portion.push(step);
+    }
+    portion
 }
 
 /// Undoes steps in reverse, then puts right what the kernel dropped on the way. `differences` are the
@@ -158,19 +177,13 @@ fn undo(
     differences: impl Fn(&Network) -> Vec<Step>,
     done: Vec<Step>,
 ) -> Vec<String> {
-    for step in done.into_iter().rev() {
-        for action in &step.inverse {
-            if let Some(Err(error)) = backend.execute(&[action]).pop() {
-                tracing::warn!("undoing {}: {action}: {error}", step.action);
-            }
-        }
-    }
+    undo_steps(backend, done);
     for _ in 0..ROUNDS {
         let steps = match backend.snapshot() {
             Ok(actual) => differences(&actual),
             Err(error) => return vec![format!("the kernel's state cannot be read: {error}")],
         };
-        if steps.is_empty() || run(backend, &steps, &mut Vec::new()).is_err() {
+        if steps.is_empty() || run(backend, steps, &mut Vec::new()).is_err() {
             break;
         }
     }
@@ -180,42 +193,88 @@ fn undo(
     }
 }
 
-/// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
-/// is done. Answers what was done, and what is still wrong.
-pub fn reconcile(
-    backend: &mut impl Backend,
-    desired: &Network,
-) -> Result<(Vec<String>, Vec<String>), KernelError> {
-    let (mut repaired, mut failed) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let steps = plan(desired, &backend.snapshot()?);
-        if steps.is_empty() {
-            return Ok((repaired, Vec::new()));
-        }
-        let (before, tried) = (repaired.len(), std::mem::take(&mut failed));
-        for class in steps.chunk_by(|a, b| a.action.rank() == b.action.rank()) {
-            let actions: Vec<&Action> = class.iter().map(|step| &step.action).collect();
-            for (step, outcome) in class.iter().zip(backend.execute(&actions)) {
-                match outcome {
-                    Ok(()) => repaired.push(step.action.to_string()),
-                    Err(error) => failed.push(format!("{}: {error}", step.action)),
+/// Undoes steps in reverse. Those that need one action to be undone and do not depend on each other go
+/// together.
+fn undo_steps(backend: &mut impl Backend, mut done: Vec<Step>) {
+    while let Some(last) = done.last() {
+        let rank = last.action.rank();
+        let first = done.iter().rposition(|step| step.action.rank() != rank).map_or(0, |place| place + 1);
+        let portion = done.split_off(first.max(done.len().saturating_sub(PORTION)));
+        let inverses: Vec<Vec<Action>> = portion.iter().rev().map(Step::inverse).collect();
+        let longest = inverses.iter().map(Vec::len).max().unwrap_or(0);
+        for depth in 0..longest {
+            let actions: Vec<&Action> = inverses.iter().filter_map(|actions| actions.get(depth)).collect();
+            for (action, outcome) in actions.iter().zip(backend.execute(&actions)) {
+                if let Err(error) = outcome {
+                    tracing::warn!("undoing: {action}: {error}");
                 }
             }
         }
-        if repaired.len() == before || failed == tried && !failed.is_empty() {
+    }
+}
+
+/// What [`reconcile`] did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Steps that were done, the first of them.
+    pub repaired: Vec<String>,
+    /// How many were done.
+    pub count: usize,
+    /// What is still wrong, the first of it.
+    pub failed: Vec<String>,
+}
+
+/// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
+/// is done.
+pub fn reconcile(backend: &mut impl Backend, desired: &Network) -> Result<Reconciled, KernelError> {
+    let mut result = Reconciled::default();
+    for _ in 0..ROUNDS {
+        let steps = plan(desired, &backend.snapshot()?);
+        if steps.is_empty() {
+            result.failed.clear();
+            return Ok(result);
+        }
+        let (before, tried) = (result.count, std::mem::take(&mut result.failed));
+        let mut steps = steps.into_iter().peekable();
+        while steps.peek().is_some() {
+            let portion = next_portion(&mut steps);
+            let actions: Vec<&Action> = portion.iter().map(|step| &step.action).collect();
+            for (step, outcome) in portion.iter().zip(backend.execute(&actions)) {
+                match outcome {
+                    Ok(()) => {
+                        result.count += 1;
+                        note(&mut result.repaired, || step.action.to_string());
+                    }
+                    Err(error) => note(&mut result.failed, || format!("{}: {error}", step.action)),
+                }
+            }
+        }
+        if result.count == before || result.failed == tried && !result.failed.is_empty() {
             break;
         }
     }
-    if failed.is_empty() {
+    if result.failed.is_empty() {
         // Acknowledged each time, and yet not there: nobody but a later look can put it right.
-        let steps = plan(desired, &backend.snapshot()?);
-        failed = steps.iter().map(|step| format!("{}: acknowledged but not done", step.action)).collect();
+        for step in plan(desired, &backend.snapshot()?) {
+            note(&mut result.failed, || format!("{}: acknowledged but not done", step.action));
+        }
     }
-    Ok((repaired, failed))
+    Ok(result)
+}
+
+/// Adds a line, unless there are enough.
+fn note(lines: &mut Vec<String>, line: impl FnOnce() -> String) {
+    if lines.len() < SHOWN {
+        lines.push(line());
+    }
 }
 
 fn show(steps: &[Step]) -> Vec<String> {
-    steps.iter().map(|step| step.action.to_string()).collect()
+    let mut lines: Vec<String> = steps.iter().take(SHOWN).map(|step| step.action.to_string()).collect();
+    if steps.len() > SHOWN {
+        lines.push(format!("and {} more", steps.len() - SHOWN));
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 
 use super::*;
-use crate::plan::{Link, LinkKind, Route, RouteKey, RouteTarget};
+use crate::plan::{Link, LinkKind, Route, Setting, VlanMembership, read_network};
 
 /// Carries out actions on a [`Network`] in memory; fails the `fail_at`th, and those `refuses` picks.
 struct Model {
@@ -24,15 +24,10 @@ impl Model {
         self.network.links.get_mut(name).ok_or(KernelError::from(Errno::ENODEV))
     }
 
-    fn set_route(&mut self, key: &RouteKey, target: &RouteTarget) {
-        self.network.routes.retain(|route| route.key != *key);
-        self.network.routes.push(Route { key: key.clone(), target: target.clone() });
-    }
-
     fn carry_out(&mut self, action: &Action) -> Result<(), KernelError> {
         match action {
-            Action::CreateLink { name, kind, mac } => {
-                let link = Link { mac: mac.clone(), ..Link::new(kind.clone()) };
+            Action::CreateLink { name, kind, settings } => {
+                let link = Link { settings: settings.clone(), ..Link::new(kind.clone()) };
                 match self.network.links.insert(name.clone(), link) {
                     Some(_) => return Err(KernelError::from(Errno::EEXIST)),
                     None => return Ok(()),
@@ -45,14 +40,9 @@ impl Model {
                     link.master = None;
                 }
             }
-            Action::SetBridge { name, vlan_filtering, default_pvid } => {
-                let kind = LinkKind::Bridge { vlan_filtering: *vlan_filtering, default_pvid: *default_pvid };
-                self.link(name)?.kind = kind;
+            Action::Set { link, setting, value, .. } => {
+                self.link(link)?.settings.insert(*setting, value.clone());
             }
-            Action::SetMtu { name, mtu_bytes, .. } => self.link(name)?.mtu_bytes = Some(*mtu_bytes),
-            Action::SetMac { name, mac } => self.link(name)?.mac = Some(mac.clone()),
-            Action::SetAlias { name, alias } => self.link(name)?.alias.clone_from(alias),
-            Action::SetLinkLocal { name, on } => self.link(name)?.link_local = Some(*on),
             Action::SetMaster { name, master } => {
                 self.link(master)?;
                 self.link(name)?.master = Some(master.clone());
@@ -60,37 +50,51 @@ impl Model {
             Action::ClearMaster { name } => {
                 let link = self.link(name)?;
                 link.master = None;
-                link.vlans.0.clear();
+                link.vlans = Default::default();
             }
             Action::SetUp { name, .. } => self.link(name)?.up = true,
             Action::SetDown { name } => self.link(name)?.up = false,
             Action::AddVlans { port, first, last, membership, .. } => {
-                let vlans = &mut self.link(port)?.vlans.0;
+                let vlans = &mut self.link(port)?.vlans;
                 if membership.pvid {
-                    vlans.values_mut().for_each(|other| other.pvid = false);
+                    let old = vlans.runs().iter().find(|run| run.membership.pvid).copied();
+                    if let Some(old) = old {
+                        vlans.insert(old.first, old.last, VlanMembership { pvid: false, ..old.membership });
+                    }
                 }
-                vlans.extend((*first..=*last).map(|id| (id, *membership)));
+                vlans.insert(*first, *last, *membership);
             }
-            Action::DeleteVlans { port, first, last, .. } => {
-                self.link(port)?.vlans.0.retain(|id, _| !(*first..=*last).contains(id));
-            }
+            Action::DeleteVlans { port, first, last, .. } => self.link(port)?.vlans.remove(*first, *last),
             Action::AddAddress { link, address, .. } => self.link(link)?.addresses.push(*address),
             Action::DeleteAddress { link, address } => {
                 self.link(link)?.addresses.retain(|own| own != address)
             }
-            Action::AddRoute { key, target } | Action::ReplaceRoute { key, target } => {
-                self.set_route(key, target)
+            Action::NextHop { id, to, .. } => place(&mut self.network.next_hops, *id, to.as_ref()),
+            Action::Route { key, to, .. } => {
+                self.network.routes.retain(|route| route.key != *key);
+                self.network.routes.extend(to.clone().map(|target| Route { key: *key, target }));
+                self.network.sort();
             }
-            Action::DeleteRoute { key, .. } => self.network.routes.retain(|route| route.key != *key),
-            Action::AddFdb { key, port } => {
-                self.network.fdb.insert(key.clone(), port.clone());
+            Action::Fdb { key, to, .. } => place(&mut self.network.fdb, key.clone(), to.as_ref()),
+            Action::Neighbour { key, to, .. } => {
+                place(&mut self.network.neighbours, key.clone(), to.as_ref());
             }
-            Action::DeleteFdb { key, .. } => {
-                self.network.fdb.remove(key);
+            Action::Mdb { key, add: true } => {
+                self.network.mdb.insert(key.clone());
+            }
+            Action::Mdb { key, add: false } => {
+                self.network.mdb.remove(key);
             }
         }
         Ok(())
     }
+}
+
+fn place<K: Ord, V: Clone>(table: &mut BTreeMap<K, V>, key: K, value: Option<&V>) {
+    match value {
+        Some(value) => table.insert(key, value.clone()),
+        None => table.remove(&key),
+    };
 }
 
 impl Backend for Model {
@@ -121,8 +125,7 @@ fn transitions() -> BTreeMap<String, (Network, Network)> {
     let mut cases = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let folder = entry.unwrap().path();
-        let network =
-            |file: &str| toml::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap();
+        let network = |file: &str| read_network(&folder.join(file));
         cases.insert(folder.display().to_string(), (network("current.toml"), network("desired.toml")));
     }
     cases
@@ -179,14 +182,14 @@ fn a_kernel_that_acknowledges_and_does_nothing_is_found_out() {
     let (_, (current, desired)) = transitions().pop_first().unwrap();
     let error = commit(&mut Liar(current.clone()), &desired).unwrap_err();
     assert!(matches!(error.reason, Reason::Unstable(_)), "{error}");
-    let (_, failed) = reconcile(&mut Liar(current), &desired).unwrap();
+    let failed = reconcile(&mut Liar(current), &desired).unwrap().failed;
     assert!(failed.iter().any(|step| step.contains("acknowledged but not done")), "{failed:?}");
 }
 
 /// A switch with a bridge, a port, and the port of a workload that is not in the bridge yet.
 fn before_an_attachment() -> Network {
     let mut network = Network::default();
-    let bridge = Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: true, default_pvid: 0 }) };
+    let bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
     network.links.insert("bridge".to_owned(), bridge);
     network.links.insert("swp1".to_owned(), Link::new(LinkKind::Hardware));
     network.links.insert("web-1".to_owned(), Link::new(LinkKind::Veth));
@@ -199,8 +202,8 @@ fn with_an_attachment() -> Network {
     let port = network.links.get_mut("web-1").unwrap();
     port.up = true;
     port.master = Some("bridge".to_owned());
-    port.vlans.0.insert(10, crate::plan::VlanMembership { pvid: true, untagged: true });
-    network.links.get_mut("swp1").unwrap().mtu_bytes = Some(9000);
+    port.vlans.insert(10, 10, VlanMembership { pvid: true, untagged: true });
+    network.links.get_mut("swp1").unwrap().set(Setting::Mtu, 9000_u32);
     network
 }
 
@@ -213,7 +216,7 @@ fn a_part_is_made_though_the_kernel_refuses_something_else() {
         .expect("the part");
     assert_eq!(report.steps, 3);
     let mut expected = with_an_attachment();
-    expected.links.get_mut("swp1").unwrap().mtu_bytes = None;
+    expected.links.get_mut("swp1").unwrap().settings.clear();
     assert_eq!(model.network, expected);
 }
 
@@ -236,7 +239,7 @@ fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
     assert_eq!(error.left, ["web-1: clear master"], "{error}");
     assert_eq!(*error.before, before_an_attachment());
     model.refuses = |_| false;
-    let (_, failed) = reconcile(&mut model, &error.before).unwrap();
+    let failed = reconcile(&mut model, &error.before).unwrap().failed;
     assert_eq!(failed, Vec::<String>::new());
     assert_eq!(differences(&before_an_attachment(), &model.network), Vec::<String>::new());
 }
@@ -245,8 +248,8 @@ fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
 fn repairing_goes_on_past_a_step_that_fails() {
     let (_, (current, desired)) = transitions().pop_first().unwrap();
     let mut model = Model::new(current, Some(2));
-    let (repaired, failed) = reconcile(&mut model, &desired).unwrap();
-    assert!(!repaired.is_empty());
-    assert_eq!(failed, Vec::<String>::new(), "the second round put right what failed once");
+    let result = reconcile(&mut model, &desired).unwrap();
+    assert!(!result.repaired.is_empty());
+    assert_eq!(result.failed, Vec::<String>::new(), "the second round put right what failed once");
     assert_eq!(differences(&desired, &model.network), Vec::<String>::new());
 }

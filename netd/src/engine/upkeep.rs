@@ -11,7 +11,7 @@ use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link};
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
-use crate::transaction::{self, Kernel};
+use crate::transaction::{self, Kernel, Reconciled};
 
 /// What a look at the kernel found.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,24 +64,27 @@ impl Engine {
             return Ok(Look::Wrong);
         }
         let goal = if self.managing { Some(&self.desired) } else { self.to_restore.as_ref() };
-        let (repaired, failed) = match goal.cloned() {
+        let result = match goal.cloned() {
             Some(goal) => {
                 let scope = self.scope(&goal);
                 let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
                 transaction::reconcile(&mut kernel, &goal)?
             }
-            None => (Vec::new(), Vec::new()),
+            None => Reconciled::default(),
         };
-        for step in &repaired {
+        for step in &result.repaired {
             tracing::info!("{step}");
         }
-        let wrong = !failed.is_empty();
+        if result.count > result.repaired.len() {
+            tracing::info!("and {} steps more", result.count - result.repaired.len());
+        }
+        let wrong = !result.failed.is_empty();
         if !wrong {
             self.to_restore = None;
         }
         // A port that is missing comes with an event of its own, so it is no reason to look again.
-        self.take_note(self.missing_ports().into_iter().chain(failed).collect());
-        Ok(match (wrong, repaired.is_empty()) {
+        self.take_note(self.missing_ports().into_iter().chain(result.failed).collect());
+        Ok(match (wrong, result.count == 0) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,
             (false, true) => Look::Same,

@@ -309,7 +309,7 @@ impl TryFrom<String> for NextHopId {
 }
 
 /// A next hop object: a way out that many routes share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NextHopObject {
     /// One way out; its weight is that of the group it is in.
