@@ -10,8 +10,8 @@ fn everything() -> Config {
 }
 
 fn bridged<'c>(config: &'c Config, port: &str) -> &'c PortVlans {
-    match &config.ports[port].role {
-        PortRole::Bridged(vlans) => vlans,
+    match &config.ports[port].ethernet.role {
+        PortRole::Bridged(port) => &port.vlans,
         other => panic!("{port} is {other:?}"),
     }
 }
@@ -19,7 +19,7 @@ fn bridged<'c>(config: &'c Config, port: &str) -> &'c PortVlans {
 fn hops(target: &RouteTarget) -> &[NextHop] {
     match target {
         RouteTarget::NextHops(hops) => hops,
-        RouteTarget::Blackhole => panic!("a blackhole"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -44,10 +44,10 @@ fn a_range_configures_each_of_its_ports() {
 #[test]
 fn a_port_overrides_its_profile_key_by_key() {
     let config = everything();
-    let plain = &config.ports["swp25"];
+    let plain = &config.ports["swp25"].ethernet;
     assert_eq!((plain.mtu_bytes, plain.enabled), (Some(9000), true));
     assert_eq!(bridged(&config, "swp25").untagged, Some(20));
-    let own = &config.ports["swp31"];
+    let own = &config.ports["swp31"].ethernet;
     assert_eq!((own.mtu_bytes, own.enabled), (Some(9000), false));
     assert_eq!(bridged(&config, "swp31").untagged, Some(21));
 }
@@ -65,15 +65,15 @@ fn next_hops_find_their_interface_and_metrics_the_kernels_default() {
     let config = everything();
     let ecmp = hops(&config.routes[0].target);
     assert_eq!(
-        ecmp.iter().map(|hop| (hop.device.as_str(), hop.weight, hop.on_link)).collect::<Vec<_>>(),
+        ecmp.iter().map(|hop| (&*hop.device, hop.weight, hop.on_link)).collect::<Vec<_>>(),
         [("vlan10", 1, false), ("vlan10", 3, false)]
     );
     assert_eq!(config.routes[0].metric, 0);
     let link_local = &hops(&config.routes[1].target)[0];
-    assert_eq!((link_local.device.as_str(), link_local.on_link), ("vlan10", true));
+    assert_eq!((&*link_local.device, link_local.on_link), ("vlan10", true));
     assert_eq!(config.routes[1].metric, 2048);
     let direct = &hops(&config.routes[2].target)[0];
-    assert_eq!((direct.via, direct.device.as_str()), (None, "swp48"));
+    assert_eq!((direct.via, &*direct.device), (None, "swp48"));
     assert_eq!(config.routes[3].target, RouteTarget::Blackhole);
     let v6 = parse("version = 1\n[[routes]]\nprefix = \"::/0\"\nblackhole = true").unwrap();
     assert_eq!(v6.routes[0].metric, 1024);

@@ -17,11 +17,14 @@ impl Config {
         diagnostics
     }
 
-    /// Whether the VLAN exists: it has a section, or a port carries it. An attachment may only join a
+    /// Whether the VLAN exists: it has a section, or a port, LAG or VXLAN carries it. An attachment may only join a
     /// VLAN that exists.
     pub fn has_vlan(&self, vlan_id: u16) -> bool {
-        let carried = |role: &PortRole| matches!(role, PortRole::Bridged(vlans) if vlans.carries(vlan_id));
-        self.vlans.contains_key(&vlan_id) || self.ports.values().any(|port| carried(&port.role))
+        let carried =
+            |role: &PortRole| matches!(role, PortRole::Bridged(port) if port.vlans.carries(vlan_id));
+        self.vlans.contains_key(&vlan_id)
+            || self.ethernets().any(|(_, ethernet)| carried(&ethernet.role))
+            || self.vxlans.values().any(|vxlan| vxlan.vlan_id == vlan_id)
     }
 }
 

@@ -82,9 +82,9 @@ fn check_fdb(reader: &mut Reader<'_>, config: &Config) {
         let path = format!("fdb[{index}]");
         let port = shortened(&entry.port);
         let vlan_id = entry.vlan_id;
-        let problem = match config.ports.get(&entry.port).map(|port| &port.role) {
+        let problem = match config.ethernet(&entry.port).map(|ethernet| &ethernet.role) {
             None => Some(format!("port `{port}` is not configured: add [ports.{port}] with VLAN {vlan_id}")),
-            Some(PortRole::Bridged(vlans)) if vlans.carries(vlan_id) => None,
+            Some(PortRole::Bridged(port)) if port.vlans.carries(vlan_id) => None,
             Some(PortRole::Bridged(_)) => Some(format!("port {port} does not carry VLAN {vlan_id}")),
             Some(_) => Some(format!(
                 "port {port} is not in any VLAN: only ports with `vlan` have forwarding entries"
@@ -106,15 +106,16 @@ fn management_layer3(config: &Config) -> Option<Layer3> {
         ManagementAddress::Dhcp => None,
         ManagementAddress::Static { addresses, .. } => {
             let vrf = config.management.vrf.as_ref().map(|vrf| vrf.name.clone());
-            Some(Layer3 { addresses: addresses.clone(), vrf })
+            Some(Layer3 { addresses: addresses.clone(), vrf, ..Layer3::default() })
         }
     }
 }
 
 fn interfaces(config: &Config) -> Vec<Interface<'_>> {
-    let ports = config.ports.iter().filter_map(|(name, port)| match &port.role {
+    let ports = config.ethernets().filter_map(|(name, ethernet)| match &ethernet.role {
         PortRole::Routed(layer3) => {
-            Some(Interface { name: name.clone(), path: format!("ports.{name}"), layer3 })
+            let section = if config.lags.contains_key(name) { "lags" } else { "ports" };
+            Some(Interface { name: name.to_owned(), path: format!("{section}.{name}"), layer3 })
         }
         _ => None,
     });
@@ -209,10 +210,11 @@ fn resolve_routes(
         }
         let target = match route.blackhole {
             true => RouteTarget::Blackhole,
-            false => RouteTarget::NextHops(next_hops(reader, route, &by_name, &connected, &own)),
+            false => RouteTarget::NextHops(next_hops(reader, route, &by_name, &connected, &own).into()),
         };
-        let (place, prefix, vrf, metric) = (route.place, route.prefix, route.vrf.clone(), route.metric);
-        resolved.push(Route { place, prefix, vrf, metric, target });
+        let (place, prefix, metric) = (route.place, route.prefix, route.metric);
+        let vrf = route.vrf.as_deref().map(Into::into);
+        resolved.push(Route { place, prefix, installed: true, vrf, metric, target });
     }
     resolved
 }
@@ -229,13 +231,7 @@ fn next_hops(
         if let Err(message) = check_device(name, vrf, by_name) {
             reader.wrong(node.place, &node.path, message);
         } else if route.via.is_empty() {
-            return vec![NextHop {
-                place: node.place,
-                via: None,
-                device: (*name).to_owned(),
-                on_link: false,
-                weight: 1,
-            }];
+            return vec![NextHop { via: None, device: (*name).into(), on_link: false, weight: 1 }];
         }
     }
     let mut hops = Vec::new();
@@ -251,9 +247,8 @@ fn next_hops(
         };
         match device {
             Ok(device) => hops.push(NextHop {
-                place: node.place,
                 via: Some(*address),
-                device: device.to_owned(),
+                device: device.into(),
                 on_link: route.dev.is_some(),
                 weight,
             }),

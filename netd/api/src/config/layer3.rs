@@ -21,7 +21,8 @@ pub(super) struct VrfReference {
 
 /// Reads `addresses` and `vrf`.
 pub(super) fn read<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Layer3 {
-    Layer3 { addresses: read_addresses(reader, section).unwrap_or_default(), vrf: read_vrf(reader, section) }
+    let addresses = read_addresses(reader, section).unwrap_or_default();
+    Layer3 { addresses, vrf: read_vrf(reader, section), ..Layer3::default() }
 }
 
 /// Reads `vrf`, and notes the mention.

@@ -99,6 +99,7 @@ fn read<'d>(reader: &mut Reader<'d>, table: &'d DeTable<'d>) -> Config {
         control_plane: switch::read_control_plane(reader, &root),
         vrfs,
         places: BTreeMap::new(),
+        ..Config::default()
     };
     refuse_later_sections(reader, &root);
     reader.finish(&root);

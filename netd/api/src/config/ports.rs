@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::document::shortened;
 use super::layer3;
-use super::model::{Layer3, Place, Port, PortRole, PortVlans};
+use super::model::{BridgePort, Ethernet, Layer3, Place, Port, PortRole, PortVlans};
 use super::names::{self, MAX_PORTS};
 use super::reader::{Node, Reader, Section, nearest};
 use super::vlan_ids;
@@ -173,7 +173,7 @@ fn trunk_vlans<'d>(
 }
 
 fn read_port<'d>(reader: &mut Reader<'d>, node: &Node<'d>, profiles: &BTreeMap<&str, Settings>) -> Port {
-    let unusable = || Port { place: node.place, enabled: true, ..Port::default() };
+    let unusable = || Port { place: node.place, ..Port::default() };
     let Some(section) = reader.section(node, "ports.*") else {
         return unusable();
     };
@@ -187,10 +187,14 @@ fn read_port<'d>(reader: &mut Reader<'d>, node: &Node<'d>, profiles: &BTreeMap<&
     check_mtu(reader, &section, &settings, &role);
     Port {
         place: node.place,
-        description: settings.description.unwrap_or_default(),
-        enabled: settings.enabled.unwrap_or(true),
-        mtu_bytes: settings.mtu_bytes,
-        role,
+        ethernet: Ethernet {
+            description: settings.description.unwrap_or_default(),
+            enabled: settings.enabled.unwrap_or(true),
+            mtu_bytes: settings.mtu_bytes,
+            mac: None,
+            role,
+        },
+        ..Port::default()
     }
 }
 
@@ -231,10 +235,13 @@ fn role<'d>(reader: &mut Reader<'d>, section: &Section<'d>, settings: &Settings)
         return PortRole::Unused;
     }
     match &settings.vlan {
-        Some((_, vlans)) => vlans.clone().map_or(PortRole::Unused, PortRole::Bridged),
+        Some((_, vlans)) => vlans.clone().map_or(PortRole::Unused, |vlans| {
+            PortRole::Bridged(BridgePort { vlans, ..BridgePort::default() })
+        }),
         None if routed.is_some() => PortRole::Routed(Layer3 {
             addresses: settings.addresses.iter().flat_map(|(_, addresses)| addresses.clone()).collect(),
             vrf: settings.vrf.as_ref().map(|(_, name)| name.clone()),
+            ..Layer3::default()
         }),
         None => PortRole::Unused,
     }
