@@ -52,11 +52,19 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// cargo's setting for people who are not root: the shim's test programs run containers, which needs root,
+/// and go through sudo; all others do without.
+const RUNNER: &str = r#"target.'cfg(unix)'.runner = ["sh", "-c", "case $1 in */deps/containerd*) exec sudo -- \"$@\" ;; *) exec \"$@\" ;; esac", "sh"]"#;
+
 /// Runs `cargo test` and reads its lines: one row a test, named crate and path.
 fn unit_tests(options: &Options, summary: &mut Summary) -> Result<()> {
     println!("Unit tests");
     let mut command = process::cargo();
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    if !nix::unistd::geteuid().is_root() {
+        println!("  the shim's tests run containers: they go through sudo, which may ask for your password");
+        command.args(["--config", RUNNER]);
+    }
     if let Some(filter) = &options.filter {
         command.args(["--", filter.as_str()]);
     }
@@ -185,6 +193,8 @@ fn behaviours(options: &Options, summary: &mut Summary) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn read(text: &str) -> UnitReader {
@@ -212,5 +222,33 @@ mod tests {
         let reader = read("test a ... ignored, needs more\ntest b ... FAILED\n");
         assert_eq!(reader.rows[0].result, Outcome::Skipped);
         assert_eq!(reader.rows[1].result, Outcome::Failed);
+    }
+
+    #[test]
+    fn only_the_shims_tests_go_through_sudo() {
+        let folder = std::env::temp_dir().join(format!("corten-sudo-{}", std::process::id()));
+        fs::create_dir_all(folder.join("deps")).unwrap();
+        let script = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        script("sudo", "shift; echo through sudo; exec \"$@\"");
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let settings: toml::Table = RUNNER.parse().unwrap();
+        let runner = settings["target"]["cfg(unix)"]["runner"].as_array().unwrap();
+        let words: Vec<&str> = runner.iter().map(|word| word.as_str().unwrap()).collect();
+        for (name, said) in [
+            ("containerd-01ab", "through sudo\na b\n"),
+            ("containerd_shim_corten_v1-01ab", "through sudo\na b\n"),
+            ("netd-01ab", "a b\n"),
+        ] {
+            let program = script(&format!("deps/{name}"), "echo \"$1\"");
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).arg(program).arg("a b").env("PATH", &path);
+            assert_eq!(process::output(&mut command).unwrap(), said, "{name}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

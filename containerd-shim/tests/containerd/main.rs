@@ -1,8 +1,9 @@
 //! The shim under a real containerd, with a real OCI runtime and real containers.
 //!
-//! Needs root and the Debian packages containerd, busybox-static, dbus-daemon and crun (runc where cgroup
-//! version 2 is not the only hierarchy: crun refuses such systems). Each test starts a containerd of its own in a
-//! scratch folder; nothing outside it is touched but sockets below /run/containerd/s and /run/corten.
+//! Needs root (`cargo os test` starts it through sudo) and the Debian packages containerd, busybox-static,
+//! dbus-daemon and crun (runc where cgroup version 2 is not the only hierarchy: crun refuses such systems).
+//! Each test starts a containerd of its own in a scratch folder; nothing outside it is touched but sockets
+//! below /run/containerd/s and /run/corten.
 
 // Helpers of tests are tests too: an unwrap that fails is a test that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -148,7 +148,7 @@ fn survives_a_broken_startup(lab: &Lab, _: &Run) -> Result<String> {
     })?;
     let status = lab.vm.run("systemctl show -p StatusText --value netd.service")?;
     ensure!(status.contains("startup"), "netd's status says nothing of it: {status}");
-    let user = lab.vm.sh(&format!("id {}", demo::USER))?;
+    let user = lab.vm.sh(&format!("userdbctl user {}", demo::USER))?;
     ensure!(user.status == 0, "the user is gone: {}", user.text);
     let kept = lab.vm.run("cat /var/lib/corten/netd/startup.toml")?;
     ensure!(kept.contains("vlan 10 ="), "what somebody wrote is lost");

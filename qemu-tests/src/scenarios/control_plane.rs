@@ -282,6 +282,14 @@ fn a_vrf_is_guarded(lab: &Lab, _: &Run) -> Result<String> {
     let outcome = no_sshd(lab);
     lab.apply_ok(&lab.document)?;
     outcome?;
+    // Until the port is up again in its place, for whoever looks next.
+    lab.member(7, 7)?.ping_until_answered("10.0.7.1".parse()?, Duration::from_secs(20))?;
+    eventually("swp7 is as before", Duration::from_secs(20), || {
+        let port = lab.port("swp7")?;
+        let addresses = port["addresses"].as_array().map_or(0, Vec::len);
+        ensure!(port["vrf"] == "" && addresses == 3, "{port}");
+        Ok(())
+    })?;
     Ok(String::new())
 }
 

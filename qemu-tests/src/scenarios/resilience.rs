@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use super::numbered::{Stream, Tally};
 use crate::lab::{Lab, Topology, eventually};
@@ -43,11 +44,29 @@ fn netd_killed(lab: &Lab, run: &Run) -> Result<String> {
         sent += tally.sent;
         eventually("the state is as before", Duration::from_secs(20), || {
             let after = lab.visible_state()?;
-            ensure!(after == before, "before: {before}\nafter: {after}");
+            ensure!(after == before, "{}", differing(&before, &after));
             Ok(())
         })
     })?;
     Ok(format!("{kills} kill(s), {sent} frames at {RATE} a second, none missing"))
+}
+
+/// The parts of two states that differ, a line each.
+fn differing(before: &Value, after: &Value) -> String {
+    match (before, after) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            let lines = a.iter().filter(|(key, value)| b[*key] != **value);
+            lines
+                .map(|(key, value)| format!("{key}: {}", differing(value, &b[key])))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let lines = a.iter().zip(b).filter(|(a, b)| a != b);
+            lines.map(|(a, b)| format!("{a} before, {b} after")).collect::<Vec<_>>().join("\n")
+        }
+        _ => format!("{before} before, {after} after"),
+    }
 }
 
 /// Kills netd and waits until systemd has brought it back.
