@@ -19,6 +19,7 @@ use netd_api::paths;
 
 use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
+use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
@@ -66,6 +67,7 @@ impl Default for Paths {
 
 /// The engine.
 pub struct Engine {
+    hub: Hub,
     connection: Connection,
     paths: Paths,
     store: Store,
@@ -100,8 +102,8 @@ impl Engine {
     ///
     /// # Errors
     /// Only when the kernel cannot be spoken to at all.
-    pub fn start(paths: Paths) -> Result<Engine, KernelError> {
-        let mut engine = Engine::open(paths)?;
+    pub fn start(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
+        let mut engine = Engine::open(paths, hub)?;
         engine.name_devices()?;
         engine.bridge_mac = engine.choose_bridge_mac()?;
         engine.attachments = records::load(&engine.paths.attachments);
@@ -114,8 +116,9 @@ impl Engine {
     }
 
     /// An engine that has not looked at anything yet.
-    fn open(paths: Paths) -> Result<Engine, KernelError> {
+    fn open(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
         Ok(Engine {
+            hub,
             connection: Connection::open()?,
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
@@ -174,7 +177,8 @@ impl Engine {
     /// then on, and the next looks try to remove it.
     fn commit(&mut self, desired: &Network) -> Result<transaction::Report, Failure> {
         let scope = self.scope(desired);
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
+        let dark = self.hub.dark();
+        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
         transaction::commit(&mut kernel, desired).map_err(|error| self.note_failed(error))
     }
 
@@ -194,7 +198,8 @@ impl Engine {
     /// Makes the part of the kernel as `desired` that `concerns` picks, or leaves that part as it was.
     fn commit_part(&mut self, desired: &Network, concerns: impl Fn(&Action) -> bool) -> Result<(), Failure> {
         let scope = self.scope(desired);
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
+        let dark = self.hub.dark();
+        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
         match transaction::commit_part(&mut kernel, desired, concerns) {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure::Refused(error.to_string())),
@@ -335,7 +340,7 @@ mod tests {
     #[test]
     fn what_a_refused_change_left_behind_is_a_problem_and_is_gone_back_from() {
         for managing in [true, false] {
-            let mut engine = Engine::open(Paths::default()).expect("netlink");
+            let mut engine = Engine::open(Paths::default(), Hub::open().expect("a thread")).expect("netlink");
             engine.managing = managing;
             let before = Network { routes: Vec::new(), ..Network::default() };
             let error = CommitError {

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod dbus;
 pub mod desired;
 pub mod engine;
+pub mod events;
 pub mod failure;
 pub mod kernel;
 pub mod mask;

@@ -8,6 +8,9 @@
 //!
 //! The kernel is behind [`Backend`], so that a backend that fails at random can prove the undo path.
 
+use std::collections::BTreeSet;
+
+use crate::daemon::progress;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
 
@@ -34,14 +37,24 @@ pub struct Kernel<'a> {
     pub scope: &'a snapshot::Scope,
     /// Name of the bridge.
     pub bridge: &'a str,
+    /// Links known to have no carrier, whatever the kernel says of them yet.
+    pub dark: BTreeSet<String>,
 }
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
-        snapshot::network(self.connection, self.scope, self.bridge)
+        progress();
+        let mut network = snapshot::network(self.connection, self.scope, self.bridge)?;
+        for name in &self.dark {
+            if let Some(link) = network.links.get_mut(name) {
+                link.carrier = false;
+            }
+        }
+        Ok(network)
     }
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        progress();
         batch::execute(self.connection, actions)
     }
 }
@@ -118,14 +131,19 @@ pub fn commit_part(
     let (mut steps, mut done) = (differences(desired, &before), Vec::new());
     let reason = 'attempt: {
         for _ in 0..ROUNDS {
-            if let Err(reason) = run(backend, steps, &mut done) {
-                break 'attempt reason;
-            }
+            let refused = run(backend, steps, &mut done).err();
             let actual = match backend.snapshot() {
                 Ok(actual) => actual,
                 Err(error) => break 'attempt Reason::Snapshot(error),
             };
             steps = differences(desired, &actual);
+            // A link that goes down meanwhile takes along what stood on it: a step that is no longer called
+            // for is no failure.
+            if let Some(Reason::Refused { action, .. }) = &refused
+                && steps.iter().any(|step| step.action == **action)
+            {
+                break 'attempt refused.unwrap_or(Reason::Unstable(Vec::new()));
+            }
             if steps.is_empty() {
                 return Ok(Report { steps: done.len(), before });
             }

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use common::{Folder, isolated};
 use netd::dbus;
+use netd::events::Hub;
 use netd::engine::Engine;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, State1Proxy, error};
@@ -21,8 +22,9 @@ fn with_service(body: impl AsyncFnOnce(Connection)) {
     let folder = Folder::new("service");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut engine = Engine::start(folder.paths()).expect("the engine");
-        let (handle, mut jobs) = dbus::handle();
+        let hub = Hub::open().expect("a thread");
+        let mut engine = Engine::start(folder.paths(), hub.clone()).expect("the engine");
+        let (handle, mut jobs) = dbus::handle(hub);
         let (server, client) = UnixStream::pair().unwrap();
         let guid = zbus::Guid::generate();
         let server = dbus::serve(Builder::unix_stream(server).server(guid).p2p(), &handle).build();

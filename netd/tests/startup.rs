@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::{Folder, isolated, workload_namespace};
 use netd::daemon;
+use netd::events::Hub;
 use netd::engine::Engine;
 use netd::failure::Failure;
 use netd::kernel::{Connection, link};
@@ -44,7 +45,7 @@ fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
             folder.write("generations/2.toml", generation(2));
             folder.write("generations/10.toml", generation(10));
             folder.write("generations/11.toml", "version = 2\n");
-            let mut engine = Engine::start(folder.paths()).expect("the engine");
+            let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
             assert_eq!(engine.get(true).unwrap(), (generation(10), 10));
             assert_eq!(folder.read("run/running.toml"), generation(10));
             let status = engine.status();
@@ -71,7 +72,7 @@ fn with_no_generation_that_fits_ports_are_left_as_they_are() {
         let folder = Folder::new("no-fallback");
         folder.write("startup.toml", BROKEN);
         folder.write("generations/1.toml", "version = 2\n");
-        let mut engine = Engine::start(folder.paths()).expect("the engine");
+        let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
         assert_eq!(engine.get(true).unwrap().1, 0);
         engine.look().expect("a look");
         assert!(engine.status().starts_with("1 problem: "), "{}", engine.status());
@@ -90,7 +91,7 @@ fn ports_that_are_missing_are_told_and_the_rest_of_the_document_runs() {
         let document = "version = 1\n[ports.swp7]\nvlan.access = 10\n";
         folder.write("startup.toml", document);
         folder.write("generations/1.toml", "version = 1\n");
-        let engine = Engine::start(folder.paths()).expect("the engine");
+        let engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
         assert_eq!(engine.get(true).unwrap(), (document.to_owned(), 2));
         assert!(engine.status().contains("no port swp7 on this switch"), "{}", engine.status());
     });
@@ -116,7 +117,7 @@ fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
             stubborn_nft(&folder, 2);
             folder.write("startup.toml", startup);
             let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
-            let mut engine = Engine::start(paths).expect("the engine");
+            let mut engine = Engine::start(paths, Hub::open().expect("a thread")).expect("the engine");
             let refused =
                 |engine: &Engine| engine.problems().concat().contains("refused the control-plane rules");
             assert!(refused(&engine), "{:?}", engine.problems());
@@ -172,7 +173,7 @@ fn no_workload_is_attached_while_the_rules_are_refused() {
         stubborn_nft(&folder, usize::MAX / 2);
         folder.write("startup.toml", "version = 1\n[vlans.10]\nname = \"servers\"\n");
         let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
-        let mut engine = Engine::start(paths).expect("the engine");
+        let mut engine = Engine::start(paths, Hub::open().expect("a thread")).expect("the engine");
         let (namespace, socket) = workload_namespace();
         let attached = engine.attach(&request("default/web/eth0"), &namespace, socket);
         let Err(Failure::Refused(words)) = attached else { panic!("{attached:?}") };
@@ -197,7 +198,7 @@ fn a_workload_is_judged_by_its_own_port_though_something_else_stays_refused() {
             "startup.toml",
             "version = 1\n[vlans.10]\nname = \"servers\"\n[loopbacks.lo0]\naddresses = [\"192.0.2.1/32\"]\n",
         );
-        let mut engine = Engine::start(folder.paths()).expect("the engine");
+        let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
         assert!(engine.problems().concat().contains("lo0: create"), "{:?}", engine.problems());
 
         let (namespace, socket) = workload_namespace();

@@ -9,5 +9,6 @@ pub mod attach;
 pub mod bus;
 pub mod config;
 pub mod diagnostic;
+pub mod events;
 pub mod paths;
 pub mod state;

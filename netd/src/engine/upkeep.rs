@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use netd_api::config::is_port_name;
+use netd_api::events::{EventKind, EventSource};
 use netd_api::config::model::Inventory;
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
+use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link};
 use crate::platform::{self, MANAGEMENT};
+use crate::plan::LinkKind;
 use crate::policy;
 use crate::transaction::{self, Kernel, Reconciled};
 
@@ -31,12 +34,17 @@ impl Engine {
         for event in events {
             match event {
                 Event::Link(link) => {
+                    if self.has_port(&link.name) {
+                        self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
+                    }
                     // A name no rule gave, or any link that is wanted.
                     look |= link.is_hardware() || self.desired.links.contains_key(&link.name);
                 }
                 Event::LinkGone { name, .. } => look |= self.desired.links.contains_key(name),
                 Event::AddressLost(address) if address.is_duplicate() => {
                     tracing::error!("{}: another host on the link uses this address", address.address);
+                    let address = address.address.to_string();
+                    self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
                 }
                 Event::AddressLost(_) | Event::RouteLost(_) => look = true,
                 Event::Overrun => {
@@ -46,6 +54,32 @@ impl Engine {
             }
         }
         look
+    }
+
+    /// Whether operators know the link as a port: front panel, workload or LAG.
+    fn has_port(&self, name: &str) -> bool {
+        let lag = || self.desired.links.get(name).is_some_and(|link| matches!(link.kind, LinkKind::Lag { .. }));
+        self.ports.contains(name) || self.attachments.values().any(|record| record.port == name) || lag()
+    }
+
+    /// Tells the hub which links there are, and which of them matter at once: those whose next hops share
+    /// routes with others, and members of LAGs.
+    pub(super) fn tell_links(&mut self) -> Result<(), KernelError> {
+        let groups = Groups::of(&self.desired);
+        let mut needed = groups.links();
+        for (name, link) in &self.desired.links {
+            let lag = link.master.as_ref().and_then(|master| self.desired.links.get(master));
+            if lag.is_some_and(|lag| matches!(lag.kind, LinkKind::Lag { .. })) {
+                needed.insert(name.clone());
+            }
+        }
+        let links = link::dump(&mut self.connection, false)?;
+        for link in links.iter().filter(|link| self.has_port(&link.name)) {
+            self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
+        }
+        let indexes = links.into_iter().map(|link| (link.name, link.index)).collect();
+        self.hub.set_links(indexes, needed, groups);
+        Ok(())
     }
 
     /// Compares the kernel with what is wanted and puts right what differs.
@@ -67,7 +101,9 @@ impl Engine {
         let result = match goal.cloned() {
             Some(goal) => {
                 let scope = self.scope(&goal);
-                let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
+                let dark = self.hub.dark();
+                let mut kernel =
+                    Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
                 transaction::reconcile(&mut kernel, &goal)?
             }
             None => Reconciled::default(),
@@ -82,6 +118,7 @@ impl Engine {
         if !wrong {
             self.to_restore = None;
         }
+        self.tell_links()?;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
         self.take_note(self.missing_ports().into_iter().chain(result.failed).collect());
         Ok(match (wrong, result.count == 0) {

@@ -11,7 +11,8 @@ pub struct Usable<'a> {
     absent: BTreeSet<&'a str>,
     /// Links that are absent or down: nothing is sent out there.
     silent: BTreeSet<&'a str>,
-    /// Links without a carrier: groups of next hops do without them as long as one is left.
+    /// Links without a carrier. The kernel holds no next hop objects on them; where next hops are spelled
+    /// out in routes, those there are left out as long as others are left.
     dark: BTreeSet<&'a str>,
     lost: BTreeSet<NextHopId>,
 }
@@ -60,7 +61,7 @@ impl<'a> Usable<'a> {
     fn lost_next_hops(&self) -> BTreeSet<NextHopId> {
         let mut lost: BTreeSet<NextHopId> = BTreeSet::new();
         for (id, object) in &self.desired.next_hops {
-            if object.device().is_some_and(|device| !self.sends(device)) {
+            if object.device().is_some_and(|device| !self.sends(device) || self.dark.contains(device)) {
                 lost.insert(*id);
             }
         }
@@ -92,19 +93,8 @@ impl<'a> Usable<'a> {
         let NextHopObject::Group(members) = object else {
             return Some(object.clone());
         };
-        let there: Vec<_> = members.iter().filter(|(member, _)| !self.lost.contains(member)).copied().collect();
-        let lit: Vec<_> = there.iter().filter(|(member, _)| self.is_lit(*member)).copied().collect();
-        Some(NextHopObject::Group(if lit.is_empty() { there } else { lit }))
-    }
-
-    fn is_lit(&self, id: NextHopId) -> bool {
-        let device = self.desired.next_hops.get(&id).and_then(NextHopObject::device);
-        device.is_some_and(|device| !self.dark.contains(device))
-    }
-
-    /// Whether every wanted route can be there as it is.
-    pub fn is_whole(&self) -> bool {
-        self.lost.is_empty() && self.silent.is_empty() && self.dark.is_empty()
+        let left = members.iter().filter(|(member, _)| !self.lost.contains(member));
+        Some(NextHopObject::Group(left.copied().collect()))
     }
 
     /// Where a wanted route can lead now.
