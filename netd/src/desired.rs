@@ -1,26 +1,22 @@
 //! What is wanted: the configuration and the attachments, as the plan's [`Network`]. Pure.
 
+mod bridge;
+mod next_hops;
+mod ports;
+mod routes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use netd_api::config::Config;
-use netd_api::config::model::{self, PortRole, PortVlans, vlan_interface};
-use nix::libc;
+use netd_api::config::model::{self, PortVlans};
 
 use crate::attach::Record;
-use crate::plan::{
-    FdbKey, Link, LinkKind, Network, Route, RouteKey, RouteTarget, Setting, VlanMembership, VlanTable,
-};
-
-mod next_hops;
-
-use next_hops::Collector;
+use crate::plan::{Link, LinkKind, Network, Setting, VlanMembership, VlanTable};
 
 /// Name of the one bridge.
 pub const BRIDGE: &str = "bridge";
 /// MTU in bytes of a port whose configuration says nothing.
 pub const DEFAULT_MTU_BYTES: u32 = 1500;
-/// Metric of the route that ends a VRF: worse than anything an operator may set.
-const END_OF_VRF_METRIC: u32 = 4_278_198_272;
 
 /// Everything that decides what is wanted.
 pub struct Inputs<'a> {
@@ -28,6 +24,8 @@ pub struct Inputs<'a> {
     pub config: &'a Config,
     /// Front-panel ports of this switch.
     pub ports: &'a BTreeSet<String>,
+    /// Hardware addresses the ports were born with, where the driver tells: what they go back to.
+    pub permanent_macs: &'a BTreeMap<String, String>,
     /// Attachments.
     pub attachments: &'a BTreeMap<String, Record>,
     /// Hardware address of the bridge and its VLAN interfaces; it must not change as ports come and go.
@@ -39,72 +37,20 @@ pub struct Inputs<'a> {
 /// The network that is wanted.
 pub fn network(inputs: &Inputs) -> Network {
     let mut network = Network::default();
-    add_vrfs(inputs, &mut network);
-    for name in inputs.ports {
-        let port = inputs.config.ports.get(name);
-        network.links.insert(name.clone(), front_panel_port(port));
-    }
-    for record in inputs.attachments.values() {
-        network.links.insert(record.port.clone(), attachment_port(record));
-    }
+    routes::add_vrfs(inputs, &mut network);
+    ports::add(inputs, &mut network);
     for (name, loopback) in &inputs.config.loopbacks {
         let mut link = Link { up: true, ..Link::new(LinkKind::Dummy) };
-        add_layer3(&mut link, &loopback.layer3);
+        add_layer3(inputs, &mut link, &loopback.layer3);
         link.set(Setting::LinkLocal, false);
         network.links.insert(name.clone(), link);
     }
-    add_bridge(inputs, &mut network);
-    add_routes(inputs, &mut network);
-    for entry in &inputs.config.fdb {
-        let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id, tunnel: None };
-        network.fdb.insert(key, entry.port.clone());
-    }
+    bridge::add(inputs, &mut network);
+    routes::add(inputs, &mut network);
     network
 }
 
-fn add_vrfs(inputs: &Inputs, network: &mut Network) {
-    for (name, vrf) in &inputs.config.vrfs {
-        let link = Link { up: true, ..Link::new(LinkKind::Vrf { table: vrf.table }) };
-        network.links.insert(name.clone(), link);
-        // Without an end, a lookup that finds nothing in a VRF goes on in the main table.
-        for prefix in ["0.0.0.0/0", "::/0"].iter().filter_map(|text| text.parse().ok()) {
-            let key = RouteKey { table: vrf.table, prefix, metric: END_OF_VRF_METRIC };
-            network.routes.push(Route { key, target: RouteTarget::Unreachable });
-        }
-    }
-}
-
-/// A port the configuration does not mention is down and outside the bridge.
-fn front_panel_port(port: Option<&model::Port>) -> Link {
-    let mut link = Link::new(LinkKind::Hardware);
-    link.set(Setting::Mtu, port.and_then(|port| port.mtu_bytes).unwrap_or(DEFAULT_MTU_BYTES));
-    link.set(Setting::LinkLocal, false);
-    link.set(Setting::Alias, port.map_or("", |port| &port.description));
-    let Some(port) = port else {
-        return link;
-    };
-    link.up = port.enabled;
-    match &port.role {
-        PortRole::Unused => {}
-        PortRole::Bridged(vlans) => {
-            link.master = Some(BRIDGE.to_owned());
-            link.vlans = vlan_table(vlans);
-        }
-        PortRole::Routed(layer3) => add_layer3(&mut link, layer3),
-    }
-    link
-}
-
-fn attachment_port(record: &Record) -> Link {
-    let mut link = Link { up: true, ..Link::new(LinkKind::Veth) };
-    link.set(Setting::Mtu, record.mtu_bytes);
-    link.set(Setting::LinkLocal, false);
-    link.set(Setting::Alias, record.key.as_str());
-    link.master = Some(BRIDGE.to_owned());
-    link.vlans = vlan_table(&record.vlans());
-    link
-}
-
+/// VLANs of a bridge port.
 fn vlan_table(vlans: &PortVlans) -> VlanTable {
     let mut table = VlanTable::default();
     for range in &vlans.tagged {
@@ -116,71 +62,13 @@ fn vlan_table(vlans: &PortVlans) -> VlanTable {
     table
 }
 
-fn add_layer3(link: &mut Link, layer3: &model::Layer3) {
+fn add_layer3(inputs: &Inputs, link: &mut Link, layer3: &model::Layer3) {
     link.master.clone_from(&layer3.vrf);
     link.addresses.clone_from(&layer3.addresses);
     link.set(Setting::LinkLocal, true);
-}
-
-/// The bridge, with its VLAN interfaces and its own membership in their VLANs.
-fn add_bridge(inputs: &Inputs, network: &mut Network) {
-    let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
-    bridge.set(Setting::VlanFiltering, true);
-    bridge.set(Setting::DefaultPvid, 0_u32);
-    bridge.set(Setting::LinkLocal, false);
-    bridge.set(Setting::Mac, inputs.bridge_mac);
-    // Front-panel ports alone: a workload must change nothing for others, and asks for its own MTU.
-    let members = || {
-        let of_bridge = |link: &&Link| link.master.as_deref() == Some(BRIDGE);
-        inputs.ports.iter().filter_map(|name| network.links.get(name)).filter(of_bridge)
-    };
-    let widest = members().filter_map(|link| link.number(Setting::Mtu)).max().unwrap_or(DEFAULT_MTU_BYTES);
-    bridge.set(Setting::Mtu, widest.max(DEFAULT_MTU_BYTES));
-    let mut interfaces = Vec::new();
-    for (&id, vlan) in inputs.config.vlans.iter().filter(|(_, vlan)| vlan.has_interface()) {
-        bridge.vlans.insert(id, id, VlanMembership::default());
-        let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
-        link.set(Setting::Alias, vlan.name.as_str());
-        // What the switch sends into a VLAN must fit through each of its front-panel ports: a bridge
-        // does not fragment.
-        let narrowest = members()
-            .filter(|link| link.vlans.get(id).is_some())
-            .filter_map(|link| link.number(Setting::Mtu))
-            .min()
-            .unwrap_or(DEFAULT_MTU_BYTES);
-        link.set(Setting::Mtu, narrowest);
-        add_layer3(&mut link, &vlan.layer3);
-        interfaces.push((vlan_interface(id), link));
-    }
-    network.links.extend(interfaces);
-    network.links.insert(BRIDGE.to_owned(), bridge);
-}
-
-fn add_routes(inputs: &Inputs, network: &mut Network) {
-    let config = inputs.config;
-    let mut collector = Collector::default();
-    let mut waiting = Vec::with_capacity(config.routes.len());
-    for route in &config.routes {
-        let table = match &route.vrf {
-            Some(vrf) => config.vrfs.get(&**vrf).map(|vrf| vrf.table),
-            None => Some(u32::from(libc::RT_TABLE_MAIN)),
-        };
-        // The parser only lets VRFs through that are defined.
-        let Some(table) = table else { continue };
-        let key = RouteKey { table, prefix: route.prefix, metric: route.metric };
-        let place = match &route.target {
-            model::RouteTarget::Blackhole => None,
-            model::RouteTarget::NextHops(hops) => Some(collector.add(hops, route.prefix.addr().is_ipv6())),
-        };
-        waiting.push((key, place));
-    }
-    let targets = collector.finish(inputs.objects);
-    network.routes.extend(waiting.into_iter().map(|(key, place)| Route {
-        key,
-        target: place.map_or(RouteTarget::Blackhole, |place| targets.get(place)),
-    }));
-    network.next_hops = targets.next_hops;
-    network.sort();
+    let routing = &inputs.config.routing;
+    link.set(Setting::Forwarding4, routing.ipv4 && layer3.forwarding);
+    link.set(Setting::Forwarding6, routing.ipv6 && layer3.forwarding);
 }
 
 #[cfg(test)]

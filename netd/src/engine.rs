@@ -4,6 +4,7 @@
 //! reading at [`Engine::start`] and [`Engine::apply`].
 
 mod attachments;
+mod drift;
 mod queries;
 mod startup;
 pub mod upkeep;
@@ -68,12 +69,20 @@ impl Default for Paths {
 /// The engine.
 pub struct Engine {
     hub: Hub,
+    /// Links that came or went since the last look.
+    flapped: drift::Flapped,
+    /// Whether the kernel was as wanted once.
+    settled: bool,
+    /// What somebody else changed and is only reported.
+    drift: Vec<String>,
     connection: Connection,
     paths: Paths,
     store: Store,
     platform: Option<Platform>,
     devices: Vec<Device>,
     ports: BTreeSet<String>,
+    /// Hardware addresses the ports were born with.
+    permanent_macs: BTreeMap<String, String>,
     bridge_mac: String,
     /// The running document, its meaning and its generation.
     document: String,
@@ -119,12 +128,16 @@ impl Engine {
     fn open(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
         Ok(Engine {
             hub,
+            flapped: drift::Flapped::default(),
+            settled: false,
+            drift: Vec::new(),
             connection: Connection::open()?,
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
             paths,
             devices: Vec::new(),
             ports: BTreeSet::new(),
+            permanent_macs: BTreeMap::new(),
             bridge_mac: String::new(),
             document: FACTORY_DOCUMENT.to_owned(),
             config: Config::default(),
@@ -167,6 +180,7 @@ impl Engine {
         Arc::new(desired::network(&Inputs {
             config,
             ports: &self.ports,
+            permanent_macs: &self.permanent_macs,
             attachments,
             bridge_mac: &self.bridge_mac,
             objects: self.next_hop_objects,

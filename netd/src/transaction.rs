@@ -235,19 +235,28 @@ fn undo_steps(backend: &mut impl Backend, mut done: Vec<Step>) {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// Steps that were done, the first of them.
-    pub repaired: Vec<String>,
+    pub repaired: Vec<Action>,
     /// How many were done.
     pub count: usize,
     /// What is still wrong, the first of it.
     pub failed: Vec<String>,
+    /// Differences that were let be, the first of them.
+    pub let_be: Vec<Action>,
 }
 
-/// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
-/// is done.
-pub fn reconcile(backend: &mut impl Backend, desired: &Network) -> Result<Reconciled, KernelError> {
+/// Brings back what is missing or was changed by others, where `allows` lets it. Steps that fail are
+/// reported and left; the rest is done.
+pub fn reconcile(
+    backend: &mut impl Backend,
+    desired: &Network,
+    allows: impl Fn(&Action) -> bool,
+) -> Result<Reconciled, KernelError> {
     let mut result = Reconciled::default();
     for _ in 0..ROUNDS {
-        let steps = plan(desired, &backend.snapshot()?);
+        let mut steps = plan(desired, &backend.snapshot()?);
+        let refused = steps.iter().filter(|step| !allows(&step.action)).take(SHOWN);
+        result.let_be = refused.map(|step| step.action.clone()).collect();
+        steps.retain(|step| allows(&step.action));
         if steps.is_empty() {
             result.failed.clear();
             return Ok(result);
@@ -261,7 +270,7 @@ pub fn reconcile(backend: &mut impl Backend, desired: &Network) -> Result<Reconc
                 match outcome {
                     Ok(()) => {
                         result.count += 1;
-                        note(&mut result.repaired, || step.action.to_string());
+                        note(&mut result.repaired, || step.action.clone());
                     }
                     Err(error) => note(&mut result.failed, || format!("{}: {error}", step.action)),
                 }
@@ -273,15 +282,16 @@ pub fn reconcile(backend: &mut impl Backend, desired: &Network) -> Result<Reconc
     }
     if result.failed.is_empty() {
         // Acknowledged each time, and yet not there: nobody but a later look can put it right.
-        for step in plan(desired, &backend.snapshot()?) {
+        let steps = plan(desired, &backend.snapshot()?).into_iter();
+        for step in steps.filter(|step| allows(&step.action)) {
             note(&mut result.failed, || format!("{}: acknowledged but not done", step.action));
         }
     }
     Ok(result)
 }
 
-/// Adds a line, unless there are enough.
-fn note(lines: &mut Vec<String>, line: impl FnOnce() -> String) {
+/// Adds an entry, unless there are enough.
+fn note<T>(lines: &mut Vec<T>, line: impl FnOnce() -> T) {
     if lines.len() < SHOWN {
         lines.push(line());
     }

@@ -182,7 +182,7 @@ fn a_kernel_that_acknowledges_and_does_nothing_is_found_out() {
     let (_, (current, desired)) = transitions().pop_first().unwrap();
     let error = commit(&mut Liar(current.clone()), &desired).unwrap_err();
     assert!(matches!(error.reason, Reason::Unstable(_)), "{error}");
-    let failed = reconcile(&mut Liar(current), &desired).unwrap().failed;
+    let failed = reconcile(&mut Liar(current), &desired, |_| true).unwrap().failed;
     assert!(failed.iter().any(|step| step.contains("acknowledged but not done")), "{failed:?}");
 }
 
@@ -239,7 +239,7 @@ fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
     assert_eq!(error.left, ["web-1: clear master"], "{error}");
     assert_eq!(*error.before, before_an_attachment());
     model.refuses = |_| false;
-    let failed = reconcile(&mut model, &error.before).unwrap().failed;
+    let failed = reconcile(&mut model, &error.before, |_| true).unwrap().failed;
     assert_eq!(failed, Vec::<String>::new());
     assert_eq!(differences(&before_an_attachment(), &model.network), Vec::<String>::new());
 }
@@ -248,7 +248,7 @@ fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
 fn repairing_goes_on_past_a_step_that_fails() {
     let (_, (current, desired)) = transitions().pop_first().unwrap();
     let mut model = Model::new(current, Some(2));
-    let result = reconcile(&mut model, &desired).unwrap();
+    let result = reconcile(&mut model, &desired, |_| true).unwrap();
     assert!(!result.repaired.is_empty());
     assert_eq!(result.failed, Vec::<String>::new(), "the second round put right what failed once");
     assert_eq!(differences(&desired, &model.network), Vec::<String>::new());

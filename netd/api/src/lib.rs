@@ -10,5 +10,6 @@ pub mod bus;
 pub mod config;
 pub mod diagnostic;
 pub mod events;
+pub mod generation;
 pub mod paths;
 pub mod state;

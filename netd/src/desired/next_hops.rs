@@ -2,6 +2,7 @@
 //! whatever else the configuration says.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use netd_api::config::model;
 
@@ -19,15 +20,15 @@ struct Ways {
 pub(super) struct Collector {
     known: HashMap<Ways, usize>,
     /// Routes with the same ways out often stand one after the other.
-    last: Option<(Vec<model::NextHop>, bool, usize)>,
+    last: Option<(Arc<[model::NextHop]>, bool, usize)>,
 }
 
 impl Collector {
     /// Takes the ways out of a route; answers their place for [`Targets::get`].
-    pub(super) fn add(&mut self, hops: &[model::NextHop], v6: bool) -> usize {
+    pub(super) fn add(&mut self, hops: &Arc<[model::NextHop]>, v6: bool) -> usize {
         if let Some((last, same, place)) = &self.last
             && *same == v6
-            && is_same(last, hops)
+            && Arc::ptr_eq(last, hops)
         {
             return *place;
         }
@@ -43,7 +44,7 @@ impl Collector {
         plain.sort();
         let next = self.known.len();
         let place = *self.known.entry(Ways { hops: plain, v6 }).or_insert(next);
-        self.last = Some((hops.to_vec(), v6, place));
+        self.last = Some((hops.clone(), v6, place));
         place
     }
 
@@ -61,12 +62,6 @@ impl Collector {
         }
         Targets { targets, next_hops }
     }
-}
-
-/// Whether two lists lead the same way; their places in the document do not matter.
-fn is_same(a: &[model::NextHop], b: &[model::NextHop]) -> bool {
-    let way = |hop: &model::NextHop| (hop.via, hop.weight, hop.on_link);
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| way(a) == way(b) && a.device == b.device)
 }
 
 /// What routes point to.

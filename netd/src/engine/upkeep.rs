@@ -8,6 +8,7 @@ use netd_api::config::model::Inventory;
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
+use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link};
@@ -29,7 +30,7 @@ pub enum Look {
 
 impl Engine {
     /// Tells whether events ask for a look. Those an operator should know of are logged.
-    pub fn note(&self, events: &[Event]) -> bool {
+    pub fn note(&mut self, events: &[Event]) -> bool {
         let mut look = false;
         for event in events {
             match event {
@@ -37,6 +38,7 @@ impl Engine {
                     if self.has_port(&link.name) {
                         self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
                     }
+                    self.flapped.links.insert(link.name.clone());
                     // A name no rule gave, or any link that is wanted.
                     look |= link.is_hardware() || self.desired.links.contains_key(&link.name);
                 }
@@ -97,23 +99,8 @@ impl Engine {
             self.take_note(vec![words]);
             return Ok(Look::Wrong);
         }
-        let goal = if self.managing { Some(&self.desired) } else { self.to_restore.as_ref() };
-        let result = match goal.cloned() {
-            Some(goal) => {
-                let scope = self.scope(&goal);
-                let dark = self.hub.dark();
-                let mut kernel =
-                    Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
-                transaction::reconcile(&mut kernel, &goal)?
-            }
-            None => Reconciled::default(),
-        };
-        for step in &result.repaired {
-            tracing::info!("{step}");
-        }
-        if result.count > result.repaired.len() {
-            tracing::info!("and {} steps more", result.count - result.repaired.len());
-        }
+        let result = self.bring_back()?;
+        self.tell_drift(&result);
         let wrong = !result.failed.is_empty();
         if !wrong {
             self.to_restore = None;
@@ -126,6 +113,43 @@ impl Engine {
             (false, false) => Look::Repaired,
             (false, true) => Look::Same,
         })
+    }
+
+    /// Makes the kernel as wanted again, but for what the configuration says is only to be reported.
+    fn bring_back(&mut self) -> Result<Reconciled, KernelError> {
+        let (goal, managed) = match (self.managing, &self.to_restore) {
+            (true, _) => (self.desired.clone(), true),
+            (false, Some(before)) => (before.clone(), false),
+            (false, None) => return Ok(Reconciled::default()),
+        };
+        let flapped = std::mem::take(&mut self.flapped);
+        let judge = Judge::new(&self.config, &goal, &flapped);
+        let (scope, dark) = (self.scope(&goal), self.hub.dark());
+        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
+        // A switch that comes up has no drift yet: nobody had anything to change.
+        let settled = self.settled;
+        transaction::reconcile(&mut kernel, &goal, |action| !managed || !settled || judge.allows(action))
+    }
+
+    /// Logs and tells what was found changed, and what became of it.
+    fn tell_drift(&mut self, result: &Reconciled) {
+        for action in &result.repaired {
+            tracing::info!("{action}");
+            if self.settled {
+                let (object, detail) = (action.object(), action.to_string());
+                self.hub.tell(EventKind::Repaired, &object, EventSource::Netlink, detail);
+            }
+        }
+        if result.count > result.repaired.len() {
+            tracing::info!("and {} steps more", result.count - result.repaired.len());
+        }
+        let drift: Vec<String> = result.let_be.iter().map(ToString::to_string).collect();
+        for (action, words) in result.let_be.iter().zip(&drift).filter(|(_, words)| !self.drift.contains(words)) {
+            tracing::warn!("drift, only reported: {words}");
+            self.hub.tell(EventKind::Drift, &action.object(), EventSource::Netlink, words.clone());
+        }
+        self.drift = drift;
+        self.settled = true;
     }
 
     /// Keeps problems for the status; those that are new are logged.

@@ -99,9 +99,10 @@ fn change(name: &str, want: &Link, found: &Link, recreated: &BTreeSet<String>, s
         }
     }
     // The kernel makes and drops a link's own IPv6 address only as it goes up and down, a link that joins a
-    // VRF while up loses its neighbours unseen, and a LAG takes members only while they are down.
-    let link_local = differs(want, found, Setting::LinkLocal);
-    let bounce = found.up && want.up && (moved || link_local);
+    // VRF while up loses its neighbours unseen, a LAG takes members only while they are down, and changes
+    // the rate of its LACP only while it is down itself.
+    let needs_down = [Setting::LinkLocal, Setting::LacpFast].iter().any(|setting| differs(want, found, *setting));
+    let bounce = found.up && want.up && (moved || needs_down);
     if bounce || (found.up && !want.up) {
         steps.push(admin_step(name, want, false));
     }
