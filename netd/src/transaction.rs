@@ -15,7 +15,7 @@ use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
 
 /// After this many rounds something keeps changing what was set.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 /// Actions handed to the backend at once: bounds what waits for its answer.
 const PORTION: usize = 8192;
 /// Lines of a list an operator is shown; the rest is a number.
@@ -128,30 +128,42 @@ pub fn commit_part(
         left: Vec::new(),
         before: Box::default(),
     })?;
-    let (mut steps, mut done) = (differences(desired, &before), Vec::new());
-    let reason = 'attempt: {
-        for _ in 0..ROUNDS {
-            let refused = run(backend, steps, &mut done).err();
-            let actual = match backend.snapshot() {
-                Ok(actual) => actual,
-                Err(error) => break 'attempt Reason::Snapshot(error),
-            };
-            steps = differences(desired, &actual);
-            // A link that goes down meanwhile takes along what stood on it: a step that is no longer called
-            // for is no failure.
-            if let Some(Reason::Refused { action, .. }) = &refused
-                && steps.iter().any(|step| step.action == **action)
-            {
-                break 'attempt refused.unwrap_or(Reason::Unstable(Vec::new()));
-            }
-            if steps.is_empty() {
-                return Ok(Report { steps: done.len(), before });
-            }
+    let mut done = Vec::new();
+    let steps = differences(desired, &before);
+    match settle(backend, |actual| differences(desired, actual), steps, &mut done) {
+        Ok(()) => Ok(Report { steps: done.len(), before }),
+        Err(reason) => {
+            let left = undo(backend, |actual| differences(&before, actual), done);
+            Err(CommitError { reason, left, before: Box::new(before) })
         }
-        Reason::Unstable(show(&steps))
-    };
-    let left = undo(backend, |actual| differences(&before, actual), done);
-    Err(CommitError { reason, left, before: Box::new(before) })
+    }
+}
+
+/// Carries out steps, and those the kernel's state then still calls for, until none are left. A step that is
+/// refused once may have lost what it stands on to another (a link that goes down takes its next hops
+/// along); one that is refused again is refused.
+fn settle(
+    backend: &mut impl Backend,
+    differences: impl Fn(&Network) -> Vec<Step>,
+    mut steps: Vec<Step>,
+    done: &mut Vec<Step>,
+) -> Result<(), Reason> {
+    let mut refused: Option<Box<Action>> = None;
+    for _ in 0..ROUNDS {
+        match run(backend, steps, done) {
+            Err(Reason::Refused { action, error }) if refused.as_ref() == Some(&action) => {
+                return Err(Reason::Refused { action, error });
+            }
+            Err(Reason::Refused { action, .. }) => refused = Some(action),
+            Err(reason) => return Err(reason),
+            Ok(()) => refused = None,
+        }
+        steps = differences(&backend.snapshot()?);
+        if steps.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Reason::Unstable(show(&steps)))
 }
 
 /// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.
@@ -196,18 +208,13 @@ fn undo(
     done: Vec<Step>,
 ) -> Vec<String> {
     undo_steps(backend, done);
-    for _ in 0..ROUNDS {
-        let steps = match backend.snapshot() {
-            Ok(actual) => differences(&actual),
-            Err(error) => return vec![format!("the kernel's state cannot be read: {error}")],
-        };
-        if steps.is_empty() || run(backend, steps, &mut Vec::new()).is_err() {
-            break;
-        }
-    }
-    match backend.snapshot() {
-        Ok(actual) => show(&differences(&actual)),
-        Err(error) => vec![format!("the kernel's state cannot be read: {error}")],
+    let outcome = backend.snapshot().map_err(Reason::from).and_then(|actual| {
+        settle(backend, &differences, differences(&actual), &mut Vec::new())
+    });
+    match (outcome, backend.snapshot()) {
+        (Ok(()), _) => Vec::new(),
+        (Err(_), Ok(actual)) => show(&differences(&actual)),
+        (Err(_), Err(error)) => vec![format!("the kernel's state cannot be read: {error}")],
     }
 }
 
@@ -304,7 +311,3 @@ fn show(steps: &[Step]) -> Vec<String> {
     }
     lines
 }
-
-#[cfg(test)]
-#[path = "transaction_tests.rs"]
-mod tests;

@@ -16,9 +16,6 @@ pub mod usable;
 mod vlan;
 pub mod vlan_table;
 
-#[cfg(test)]
-mod golden;
-
 pub use network::{
     FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route, RouteKey,
     RouteTarget,
@@ -47,19 +44,4 @@ pub fn plan(desired: &Network, actual: &Network) -> Vec<Step> {
     // Stable: within a rank the order above holds.
     steps.sort_by_key(|step| step.action.rank());
     steps
-}
-
-/// A network of a golden case.
-#[cfg(test)]
-pub(crate) fn read_network(path: &std::path::Path) -> Network {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut network: Network =
-        toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    for route in &mut network.routes {
-        if let RouteTarget::NextHops(hops) = &route.target {
-            route.target = RouteTarget::inline(hops.to_vec());
-        }
-    }
-    network.sort();
-    network
 }

@@ -1,10 +1,15 @@
 //! Golden cases: each folder under `golden/` holds `current.toml`, `desired.toml` and the expected
 //! `steps.txt` (and `undo.txt`, in the order it would be done).
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
+mod model;
+
 use std::fs;
 use std::path::Path;
 
-use super::{Step, plan};
+use model::read_network;
+use netd::plan::{Step, plan};
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -18,7 +23,7 @@ fn every_golden_case_plans_the_expected_steps() {
     cases.sort();
     assert!(cases.len() >= 8, "the golden cases are missing");
     for case in cases {
-        let network = |file: &str| super::read_network(&case.join(file));
+        let network = |file: &str| read_network(&case.join(file));
         let (current, desired) = (network("current.toml"), network("desired.toml"));
         let steps = plan(&desired, &current);
         let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
