@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, parse};
+use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_TREE_BYTES, parse};
 use netd_api::diagnostic::Diagnostic;
 use proptest::prelude::*;
 
@@ -22,13 +22,13 @@ fn errors(text: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// As many copies as fit an eighth of the largest document, which is enough to tell linear cost from
+/// As many copies as fit an eighth of what may become a tree, which is enough to tell linear cost from
 /// quadratic.
 fn fill(head: &str, copy: impl Fn(usize) -> String, tail: &str) -> String {
     let mut text = head.to_owned();
     for index in 0.. {
         let next = copy(index);
-        if text.len() + next.len() + tail.len() > MAX_DOCUMENT_BYTES / 8 {
+        if text.len() + next.len() + tail.len() > MAX_TREE_BYTES / 8 {
             break;
         }
         text.push_str(&next);
@@ -40,7 +40,10 @@ fn fill(head: &str, copy: impl Fn(usize) -> String, tail: &str) -> String {
 fn ten_megabytes_of_garbage_are_one_clear_error() {
     let errors = errors(&"\u{1}garbage = [[[\n".repeat(700_000));
     assert_eq!(errors.len(), 1);
-    assert_eq!(errors[0].message, "the document has 10500000 bytes; the limit is 4194304 (4 MiB)");
+    assert_eq!(
+        errors[0].message,
+        "the document has 10500000 bytes beside plain [[routes]] blocks; the limit is 4194304 (4 MiB)"
+    );
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn huge_lists_are_refused_in_one_sentence() {
         ("version = 1\nports.swp1.vlan.trunk = [", "1,", "]"),
         ("version = 1\nports.swp1.addresses = [", "1,", "]"),
         ("version = 1\nmanagement.ntp = [", "\"a\",", "]"),
-        ("version = 1\nroutes = [", "{},", "]"),
+        ("version = 1\nneighbours = [", "{},", "]"),
     ] {
         let errors = errors(&fill(head, |_| copy.to_owned(), tail));
         assert!(errors.iter().any(|error| error.message.contains("are supported")), "{head}");
