@@ -8,6 +8,7 @@
 //! [`daemon`] is the event loop around it, [`dbus`] the service.
 
 pub mod attach;
+pub mod clock;
 pub mod daemon;
 pub mod dbus;
 pub mod desired;
