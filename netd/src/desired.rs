@@ -82,7 +82,14 @@ mod tests {
     fn wanted_with(document: &str, attachments: &BTreeMap<String, Record>) -> Network {
         let config = netd_api::config::parse(document).expect("a valid document");
         let ports = (1..=4).map(|n| format!("swp{n}")).collect();
-        network(&Inputs { config: &config, ports: &ports, attachments, bridge_mac: "02:00:00:00:00:01" })
+        network(&Inputs {
+            config: &config,
+            ports: &ports,
+            permanent_macs: &BTreeMap::new(),
+            attachments,
+            bridge_mac: "02:00:00:00:00:01",
+            objects: true,
+        })
     }
 
     #[test]
@@ -120,7 +127,8 @@ mod tests {
             };
             let record = crate::attach::check_request(&request).expect("a valid request");
             let mut network = wanted_with(document, &[(record.key.clone(), record.clone())].into());
-            assert_eq!(network.links.remove(&record.port).expect("its port").mtu_bytes, Some(mtu_bytes));
+            let port = network.links.remove(&record.port).expect("its port");
+            assert_eq!(port.number(Setting::Mtu), Some(mtu_bytes));
             assert_eq!(network, alone);
         }
     }
@@ -129,6 +137,6 @@ mod tests {
     fn a_vrf_ends_lookups_in_both_families() {
         let network = wanted("version = 1\n[vrfs.blue]\ntable = 1001\n");
         assert_eq!(network.routes.len(), 2);
-        assert!(network.routes.iter().all(|route| route.target == RouteTarget::Unreachable));
+        assert!(network.routes.iter().all(|route| route.target == crate::plan::RouteTarget::Unreachable));
     }
 }

@@ -24,7 +24,7 @@ use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
-use crate::plan::{Action, Network};
+use crate::plan::{Action, Link, Network, Setting};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
 use crate::store::{Store, write_atomically};
 use crate::transaction::{self, CommitError, Kernel};
@@ -225,6 +225,12 @@ impl Engine {
             ports: self.ports.clone(),
             attachments: self.attachments.values().map(|record| record.port.clone()).collect(),
             names: desired.links.keys().cloned().collect(),
+            ethtool: desired
+                .links
+                .iter()
+                .filter(|(_, link)| asks_ethtool(link))
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 
@@ -344,6 +350,13 @@ impl Engine {
             problems @ [first, ..] => format!("{} problems, first: {first}", problems.len()),
         }
     }
+}
+
+/// Whether the configuration says how the link talks to its partner.
+fn asks_ethtool(link: &Link) -> bool {
+    [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec]
+        .iter()
+        .any(|setting| link.settings.contains_key(setting))
 }
 
 #[cfg(test)]

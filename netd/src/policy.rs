@@ -102,13 +102,14 @@ fn domains(config: &Config) -> Vec<Domain> {
     let main =
         Domain { name: "main".to_owned(), from: "meta sdif 0".to_owned(), interfaces: BTreeSet::new() };
     let of = |vrf: &str| {
-        let routed = config.ports.iter().filter_map(|(name, port)| match &port.role {
-            PortRole::Routed(layer3) => Some((name.clone(), layer3)),
-            PortRole::Unused | PortRole::Bridged(_) => None,
+        let routed = config.ethernets().filter_map(|(name, ethernet)| match &ethernet.role {
+            PortRole::Routed(layer3) => Some((name.to_owned(), layer3)),
+            PortRole::Unused | PortRole::Bridged(_) | PortRole::Member(_) => None,
         });
         let vlans = config.vlans.iter().map(|(id, vlan)| (vlan_interface(*id), &vlan.layer3));
+        let below = config.subinterfaces.iter().map(|(name, below)| (name.clone(), &below.layer3));
         let here = |(name, layer3): (String, &Layer3)| member(layer3, vrf).then_some(name);
-        routed.chain(vlans).filter_map(here).collect::<BTreeSet<String>>()
+        routed.chain(vlans).chain(below).filter_map(here).collect::<BTreeSet<String>>()
     };
     let vrfs = config.vrfs.iter().map(|(name, vrf)| Domain {
         name: vrf.table.to_string(),

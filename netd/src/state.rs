@@ -78,9 +78,10 @@ impl View<'_> {
         let wanted = self.desired.links.get(&link.name);
         let hardware = attachment.is_none();
         let vlans = self.interfaces.vlans.get(&link.index);
-        let untagged_vlan =
-            vlans.and_then(|vlans| vlans.iter().find(|(_, m)| m.pvid)).map_or(0, |(id, _)| *id);
-        let tagged = vlans.into_iter().flatten().filter(|(_, m)| !m.untagged).map(|(id, _)| *id);
+        let runs = vlans.map_or(&[][..], |vlans| vlans.runs());
+        let untagged_vlan = runs.iter().find(|run| run.membership.pvid).map_or(0, |run| run.first);
+        let tagged = runs.iter().filter(|run| !run.membership.untagged);
+        let tagged = tagged.map(|run| VlanRange { first: run.first, last: run.last });
         Port {
             name: link.name.clone(),
             kind: kind.to_owned(),
@@ -95,7 +96,7 @@ impl View<'_> {
             mtu_bytes: link.mtu_bytes,
             mac: link.mac.clone(),
             untagged_vlan,
-            tagged_vlans: ranges(tagged),
+            tagged_vlans: tagged.collect(),
             addresses: self.addresses(link.index),
             vrf: self.vrf_of(link),
             driver: device::driver(&link.name).unwrap_or_else(|| link.kind.clone()),
@@ -117,10 +118,11 @@ impl View<'_> {
         }
         let bridge = self.interfaces.by_name(BRIDGE).map(|link| link.index);
         for link in self.interfaces.links.values().filter(|link| bridge == Some(link.master)) {
-            for (id, membership) in self.interfaces.vlans.get(&link.index).into_iter().flatten() {
-                row(&mut rows, *id, &|row| {
-                    let ports =
-                        if membership.untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
+            let runs = self.interfaces.vlans.get(&link.index).map_or(&[][..], |vlans| vlans.runs());
+            for (run, id) in runs.iter().flat_map(|run| (run.first..=run.last).map(move |id| (run, id))) {
+                row(&mut rows, id, &|row| {
+                    let untagged = run.membership.untagged;
+                    let ports = if untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
                     ports.push(link.name.clone());
                 });
             }
@@ -167,7 +169,8 @@ impl View<'_> {
         }
         for (key, route) in missing {
             let vrf = self.table_name(key.table, &vrfs);
-            rows.push((route_key(&vrf, &key.prefix, key.metric, OWN_PROTOCOL), missing_route(route, vrf)));
+            let row = self.missing_route(route, vrf);
+            rows.push((route_key(&row.vrf, &key.prefix, key.metric, OWN_PROTOCOL), row));
         }
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
@@ -244,30 +247,50 @@ impl View<'_> {
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
     }
-}
 
-fn missing_route(route: &plan::Route, vrf: String) -> Route {
-    let kind = match route.target {
-        plan::RouteTarget::Blackhole => "blackhole",
-        plan::RouteTarget::Unreachable => "unreachable",
-        plan::RouteTarget::NextHops(_) => "unicast",
-    };
-    let hop = |hop: &plan::NextHop| NextHop {
-        via: hop.via.map(|via| via.to_string()).unwrap_or_default(),
-        device: hop.device.clone(),
-        weight: hop.weight,
-        dead: true,
-    };
-    Route {
-        prefix: route.key.prefix.to_string(),
-        vrf,
-        protocol: route::protocol_name(OWN_PROTOCOL),
-        kind: kind.to_owned(),
-        metric: route.key.metric,
-        next_hops: route.target.next_hops().iter().map(hop).collect(),
-        wanted: true,
-        kernel: false,
-        hardware: "software".to_owned(),
+    /// A route that is wanted and not there.
+    fn missing_route(&self, route: &plan::Route, vrf: String) -> Route {
+        let kind = match route.target {
+            plan::RouteTarget::Blackhole => "blackhole",
+            plan::RouteTarget::Unreachable => "unreachable",
+            plan::RouteTarget::Object(_) | plan::RouteTarget::NextHops(_) => "unicast",
+        };
+        Route {
+            prefix: route.key.prefix.to_string(),
+            vrf,
+            protocol: route::protocol_name(OWN_PROTOCOL),
+            kind: kind.to_owned(),
+            metric: route.key.metric,
+            next_hops: self.wanted_hops(&route.target),
+            wanted: true,
+            kernel: false,
+            hardware: "software".to_owned(),
+        }
+    }
+
+    fn wanted_hops(&self, target: &plan::RouteTarget) -> Vec<NextHop> {
+        let hop = |via: Option<IpAddr>, device: &str, weight: u16| NextHop {
+            via: via.map(|via| via.to_string()).unwrap_or_default(),
+            device: device.to_owned(),
+            weight,
+            dead: true,
+        };
+        let object = |id: &plan::NextHopId, weight: u16| match self.desired.next_hops.get(id) {
+            Some(plan::NextHopObject::Single { via, device, .. }) => Some(hop(*via, device, weight)),
+            _ => None,
+        };
+        match target {
+            plan::RouteTarget::Blackhole | plan::RouteTarget::Unreachable => Vec::new(),
+            plan::RouteTarget::NextHops(hops) => {
+                hops.iter().map(|way| hop(way.via, &way.device, way.weight)).collect()
+            }
+            plan::RouteTarget::Object(id) => match self.desired.next_hops.get(id) {
+                Some(plan::NextHopObject::Group(members)) => {
+                    members.iter().filter_map(|(id, weight)| object(id, *weight)).collect()
+                }
+                _ => object(id, 1).into_iter().collect(),
+            },
+        }
     }
 }
 
@@ -302,18 +325,6 @@ fn oper_state(state: u8) -> &'static str {
         // 1 is "not present", which no link that is shown can be.
         _ => "unknown",
     }
-}
-
-/// Consecutive ids as ranges.
-fn ranges(ids: impl Iterator<Item = u16>) -> Vec<VlanRange> {
-    let mut ranges: Vec<VlanRange> = Vec::new();
-    for id in ids {
-        match ranges.last_mut() {
-            Some(range) if range.last + 1 == id => range.last = id,
-            _ => ranges.push(VlanRange { first: id, last: id }),
-        }
-    }
-    ranges
 }
 
 /// Sorts `swp2` before `swp10`.

@@ -1,7 +1,6 @@
 //! `org.corten.Netd1.Events1`.
 
-use zbus::interface;
-use zbus::zvariant::OwnedFd;
+use zbus::{OwnedFd, interface};
 
 use crate::events::Hub;
 use crate::events::watch::{self, Request};

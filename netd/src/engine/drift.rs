@@ -18,7 +18,8 @@ pub(super) struct Flapped {
 impl Flapped {
     /// Next hop objects that stand on these links, groups included.
     fn next_hops(&self, network: &Network) -> BTreeSet<NextHopId> {
-        let on_link = |object: &NextHopObject| object.device().is_some_and(|device| self.links.contains(device));
+        let on_link =
+            |object: &NextHopObject| object.device().is_some_and(|device| self.links.contains(device));
         let mut touched: BTreeSet<NextHopId> =
             network.next_hops.iter().filter(|(_, object)| on_link(object)).map(|(id, _)| *id).collect();
         let groups: Vec<NextHopId> = network
@@ -51,7 +52,9 @@ impl<'a> Judge<'a> {
     pub(super) fn is_drift(&self, action: &Action) -> bool {
         match action {
             Action::NextHop { id, .. } => !self.next_hops.contains(id),
-            Action::Route { from, to, .. } => ![from, to].into_iter().flatten().any(|target| self.touches(target)),
+            Action::Route { from, to, .. } => {
+                ![from, to].into_iter().flatten().any(|target| self.touches(target))
+            }
             Action::Neighbour { key, .. } => !self.links.contains(&key.device),
             _ => true,
         }
@@ -82,10 +85,12 @@ impl<'a> Judge<'a> {
             Action::CreateLink { name, kind, .. } | Action::DeleteLink { name, kind } => {
                 self.section_of_link(name, Some(kind))
             }
-            Action::Set { link, .. } | Action::AddAddress { link, .. } | Action::DeleteAddress { link, .. } => {
-                self.section_of_link(link, None)
+            Action::Set { link, .. }
+            | Action::AddAddress { link, .. }
+            | Action::DeleteAddress { link, .. } => self.section_of_link(link, None),
+            Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => {
+                self.section_of_link(port, None)
             }
-            Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => self.section_of_link(port, None),
             Action::SetMaster { name, .. }
             | Action::ClearMaster { name }
             | Action::SetUp { name, .. }

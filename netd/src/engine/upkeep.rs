@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 
 use netd_api::config::is_port_name;
-use netd_api::events::{EventKind, EventSource};
 use netd_api::config::model::Inventory;
+use netd_api::events::{EventKind, EventSource};
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
+use crate::kernel::route::RouteRecord;
 use crate::kernel::{KernelError, link};
-use crate::platform::{self, MANAGEMENT};
 use crate::plan::LinkKind;
+use crate::platform::{self, MANAGEMENT};
 use crate::policy;
 use crate::transaction::{self, Kernel, Reconciled};
 
@@ -48,7 +49,18 @@ impl Engine {
                     let address = address.address.to_string();
                     self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
                 }
-                Event::AddressLost(_) | Event::RouteLost(_) => look = true,
+                Event::RouteNotOffloaded(route) => self.route_alarm(route),
+                Event::BridgePort { name, .. } => {
+                    look |= name.is_empty() || self.desired.links.contains_key(name)
+                }
+                Event::AddressLost(_)
+                | Event::RouteLost(_)
+                | Event::RouteReplaced(_)
+                | Event::NextHop(_)
+                | Event::Neighbour(_)
+                | Event::Fdb(_)
+                | Event::Mdb(_) => look = true,
+                Event::AddressReady(_) => {}
                 Event::Overrun => {
                     tracing::warn!("events of the kernel were lost: looking at everything");
                     look = true;
@@ -58,9 +70,17 @@ impl Engine {
         look
     }
 
+    /// A route that was meant for the hardware is not in it.
+    fn route_alarm(&self, route: &RouteRecord) {
+        let (prefix, hardware) = (route.prefix.to_string(), route.hardware());
+        tracing::error!("route {prefix}: the hardware does not forward by it: {hardware}");
+        self.hub.tell(EventKind::RouteAlarm, &prefix, EventSource::Netlink, hardware);
+    }
+
     /// Whether operators know the link as a port: front panel, workload or LAG.
     fn has_port(&self, name: &str) -> bool {
-        let lag = || self.desired.links.get(name).is_some_and(|link| matches!(link.kind, LinkKind::Lag { .. }));
+        let lag =
+            || self.desired.links.get(name).is_some_and(|link| matches!(link.kind, LinkKind::Lag { .. }));
         self.ports.contains(name) || self.attachments.values().any(|record| record.port == name) || lag()
     }
 
@@ -144,7 +164,9 @@ impl Engine {
             tracing::info!("and {} steps more", result.count - result.repaired.len());
         }
         let drift: Vec<String> = result.let_be.iter().map(ToString::to_string).collect();
-        for (action, words) in result.let_be.iter().zip(&drift).filter(|(_, words)| !self.drift.contains(words)) {
+        for (action, words) in
+            result.let_be.iter().zip(&drift).filter(|(_, words)| !self.drift.contains(words))
+        {
             tracing::warn!("drift, only reported: {words}");
             self.hub.tell(EventKind::Drift, &action.object(), EventSource::Netlink, words.clone());
         }
