@@ -24,7 +24,7 @@ pub struct Model {
 }
 
 fn failed(errno: Errno, words: &str) -> KernelError {
-    KernelError { words: Some(words.to_owned()), ..KernelError::from(errno) }
+    KernelError::with_words(errno, words)
 }
 
 impl Model {
