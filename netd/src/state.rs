@@ -8,18 +8,19 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netd_api::config::Config;
 use netd_api::config::model::vlan_interface;
-use netd_api::state::{FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
+use netd_api::state::{FdbEntry, MdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
 use nix::libc;
 
 use crate::attach::Record;
 use crate::desired::BRIDGE;
 use crate::kernel::fdb::FdbRecord;
 use crate::kernel::link::LinkRecord;
+use crate::kernel::mdb::MdbRecord;
 use crate::kernel::neighbour::NeighbourRecord;
 use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
 use crate::kernel::snapshot::Interfaces;
 use crate::kernel::{address::AddressRecord, device};
-use crate::plan::{self, Network};
+use crate::plan::{self, FdbKey, Network};
 use crate::platform::MANAGEMENT;
 
 /// Rows of a page when the caller does not say, and at most.
@@ -46,6 +47,12 @@ impl View<'_> {
         master.filter(|master| master.kind == "vrf").map(|master| master.name.clone()).unwrap_or_default()
     }
 
+    /// Name of the LAG a link is a member of; empty for none.
+    fn lag_of(&self, link: &LinkRecord) -> String {
+        let master = self.interfaces.links.get(&link.master);
+        master.filter(|master| master.kind == "bond").map(|master| master.name.clone()).unwrap_or_default()
+    }
+
     fn addresses(&self, index: u32) -> Vec<String> {
         self.interfaces.addresses_of(index).map(show_address).collect()
     }
@@ -64,12 +71,14 @@ impl View<'_> {
                     Some(_) => "attachment",
                     None if link.name == MANAGEMENT => "management",
                     None if self.ports.contains(&link.name) => "front-panel",
+                    None if self.config.lags.contains_key(&link.name) && link.kind == "bond" => "lag",
                     None => return None,
                 };
                 Some(self.port(link, kind, attachment.copied()))
             })
             .collect();
-        let order = |kind: &str| ["management", "front-panel", "attachment"].iter().position(|k| *k == kind);
+        let order =
+            |kind: &str| ["management", "front-panel", "lag", "attachment"].iter().position(|k| *k == kind);
         rows.sort_by_cached_key(|port| (order(&port.kind), natural(&port.name)));
         rows
     }
@@ -102,6 +111,7 @@ impl View<'_> {
             driver: device::driver(&link.name).unwrap_or_else(|| link.kind.clone()),
             hardware: if link.switch_id.is_empty() { "software" } else { "offloaded" }.to_owned(),
             switch_id: link.switch_id.clone(),
+            lag: self.lag_of(link),
             attachment: attachment.map(|record| record.key.clone()).unwrap_or_default(),
             counters: link.counters,
         }
@@ -114,7 +124,10 @@ impl View<'_> {
             change(rows.entry(id).or_insert_with(|| Vlan { id, ..Vlan::default() }));
         };
         for (id, vlan) in &self.config.vlans {
-            row(&mut rows, *id, &|row| row.name.clone_from(&vlan.name));
+            row(&mut rows, *id, &|row| {
+                row.name.clone_from(&vlan.name);
+                row.wanted = true;
+            });
         }
         let bridge = self.interfaces.by_name(BRIDGE).map(|link| link.index);
         for link in self.interfaces.links.values().filter(|link| bridge == Some(link.master)) {
@@ -124,10 +137,22 @@ impl View<'_> {
                     let untagged = run.membership.untagged;
                     let ports = if untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
                     ports.push(link.name.clone());
+                    row.kernel = true;
+                    if !link.switch_id.is_empty() {
+                        row.hardware = hardware(true);
+                    }
                 });
             }
         }
+        for link in self.desired.links.values().filter(|link| link.master.as_deref() == Some(BRIDGE)) {
+            for id in link.vlans.runs().iter().flat_map(|run| run.first..=run.last) {
+                row(&mut rows, id, &|row| row.wanted = true);
+            }
+        }
         for vlan in rows.values_mut() {
+            if vlan.hardware.is_empty() {
+                vlan.hardware = hardware(false);
+            }
             vlan.untagged_ports.sort_by_cached_key(|name| natural(name));
             vlan.tagged_ports.sort_by_cached_key(|name| natural(name));
             if let Some(link) = self.interfaces.by_name(&vlan_interface(vlan.id)) {
@@ -210,11 +235,16 @@ impl View<'_> {
 
     /// ARP and ND entries, with their sort keys.
     pub fn neighbour_rows(&self, records: &[NeighbourRecord]) -> Vec<(String, Neighbour)> {
+        let mut missing = self.desired.neighbours.clone();
         let mut rows: Vec<(String, Neighbour)> = records
             .iter()
             .filter_map(|record| {
                 let link = self.interfaces.links.get(&record.index)?;
+                let key = plan::NeighbourKey { device: link.name.clone(), address: record.address };
+                let wanted = record.is_own() && missing.remove(&key).is_some();
                 let row = Neighbour {
+                    wanted,
+                    kernel: true,
                     address: record.address.to_string(),
                     mac: record.mac.clone(),
                     device: link.name.clone(),
@@ -225,16 +255,30 @@ impl View<'_> {
                 Some((format!("{} {} {}", row.vrf, link.name, address_key(record.address)), row))
             })
             .collect();
+        rows.extend(missing.into_iter().map(|(key, mac)| {
+            let vrf = self.interfaces.by_name(&key.device).map(|link| self.vrf_of(link)).unwrap_or_default();
+            let sort = format!("{vrf} {} {}", key.device, address_key(key.address));
+            let address = key.address.to_string();
+            let row =
+                Neighbour { address, mac, device: key.device, vrf, wanted: true, ..missing_neighbour() };
+            (sort, row)
+        }));
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
     }
 
     /// Forwarding entries, with their sort keys.
     pub fn fdb_rows(&self, records: &[FdbRecord]) -> Vec<(String, FdbEntry)> {
+        let mut missing = self.desired.fdb.clone();
+        missing.retain(|key, _| key.tunnel.is_none());
         let mut rows: Vec<(String, FdbEntry)> = records
             .iter()
             .map(|record| {
+                let key = FdbKey { mac: record.mac.clone(), vlan_id: record.vlan_id, tunnel: None };
+                let wanted = record.kind() == "static" && missing.remove(&key).is_some();
                 let row = FdbEntry {
+                    wanted,
+                    kernel: true,
                     mac: record.mac.clone(),
                     vlan_id: record.vlan_id,
                     port: self.interfaces.name(record.index).to_owned(),
@@ -244,6 +288,55 @@ impl View<'_> {
                 (format!("{:04} {} {}", row.vlan_id, row.mac, row.port), row)
             })
             .collect();
+        rows.extend(missing.into_iter().map(|(key, port)| {
+            let row = FdbEntry {
+                mac: key.mac,
+                vlan_id: key.vlan_id,
+                port,
+                kind: "static".to_owned(),
+                wanted: true,
+                kernel: false,
+                hardware: hardware(false),
+            };
+            (format!("{:04} {} {}", row.vlan_id, row.mac, row.port), row)
+        }));
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    }
+
+    /// Members of multicast groups, with their sort keys.
+    pub fn mdb_rows(&self, records: &[MdbRecord]) -> Vec<(String, MdbEntry)> {
+        let mut missing = self.desired.mdb.clone();
+        let mut rows = Vec::new();
+        let mut add = |group: IpAddr, row: MdbEntry| {
+            rows.push((format!("{:04} {} {}", row.vlan_id, address_key(group), row.port), row));
+        };
+        for record in records {
+            let port = self.interfaces.name(record.index).to_owned();
+            let key = plan::MdbKey { group: record.group, vlan_id: record.vlan_id, port: port.clone() };
+            let row = MdbEntry {
+                group: record.group.to_string(),
+                vlan_id: record.vlan_id,
+                port,
+                kind: if record.permanent { "static" } else { "learned" }.to_owned(),
+                wanted: record.permanent && missing.remove(&key),
+                kernel: true,
+                hardware: hardware(record.offloaded),
+            };
+            add(record.group, row);
+        }
+        for key in missing {
+            let row = MdbEntry {
+                group: key.group.to_string(),
+                vlan_id: key.vlan_id,
+                port: key.port,
+                kind: "static".to_owned(),
+                wanted: true,
+                kernel: false,
+                hardware: hardware(false),
+            };
+            add(key.group, row);
+        }
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
     }
@@ -292,6 +385,11 @@ impl View<'_> {
             },
         }
     }
+}
+
+/// A static entry that is wanted and not there, but for what tells it apart.
+fn missing_neighbour() -> Neighbour {
+    Neighbour { state: "none".to_owned(), hardware: hardware(false), ..Neighbour::default() }
 }
 
 fn hardware(offloaded: bool) -> String {

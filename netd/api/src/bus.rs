@@ -6,7 +6,7 @@ use zbus::proxy;
 use crate::attach::{AttachRequest, Attached};
 use crate::diagnostic::Diagnostic;
 use crate::generation::{ChangeOptions, Generation, Status};
-use crate::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use crate::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
 
 /// Well-known bus name of netd.
 pub const NAME: &str = "org.corten.Netd1";
@@ -96,6 +96,10 @@ pub trait State1 {
     fn neighbours(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Neighbour>, String)>;
     /// Entries of the bridge's forwarding database.
     fn fdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<FdbEntry>, String)>;
+    /// Multicast groups of the bridge and their members.
+    fn mdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<MdbEntry>, String)>;
+    /// What somebody else changed and is only reported, as `[drift]` says: the steps that would put it right.
+    fn drift(&self) -> zbus::Result<Vec<String>>;
 }
 
 /// Ports of workloads. Root only.
