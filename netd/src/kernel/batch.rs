@@ -1,5 +1,7 @@
 //! Carrying out the actions of a plan.
 
+use nix::errno::Errno;
+
 use super::connection::Connection;
 use super::extack::KernelError;
 use super::names::Names;
@@ -28,11 +30,19 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
     sender.flush(connection, &mut outcomes);
     ports.carry_out(&mut names, &mut outcomes);
     for (outcome, action) in outcomes.iter_mut().zip(actions) {
-        if action.is_removal() && matches!(outcome, Err(error) if error.is_absent()) {
+        if action.is_removal() && matches!(outcome, Err(error) if says_absent(action, error)) {
             *outcome = Ok(());
         }
     }
     outcomes
+}
+
+/// Whether an error says that what was to be removed is not there.
+fn says_absent(action: &Action, error: &KernelError) -> bool {
+    // Of groups, the bridge says nothing more than this (`__br_mdb_del`).
+    let bare =
+        matches!(action, Action::Mdb { .. }) && error.errno == Errno::EINVAL && error.words().is_none();
+    bare || error.is_absent()
 }
 
 fn change<'a>(

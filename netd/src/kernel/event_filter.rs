@@ -62,13 +62,8 @@ fn word(value: u32) -> u32 {
     u32::from_be_bytes(value.to_ne_bytes())
 }
 
-/// The program. Events that the socket with port id `own` caused are no news; 0 for none.
+/// The program. That the socket with port id `own` removed a route is no news; 0 for no such socket.
 fn program(own: u32) -> Vec<sock_filter> {
-    let take_unless_own = if own == 0 {
-        vec![step(RETURN, TAKE)]
-    } else {
-        vec![step(LOAD_WORD, CAUSED_BY), test(IS, word(own), 0, 1), step(RETURN, DROP), step(RETURN, TAKE)]
-    };
     // Of netd's own: the hardware does not take it. Of others: it may have replaced one of netd's.
     let new_route = vec![
         step(LOAD_BYTE, ROUTE_PROTOCOL),
@@ -82,11 +77,19 @@ fn program(own: u32) -> Vec<sock_filter> {
         step(RETURN, TAKE),
         step(RETURN, DROP),
     ];
-    let mut lost_route =
-        vec![step(LOAD_BYTE, ROUTE_PROTOCOL), test(IS, OWN_PROTOCOL.into(), 1, 0), step(RETURN, DROP)];
-    lost_route.extend(&take_unless_own);
+    // The kernel itself has number 0, so that must not match where there is no `own`.
+    let own = if own == 0 { u32::MAX } else { own };
+    let lost_route = vec![
+        step(LOAD_BYTE, ROUTE_PROTOCOL),
+        test(IS, OWN_PROTOCOL.into(), 1, 0),
+        step(RETURN, DROP),
+        step(LOAD_WORD, CAUSED_BY),
+        test(IS, word(own), 0, 1),
+        step(RETURN, DROP),
+        step(RETURN, TAKE),
+    ];
     // Static forwarding entries; ARP and ND entries that netd set.
-    let mut neighbour = vec![
+    let neighbour = vec![
         step(LOAD_BYTE, NEIGHBOUR_FAMILY),
         test(IS, libc::AF_BRIDGE as u32, 0, 3),
         step(LOAD_HALF, NEIGHBOUR_STATE),
@@ -100,8 +103,8 @@ fn program(own: u32) -> Vec<sock_filter> {
         step(LOAD_BYTE_FROM_X, 4),
         test(IS, OWN_PROTOCOL.into(), 1, 0),
         step(RETURN, DROP),
+        step(RETURN, TAKE),
     ];
-    neighbour.extend(&take_unless_own);
     let mut program = vec![step(LOAD_HALF, KIND)];
     let kinds = [
         (libc::RTM_NEWROUTE, &new_route),
@@ -118,7 +121,7 @@ fn program(own: u32) -> Vec<sock_filter> {
 }
 
 /// Puts the filter on an event socket, in place of one that is there. `own` is the port id of the socket
-/// netd makes its changes with, whose events are no news; 0 for none.
+/// netd makes its changes with; 0 for none.
 pub(super) fn attach(socket: &impl AsFd, own: u32) -> Result<(), KernelError> {
     let mut steps = program(own);
     let program = libc::sock_fprog { len: steps.len() as libc::c_ushort, filter: steps.as_mut_ptr() };

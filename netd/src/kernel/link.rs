@@ -194,6 +194,11 @@ pub fn find_by_name(connection: &mut Connection, name: &str) -> Result<Option<Li
     }
 }
 
+/// MTU in bytes a bridge is made with: IPv6's minimum, and less than any that is set afterwards. A bridge
+/// follows its narrowest port until somebody sets its MTU to something other than it is
+/// (`br_mtu_auto_adjust`, `dev_set_mtu_ext` of Linux 6.12).
+const BRIDGE_MTU_BYTES: u32 = 1280;
+
 /// Makes a link. `lower` is the index of the link a VLAN interface stands on. Of `settings`, those are
 /// used that the kernel takes with the creation.
 pub fn create(
@@ -209,11 +214,11 @@ pub fn create(
     if let Some(mac) = settings.get(&Setting::Mac) {
         message = message.attribute(libc::IFLA_ADDRESS, &hardware_address(mac.text())?);
     }
-    if let Some(mtu) = settings.get(&Setting::Mtu).and_then(Value::number) {
-        message = message.u32(libc::IFLA_MTU, mtu);
-    }
     if let Some(lower) = lower {
         message = message.u32(libc::IFLA_LINK, lower);
+    }
+    if *kind == LinkKind::Bridge {
+        message = message.u32(libc::IFLA_MTU, BRIDGE_MTU_BYTES);
     }
     Ok(message.nest(libc::IFLA_LINKINFO, |info| {
         let info = info.attribute(libc::IFLA_INFO_KIND, kind.name().as_bytes());

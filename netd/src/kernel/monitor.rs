@@ -109,9 +109,9 @@ impl Monitor {
         Ok(Monitor { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES), own: 0 })
     }
 
-    /// From now on, says nothing of routes, next hops and entries that the connection with this port id
-    /// changes: whoever makes changes reads them back itself. Links and addresses are told all the same,
-    /// since one change brings about another.
+    /// From now on, says nothing of routes and next hops that the connection with this port id changes:
+    /// whoever makes changes reads them back itself. Other things are told all the same: links and addresses
+    /// since one change brings about another, entries since the kernel does not say who changed them.
     pub fn ignore_changes_by(&mut self, port_id: u32) -> Result<(), KernelError> {
         event_filter::attach(self.socket.get_ref(), port_id)?;
         self.own = port_id;
@@ -137,7 +137,8 @@ impl Monitor {
     }
 }
 
-/// The events of a datagram, without those of objects that the connection with port id `own` changed.
+/// The events of a datagram, without those of routes and next hops that the connection with port id `own`
+/// changed.
 pub(super) fn decode(datagram: &[u8], own: u32) -> Vec<Event> {
     let mut events = Vec::new();
     let walked = for_each_message(datagram, |message| {
@@ -190,7 +191,7 @@ fn interpret(kind: u16, flags: u16, payload: &[u8], caused_by_us: bool, events: 
                 _ => None,
             });
         }
-        _ if caused_by_us => {}
+        RTM_NEWNEXTHOP | RTM_DELNEXTHOP if caused_by_us => {}
         RTM_NEWNEXTHOP | RTM_DELNEXTHOP => match NextHopObjectRecord::parse(payload) {
             None => events.push(Event::Overrun),
             // Whoever replaces one may also put another protocol on it.
