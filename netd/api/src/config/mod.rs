@@ -14,6 +14,8 @@
 mod admit;
 mod bridging;
 mod checks;
+#[cfg(test)]
+mod differential;
 mod document;
 mod drift;
 mod ethernet;

@@ -1,74 +1,220 @@
 //! The lines that [`super::plain_routes`] knows: a small part of TOML, read without a tree. What is not of
 //! this part is `None` here, and never wrong.
 
-use std::ops::ControlFlow;
-
 /// What the lines of a block say. Each key is there at most once.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields<'d> {
     pub(super) prefix: Option<&'d str>,
-    pub(super) via: Option<Vec<&'d str>>,
-    pub(super) dev: Option<&'d str>,
-    pub(super) vrf: Option<&'d str>,
     pub(super) metric: Option<u32>,
     pub(super) distance: Option<u32>,
+    pub(super) rest: RawWays<'d>,
+}
+
+/// What a block says beside its prefix and metric. Arrays are as they are written, without their brackets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct RawWays<'d> {
+    pub(super) via: Option<&'d str>,
+    pub(super) dev: Option<&'d str>,
+    pub(super) vrf: Option<&'d str>,
     pub(super) blackhole: Option<bool>,
     pub(super) unreachable: Option<bool>,
-    pub(super) weights: Option<Vec<u32>>,
+    pub(super) weights: Option<&'d str>,
 }
 
-/// Reads the header of a block, `[[routes]]`, with its line end.
-pub(super) fn read_header(text: &str) -> Option<&str> {
-    Cursor(text.strip_prefix(HEADER)?).line_end()
+impl<'d> RawWays<'d> {
+    /// The texts in `via`.
+    pub(super) fn via(&self) -> Option<Vec<&'d str>> {
+        let mut cursor = Cursor::new(self.via?);
+        cursor.items(|cursor| cursor.string())
+    }
+
+    /// The numbers in `weights`.
+    pub(super) fn weights(&self) -> Option<Vec<u32>> {
+        let mut cursor = Cursor::new(self.weights?);
+        cursor.items(|cursor| cursor.number())
+    }
 }
 
+/// How a block begins.
 pub(super) const HEADER: &str = "[[routes]]";
 
-/// Reads a line with `prefix`: what it says, and what follows the line.
-pub(super) fn read_prefix_line(text: &str) -> Option<(&str, &str)> {
-    let mut cursor = Cursor(text);
-    cursor.blanks();
-    cursor.0 = cursor.0.strip_prefix("prefix")?;
-    cursor.equals()?;
-    let prefix = cursor.string()?;
-    Some((prefix, cursor.line_end()?))
+/// Reads a text from its front.
+pub(super) struct Cursor<'d> {
+    text: &'d str,
+    /// Number of bytes that are read.
+    pub(super) at: usize,
+    /// Number of lines that are read.
+    pub(super) lines: u32,
 }
 
-/// Reads lines up to the end of the text.
-pub(super) fn read_fields(text: &str) -> Option<Fields<'_>> {
-    let mut fields = Fields::default();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut cursor = Cursor(rest);
-        cursor.blanks();
-        let key = cursor.key();
-        if !key.is_empty() {
-            cursor.equals()?;
-            read_value(&mut cursor, key, &mut fields)?;
-        }
-        rest = cursor.line_end()?;
+impl<'d> Cursor<'d> {
+    pub(super) fn new(text: &'d str) -> Self {
+        Cursor { text, at: 0, lines: 0 }
     }
-    Some(fields)
-}
 
-fn read_value<'d>(cursor: &mut Cursor<'d>, key: &str, fields: &mut Fields<'d>) -> Option<()> {
-    match key {
-        "prefix" => set(&mut fields.prefix, cursor.string()?),
-        "via" => {
-            let hops = match cursor.0.starts_with('[') {
-                true => cursor.array(Cursor::string)?,
-                false => vec![cursor.string()?],
-            };
-            set(&mut fields.via, hops)
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'d str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Reads the header of a block with its line end.
+    pub(super) fn header(&mut self) -> Option<()> {
+        self.eat_all(HEADER)?;
+        self.line_end()
+    }
+
+    /// Reads a line with `prefix`, if that comes first.
+    pub(super) fn prefix_line(&mut self) -> Option<&'d str> {
+        self.blanks();
+        self.eat_all("prefix")?;
+        self.equals()?;
+        let prefix = self.string()?;
+        self.line_end()?;
+        Some(prefix)
+    }
+
+    /// Reads lines up to one that begins with a bracket, or up to the end.
+    pub(super) fn fields(&mut self, fields: &mut Fields<'d>) -> Option<()> {
+        while self.peek().is_some_and(|byte| byte != b'[') {
+            self.blanks();
+            let key = self.key();
+            if !key.is_empty() {
+                self.equals()?;
+                self.value(key, fields)?;
+            }
+            self.line_end()?;
         }
-        "dev" => set(&mut fields.dev, cursor.string()?),
-        "vrf" => set(&mut fields.vrf, cursor.string()?),
-        "metric" => set(&mut fields.metric, cursor.number()?),
-        "distance" => set(&mut fields.distance, cursor.number()?),
-        "blackhole" => set(&mut fields.blackhole, cursor.boolean()?),
-        "unreachable" => set(&mut fields.unreachable, cursor.boolean()?),
-        "weights" => set(&mut fields.weights, cursor.array(Cursor::number)?),
-        _ => None,
+        Some(())
+    }
+
+    fn value(&mut self, key: &str, fields: &mut Fields<'d>) -> Option<()> {
+        let rest = &mut fields.rest;
+        match key {
+            "prefix" => set(&mut fields.prefix, self.string()?),
+            "via" if self.peek() == Some(b'[') => set(&mut rest.via, self.array(|cursor| cursor.string())?),
+            "via" => {
+                let start = self.at;
+                self.string()?;
+                set(&mut rest.via, self.text.get(start..self.at)?)
+            }
+            "dev" => set(&mut rest.dev, self.string()?),
+            "vrf" => set(&mut rest.vrf, self.string()?),
+            "metric" => set(&mut fields.metric, self.number()?),
+            "distance" => set(&mut fields.distance, self.number()?),
+            "blackhole" => set(&mut rest.blackhole, self.boolean()?),
+            "unreachable" => set(&mut rest.unreachable, self.boolean()?),
+            "weights" => set(&mut rest.weights, self.array(|cursor| cursor.number())?),
+            _ => None,
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn eat_all(&mut self, word: &str) -> Option<()> {
+        self.rest().as_bytes().starts_with(word.as_bytes()).then(|| self.at += word.len())
+    }
+
+    /// Reads bytes of ASCII as long as a condition holds; answers them.
+    fn take_while(&mut self, condition: impl Fn(u8) -> bool) -> &'d str {
+        let start = self.at;
+        while self.peek().is_some_and(&condition) {
+            self.at += 1;
+        }
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn blanks(&mut self) {
+        self.take_while(|byte| matches!(byte, b' ' | b'\t'));
+    }
+
+    /// A bare key; empty when there is none.
+    fn key(&mut self) -> &'d str {
+        self.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    }
+
+    fn equals(&mut self) -> Option<()> {
+        self.blanks();
+        self.eat(b'=')?;
+        self.blanks();
+        Some(())
+    }
+
+    /// A string in double quotes, without escapes.
+    fn string(&mut self) -> Option<&'d str> {
+        self.eat(b'"')?;
+        let text = self.take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f));
+        self.eat(b'"')?;
+        Some(text)
+    }
+
+    /// A decimal number without sign, separators or leading zeros.
+    fn number(&mut self) -> Option<u32> {
+        let digits = self.take_while(|byte| byte.is_ascii_digit());
+        if digits.starts_with('0') && digits.len() > 1 {
+            return None;
+        }
+        digits.parse().ok()
+    }
+
+    fn boolean(&mut self) -> Option<bool> {
+        match self.key() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// An array on one line; answers what is between the brackets.
+    fn array<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<&'d str> {
+        self.eat(b'[')?;
+        let start = self.at;
+        self.each(item, |_| ())?;
+        let end = self.at;
+        self.eat(b']')?;
+        self.text.get(start..end)
+    }
+
+    /// The items of an array, which is all that remains.
+    fn items<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let mut items = Vec::new();
+        self.each(item, |item| items.push(item))?;
+        Some(items)
+    }
+
+    /// Reads items with commas between them, and perhaps one after them.
+    fn each<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>, mut with: impl FnMut(T)) -> Option<()> {
+        loop {
+            self.blanks();
+            if matches!(self.peek(), None | Some(b']')) {
+                return Some(());
+            }
+            with(item(self)?);
+            self.blanks();
+            if self.eat(b',').is_none() {
+                return Some(());
+            }
+        }
+    }
+
+    /// The end of a line, with a comment or without. Where the text ends, so does the line.
+    fn line_end(&mut self) -> Option<()> {
+        self.blanks();
+        if self.eat(b'#').is_some() {
+            // TOML refuses control characters but for the tab.
+            self.take_while(|byte| !matches!(byte, 0..0x20 | 0x7f) || byte == b'\t');
+        }
+        self.lines += 1;
+        match self.peek() {
+            None => Some(()),
+            Some(b'\r') => self.eat_all("\r\n"),
+            Some(_) => self.eat(b'\n'),
+        }
     }
 }
 
@@ -77,125 +223,32 @@ fn set<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
 }
 
-/// Reads a text from its front.
-struct Cursor<'d>(&'d str);
-
-impl<'d> Cursor<'d> {
-    fn blanks(&mut self) {
-        self.0 = self.0.trim_start_matches([' ', '\t']);
-    }
-
-    fn eat(&mut self, byte: char) -> Option<()> {
-        self.0 = self.0.strip_prefix(byte)?;
-        Some(())
-    }
-
-    /// A bare key; empty when there is none.
-    fn key(&mut self) -> &'d str {
-        let end = self.0.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || b"_-".contains(&byte)));
-        self.split(end.unwrap_or(self.0.len()))
-    }
-
-    fn split(&mut self, at: usize) -> &'d str {
-        let (head, tail) = self.0.split_at(at);
-        self.0 = tail;
-        head
-    }
-
-    fn equals(&mut self) -> Option<()> {
-        self.blanks();
-        self.eat('=')?;
-        self.blanks();
-        Some(())
-    }
-
-    /// A string in double quotes, without escapes.
-    fn string(&mut self) -> Option<&'d str> {
-        self.eat('"')?;
-        let end = self.0.bytes().try_fold(0, |end, byte| match byte {
-            b'"' => ControlFlow::Break(Some(end)),
-            b'\\' | 0..0x20 | 0x7f => ControlFlow::Break(None),
-            _ => ControlFlow::Continue(end + 1),
-        });
-        let ControlFlow::Break(Some(end)) = end else {
-            return None;
-        };
-        let text = self.split(end);
-        self.eat('"')?;
-        Some(text)
-    }
-
-    /// A decimal number without sign, separators or leading zeros.
-    fn number(&mut self) -> Option<u32> {
-        let end = self.0.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(self.0.len());
-        let digits = self.split(end);
-        if digits.starts_with('0') && digits.len() > 1 {
-            return None;
-        }
-        digits.parse().ok()
-    }
-
-    fn boolean(&mut self) -> Option<bool> {
-        let (value, rest) = match self.0.strip_prefix("true") {
-            Some(rest) => (true, rest),
-            None => (false, self.0.strip_prefix("false")?),
-        };
-        self.0 = rest;
-        Some(value)
-    }
-
-    /// An array on one line.
-    fn array<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        self.eat('[')?;
-        let mut items = Vec::new();
-        loop {
-            self.blanks();
-            if self.eat(']').is_some() {
-                return Some(items);
-            }
-            items.push(item(self)?);
-            self.blanks();
-            if self.eat(',').is_none() {
-                self.eat(']')?;
-                return Some(items);
-            }
-        }
-    }
-
-    /// The end of a line, with a comment or without; answers what follows.
-    fn line_end(mut self) -> Option<&'d str> {
-        self.blanks();
-        if self.eat('#').is_some() {
-            let end = self.0.bytes().position(|byte| byte == b'\n' || is_refused_in_comments(byte));
-            self.split(end.unwrap_or(self.0.len()));
-        }
-        if self.0.is_empty() {
-            return Some(self.0);
-        }
-        self.0.strip_prefix('\n').or_else(|| self.0.strip_prefix("\r\n"))
-    }
-}
-
-/// TOML refuses control characters but for the tab.
-fn is_refused_in_comments(byte: u8) -> bool {
-    matches!(byte, 0..0x20 | 0x7f) && byte != b'\t'
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Option<Fields<'_>> {
+        let mut cursor = Cursor::new(text);
+        let mut fields = Fields::default();
+        cursor.fields(&mut fields)?;
+        cursor.rest().is_empty().then_some(fields)
+    }
+
     #[test]
     fn plain_lines_are_read() {
-        let fields = read_fields(
-            "# one\n prefix\t=  \"10.0.0.0/8\" # two\r\n\nvia=[ \"10.0.0.1\" ,\"10.0.0.2\", ]\nmetric = 0\nblackhole=false",
+        let fields = read(
+            "# one\n prefix\t=  \"10.0.0.0/8\" # two é\r\n\nvia=[ \"10.0.0.1\" ,\"10.0.0.2\", ]\nmetric = 0\nblackhole=false\nweights = [1, 20]",
         )
         .unwrap();
         assert_eq!(fields.prefix, Some("10.0.0.0/8"));
-        assert_eq!(fields.via.unwrap(), ["10.0.0.1", "10.0.0.2"]);
-        assert_eq!((fields.metric, fields.blackhole, fields.dev), (Some(0), Some(false), None));
-        assert_eq!(read_header("[[routes]] # x\nvia"), Some("via"));
-        assert_eq!(read_prefix_line("prefix=\"::/0\"\nvia"), Some(("::/0", "via")));
+        assert_eq!(fields.rest.via().unwrap(), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(fields.rest.weights().unwrap(), [1, 20]);
+        assert_eq!((fields.metric, fields.rest.blackhole, fields.rest.dev), (Some(0), Some(false), None));
+        assert_eq!(read("via = \"10.0.0.1\"").unwrap().rest.via().unwrap(), ["10.0.0.1"]);
+        assert_eq!(read("via = []").unwrap().rest.via().unwrap(), [""; 0]);
+        let mut cursor = Cursor::new("[[routes]] # x\nprefix=\"::/0\"\nvia");
+        assert_eq!((cursor.header(), cursor.prefix_line()), (Some(()), Some("::/0")));
+        assert_eq!((cursor.rest(), cursor.lines), ("via", 2));
     }
 
     #[test]
@@ -210,7 +263,9 @@ mod tests {
             "\"prefix\" = \"\"",
             "via = [\n\"10.0.0.1\"]",
             "via = [,]",
+            "via = [\"10.0.0.1\",,]",
             "via = [[\"10.0.0.1\"]]",
+            "via = [\"10.0.0.1\"",
             "metric = 01",
             "metric = +1",
             "metric = 1_0",
@@ -225,10 +280,10 @@ mod tests {
             "=",
             "[vlans.1]",
         ] {
-            assert!(read_fields(text).is_none(), "{text}");
+            assert!(read(text).is_none(), "{text}");
         }
         for text in ["[[routes]]]", "[[routes ]]", "[[routes]] x", "[[routes]]\r", " [[routes]]"] {
-            assert!(read_header(text).is_none(), "{text}");
+            assert!(Cursor::new(text).header().is_none(), "{text}");
         }
     }
 }

@@ -19,14 +19,14 @@ use super::document::{Gap, Lines};
 use super::layer3;
 use super::model::Place;
 use super::names;
-use super::plain_lines::{Fields, HEADER, read_fields, read_header, read_prefix_line};
+use super::plain_lines::{Cursor, Fields, HEADER, RawWays};
 use super::reader::MAX_KEPT;
 use super::routes::{
     MAX_NEXT_HOPS, NEVER, Source, Ways, WaysKind, WaysTable, WrittenHop, WrittenRoute, default_metric,
     metric_of_distance, parse_destination,
 };
 
-/// Most different forms of blocks that are remembered, to read those that are alike only once.
+/// Most different ways that are remembered as they are written, to read those that are alike only once.
 const MAX_REMEMBERED: usize = 65_536;
 
 /// What remains of a document, and what was taken out.
@@ -117,19 +117,7 @@ pub(super) fn read_again<T>(
 
 /// Length of the block that a text begins with: up to the next line that begins with a bracket.
 fn block_len(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(line) = bytes[at..].iter().position(|byte| *byte == b'\n') {
-        at += line + 1;
-        if bytes.get(at) == Some(&b'[') {
-            return at;
-        }
-    }
-    text.len()
-}
-
-fn count_lines(text: &str) -> u32 {
-    u32::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX)
+    text.find("\n[").map_or(text.len(), |end| end + 1)
 }
 
 /// A place in the document: byte offset, and the number of lines before.
@@ -149,21 +137,20 @@ struct Row {
     routes: u32,
 }
 
-/// What the lines of a block after that of its prefix mean, and how many they are.
+/// What the lines of a block mean that say anything but its prefix.
 #[derive(Clone, Copy)]
 struct Form {
-    meaning: Meaning,
-    lines: u32,
+    metric: Metric,
+    ways: PlainWays,
 }
 
 #[derive(Clone, Copy)]
-enum Meaning {
-    Plain {
-        ways: u32,
-        metric: Metric,
+enum PlainWays {
+    Known {
+        number: u32,
         family: Option<Family>,
     },
-    /// The reader of the tree refuses the block for sure.
+    /// The reader of the tree refuses them for sure.
     Wrong,
     /// It is for the reader of the tree to say.
     Unknown,
@@ -213,8 +200,9 @@ struct Scanner<'d> {
     rows: Vec<Row>,
     routes: Vec<WrittenRoute>,
     ways: WaysTable,
-    forms: HashMap<&'d str, Form>,
-    last_form: Option<(&'d str, Form)>,
+    known: HashMap<RawWays<'d>, PlainWays>,
+    /// The lines after the prefix of the last block, their number, and what they mean.
+    last: Option<(&'d str, u32, Form)>,
     mistakes: usize,
 }
 
@@ -229,8 +217,8 @@ impl<'d> Scanner<'d> {
             rows: Vec::new(),
             routes: Vec::new(),
             ways: WaysTable::default(),
-            forms: HashMap::new(),
-            last_form: None,
+            known: HashMap::new(),
+            last: None,
             mistakes: 0,
         }
     }
@@ -301,32 +289,49 @@ impl<'d> Scanner<'d> {
 
     /// Reads the block a text begins with: what it is, its length and its number of lines.
     fn read_block(&mut self, text: &'d str) -> Option<(Block, usize, u32)> {
-        let body = read_header(text)?;
-        let (prefix, form, rest) = match read_prefix_line(body) {
-            Some((prefix, rest)) => {
-                let (form, len) = self.form_of(rest);
-                (prefix, Form { lines: form.lines + 2, ..form }, &rest[len..])
-            }
-            None => {
-                let len = block_len(text) - (text.len() - body.len());
-                let fields = read_fields(&body[..len])?;
-                let form = Form { meaning: self.meaning_of(&fields), lines: 1 + count_lines(&body[..len]) };
-                (fields.prefix?, form, &body[len..])
-            }
-        };
-        let block = match form.meaning {
-            Meaning::Unknown => Block::Unknown,
-            Meaning::Wrong => Block::Wrong,
-            Meaning::Plain { ways, metric, family } => self.plain(prefix, ways, metric, family),
-        };
-        // A last line without an end is a line all the same, but nothing follows it.
-        match block {
-            Block::Unknown => None,
-            block => Some((block, text.len() - rest.len(), form.lines)),
+        let mut cursor = Cursor::new(text);
+        cursor.header()?;
+        let body = (cursor.at, cursor.lines);
+        if let Some(prefix) = cursor.prefix_line() {
+            let form = self.read_form(&mut cursor)?;
+            return Some((self.block(prefix, form), cursor.at, cursor.lines));
         }
+        (cursor.at, cursor.lines) = body;
+        let mut fields = Fields::default();
+        cursor.fields(&mut fields)?;
+        let form = self.form_of(&fields)?;
+        Some((self.block(fields.prefix?, form), cursor.at, cursor.lines))
     }
 
-    fn plain(&self, prefix: &str, ways: u32, metric: Metric, family: Option<Family>) -> Block {
+    /// Reads what follows the line of a prefix.
+    fn read_form(&mut self, cursor: &mut Cursor<'d>) -> Option<Form> {
+        let text = cursor.rest();
+        if let Some((written, lines, form)) = self.last
+            && let Some(rest) = text.strip_prefix(written)
+            && (rest.is_empty() || rest.starts_with('['))
+        {
+            cursor.at += written.len();
+            cursor.lines += lines;
+            return Some(form);
+        }
+        let (start, before) = (cursor.at, cursor.lines);
+        let mut fields = Fields::default();
+        cursor.fields(&mut fields)?;
+        let form = self.form_of(&fields).filter(|_| fields.prefix.is_none())?;
+        let written = &text[..cursor.at - start];
+        // Without a line end, more may follow on the line elsewhere.
+        if written.ends_with('\n') {
+            self.last = Some((written, cursor.lines - before, form));
+        }
+        Some(form)
+    }
+
+    fn block(&self, prefix: &str, form: Form) -> Block {
+        let (ways, family) = match form.ways {
+            PlainWays::Known { number, family } => (number, family),
+            PlainWays::Wrong => return Block::Wrong,
+            PlainWays::Unknown => return Block::Unknown,
+        };
         let Ok(prefix) = parse_destination(prefix) else {
             return Block::Wrong;
         };
@@ -335,7 +340,7 @@ impl<'d> Scanner<'d> {
         if family.is_some_and(|family| family != of_prefix) {
             return Block::Wrong;
         }
-        let (metric, installed) = match metric {
+        let (metric, installed) = match form.metric {
             Metric::Default => (default_metric(is_ipv6), true),
             Metric::Number(0) if is_ipv6 => return Block::Unknown,
             Metric::Number(metric) => (metric, true),
@@ -346,95 +351,72 @@ impl<'d> Scanner<'d> {
         Block::Plain(WrittenRoute { index: 0, place, source, prefix, metric, installed, ways })
     }
 
-    /// The meaning of the lines a text begins with, up to the end of their block; and their length.
-    fn form_of(&mut self, text: &'d str) -> (Form, usize) {
-        if let Some((lines, form)) = self.last_form
-            && let Some(rest) = text.strip_prefix(lines)
-            && (rest.is_empty() || rest.starts_with('['))
-            && lines.ends_with('\n')
-        {
-            return (form, lines.len());
-        }
-        let lines = match text.starts_with('[') {
-            true => "",
-            false => &text[..block_len(text)],
+    fn form_of(&mut self, fields: &Fields<'d>) -> Option<Form> {
+        let metric = match (fields.metric, fields.distance) {
+            (None, None) => Metric::Default,
+            (Some(metric), None) => Metric::Number(metric),
+            (None, Some(distance @ 1..=NEVER)) => Metric::Distance(distance),
+            _ => return None,
         };
-        let form = match self.forms.get(lines) {
-            Some(form) => *form,
+        let ways = match self.known.get(&fields.rest) {
+            Some(ways) => *ways,
             None => {
-                let meaning = match read_fields(lines) {
-                    // A second prefix.
-                    Some(Fields { prefix: Some(_), .. }) | None => Meaning::Unknown,
-                    Some(fields) => self.meaning_of(&fields),
-                };
-                let form = Form { meaning, lines: count_lines(lines) };
-                if self.forms.len() < MAX_REMEMBERED {
-                    self.forms.insert(lines, form);
+                let ways = self.read_ways(&fields.rest).unwrap_or(PlainWays::Unknown);
+                if self.known.len() < MAX_REMEMBERED {
+                    self.known.insert(fields.rest, ways);
                 }
-                form
+                ways
             }
         };
-        self.last_form = Some((lines, form));
-        (form, lines.len())
+        Some(Form { metric, ways })
     }
 
-    fn meaning_of(&mut self, fields: &Fields<'_>) -> Meaning {
-        let Some(metric) = metric_of(fields) else {
-            return Meaning::Unknown;
-        };
-        let (kind, family) = match (fields.blackhole, fields.unreachable, &fields.via, fields.dev) {
+    fn read_ways(&mut self, raw: &RawWays<'d>) -> Option<PlainWays> {
+        let (kind, family) = match (raw.blackhole, raw.unreachable, raw.via, raw.dev) {
             (Some(true), None, None, None) => (WaysKind::Blackhole, None),
             (None, Some(true), None, None) => (WaysKind::Unreachable, None),
             (None, None, None, Some(_)) => (WaysKind::NextHops(Vec::new()), None),
-            (None, None, Some(via), _) => match hops_of(via, fields.weights.as_deref()) {
-                Some(Ok((hops, family))) => (WaysKind::NextHops(hops), Some(family)),
-                Some(Err(())) => return Meaning::Wrong,
-                None => return Meaning::Unknown,
-            },
-            _ => return Meaning::Unknown,
+            (None, None, Some(_), _) => {
+                let via = raw.via().filter(|via| via.len() <= MAX_NEXT_HOPS)?;
+                let mut hops = Vec::with_capacity(via.len());
+                for (position, text) in (0_u16..).zip(&via) {
+                    let Ok(address) = layer3::parse_host_address(text) else {
+                        return Some(PlainWays::Wrong);
+                    };
+                    hops.push(WrittenHop { address, weight: 1, position });
+                }
+                let family = check_hops(&mut hops, raw)?;
+                (WaysKind::NextHops(hops), Some(family))
+            }
+            _ => return None,
         };
         let plain_dev = |dev: &str| dev.len() <= 64 && dev.bytes().all(|byte| matches!(byte, 0x20..0x7f));
-        if (fields.weights.is_some() && fields.via.is_none())
-            || !fields.dev.is_none_or(plain_dev)
-            || fields.vrf.is_some_and(|vrf| names::check_interface_name(vrf).is_err())
+        if (raw.weights.is_some() && raw.via.is_none())
+            || !raw.dev.is_none_or(plain_dev)
+            || raw.vrf.is_some_and(|vrf| names::check_interface_name(vrf).is_err())
         {
-            return Meaning::Unknown;
-        }
-        let (vrf, dev) = (fields.vrf.map(str::to_owned), fields.dev.map(str::to_owned));
-        Meaning::Plain { ways: self.ways.number(Ways { vrf, dev, kind }), metric, family }
-    }
-}
-
-fn metric_of(fields: &Fields<'_>) -> Option<Metric> {
-    match (fields.metric, fields.distance) {
-        (None, None) => Some(Metric::Default),
-        (Some(metric), None) => Some(Metric::Number(metric)),
-        (None, Some(distance @ 1..=NEVER)) => Some(Metric::Distance(distance)),
-        _ => None,
-    }
-}
-
-/// The next hops of plain `via` and `weights`; `Err` where an address is wrong for sure.
-fn hops_of(via: &[&str], weights: Option<&[u32]>) -> Option<Result<(Vec<WrittenHop>, Family), ()>> {
-    if via.is_empty()
-        || via.len() > MAX_NEXT_HOPS
-        || weights.is_some_and(|weights| weights.len() != via.len())
-    {
-        return None;
-    }
-    let mut hops: Vec<WrittenHop> = Vec::with_capacity(via.len());
-    for (position, text) in (0_u16..).zip(via) {
-        let Ok(address) = layer3::parse_host_address(text) else {
-            return Some(Err(()));
-        };
-        let weight = weights.map_or(Some(1), |weights| weights.get(usize::from(position)).copied())?;
-        let weight = u16::try_from(weight).ok().filter(|weight| (1..=256).contains(weight))?;
-        if hops.iter().any(|known| known.address == address) {
             return None;
         }
-        hops.push(WrittenHop { address, weight, position });
+        let (vrf, dev) = (raw.vrf.map(str::to_owned), raw.dev.map(str::to_owned));
+        Some(PlainWays::Known { number: self.ways.number(Ways { vrf, dev, kind }), family })
+    }
+}
+
+/// Gives next hops their weights; answers their family, if all have one and none is given twice.
+fn check_hops(hops: &mut [WrittenHop], raw: &RawWays<'_>) -> Option<Family> {
+    if raw.weights.is_some() {
+        let weights = raw.weights()?;
+        if weights.len() != hops.len() {
+            return None;
+        }
+        for (hop, weight) in hops.iter_mut().zip(weights) {
+            hop.weight = u16::try_from(weight).ok().filter(|weight| (1..=256).contains(weight))?;
+        }
     }
     let family = Family::of(hops.first()?.address);
-    let mixed = hops.iter().any(|hop| Family::of(hop.address) != family);
-    (!mixed).then_some(Ok((hops, family)))
+    let alike = hops.iter().all(|hop| Family::of(hop.address) == family);
+    let twice = |(index, hop): (usize, &WrittenHop)| {
+        hops.iter().take(index).any(|other| other.address == hop.address)
+    };
+    (alike && !hops.iter().enumerate().any(twice)).then_some(family)
 }
