@@ -19,6 +19,7 @@ pub mod ethtool;
 mod event_filter;
 pub mod extack;
 pub mod fdb;
+pub mod fuzz;
 pub mod generic;
 pub mod inet;
 pub mod lag;

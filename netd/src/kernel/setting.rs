@@ -79,3 +79,84 @@ fn of_kind(name: &str, kind: &str, fill: impl FnOnce(Message) -> Message) -> Mes
             info.attribute(libc::IFLA_INFO_KIND, kind.as_bytes()).nest(libc::IFLA_INFO_DATA, fill)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::link::{LinkRecord, Settings, create};
+    use crate::kernel::wire::attributes;
+    use crate::plan::LinkKind;
+
+    fn message(setting: Setting, value: impl Into<Value>) -> Vec<u8> {
+        match change("swp1", |_| Ok(7), setting, &value.into()) {
+            Ok(Change::Message(message)) => message.finish(1, 0)[16..].to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn made(kind: &LinkKind, settings: &Settings) -> LinkRecord {
+        LinkRecord::parse(&create("name", kind, Some(3), settings).unwrap().finish(1, 0)[16..]).unwrap()
+    }
+
+    #[test]
+    fn links_are_made_with_their_kind_and_the_settings_that_belong_to_it() {
+        let settings: Settings = [
+            (Setting::Mac, Value::from("02:00:00:00:00:01")),
+            (Setting::HashPolicy, Value::Number(1)),
+            (Setting::MinLinks, Value::Number(2)),
+            (Setting::LacpFast, Value::Flag(true)),
+        ]
+        .into();
+        let options = |record: &LinkRecord| -> Vec<Setting> { record.settings.keys().copied().collect() };
+        let lacp = made(&LinkKind::Lag { lacp: true }, &settings);
+        assert_eq!((lacp.lacp, lacp.mac.as_str()), (Some(true), "02:00:00:00:00:01"));
+        assert_eq!(options(&lacp), [Setting::HashPolicy, Setting::MinLinks, Setting::LacpFast]);
+        assert!(lacp.settings.iter().all(|(setting, value)| settings[setting] == *value));
+        // The driver refuses an LACP rate where there is no LACP.
+        let fixed = made(&LinkKind::Lag { lacp: false }, &settings);
+        assert_eq!(
+            (fixed.lacp, options(&fixed)),
+            (Some(false), vec![Setting::HashPolicy, Setting::MinLinks])
+        );
+        let vlan = made(&LinkKind::Vlan { parent: "swp1".to_owned(), id: 10 }, &settings);
+        assert_eq!((vlan.vlan_id, vlan.lower, options(&vlan)), (10, 3, Vec::new()));
+        assert_eq!(made(&LinkKind::Vrf { table: 1001 }, &settings).table, 1001);
+        let on =
+            [(Setting::VlanFiltering, Value::Flag(true)), (Setting::DefaultPvid, Value::Number(0))].into();
+        assert_eq!(made(&LinkKind::Bridge, &on).settings, on);
+        let off = [(Setting::VlanFiltering, Value::Flag(false))].into();
+        assert_eq!(options(&made(&LinkKind::Bridge, &off)), []);
+    }
+
+    #[test]
+    fn options_of_lags_and_bridges_say_for_which_kind_they_are() {
+        for (kind, setting, value) in [
+            ("bond", Setting::HashPolicy, Value::Number(4)),
+            ("bond", Setting::MinLinks, Value::Number(3)),
+            ("bond", Setting::LacpFast, Value::Flag(true)),
+            ("bridge", Setting::VlanFiltering, Value::Flag(true)),
+            ("bridge", Setting::DefaultPvid, Value::Number(5)),
+            ("bridge", Setting::Priority, Value::Number(4096)),
+        ] {
+            let record = LinkRecord::parse(&message(setting, value.clone())).unwrap();
+            assert_eq!((record.kind.as_str(), record.settings), (kind, [(setting, value)].into()));
+        }
+    }
+
+    #[test]
+    fn nested_settings_of_a_family_stand_where_the_kernel_looks() {
+        // IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { IPV4_DEVCONF_FORWARDING = 1 } } }
+        let bytes = message(Setting::Forwarding4, true);
+        let mut value: &[u8] = &bytes[16..];
+        for wanted in [libc::IFLA_AF_SPEC, libc::AF_INET as u16, 1, 1] {
+            let inside = attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            value = inside.unwrap_or_else(|| panic!("no {wanted}"));
+        }
+        assert_eq!(value, 1u32.to_ne_bytes());
+        // IFLA_PROTINFO { IFLA_BRPORT_ISOLATED = 1 } of the port with this index.
+        let bytes = message(Setting::Isolated, true);
+        assert_eq!((bytes[0], &bytes[4..8]), (libc::AF_BRIDGE as u8, &7u32.to_ne_bytes()[..]));
+        let port = attributes(&bytes[16..]).find(|(kind, _)| *kind == 12).unwrap().1;
+        assert_eq!(attributes(port).collect::<Vec<_>>(), [(33, &[1][..])]);
+    }
+}
