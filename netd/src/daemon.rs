@@ -137,9 +137,25 @@ async fn serve(
                 looks.found(&found);
                 notify(&format!("STATUS={}", engine.status()));
             }
+            () = after(engine.next_deadline()) => {
+                engine.on_deadline();
+                looks.ask();
+                notify(&format!("STATUS={}", engine.status()));
+            }
             _ = heartbeat.tick() => progress(),
-            _ = &mut stopped => return Ok(()),
+            _ = &mut stopped => {
+                engine.end();
+                return Ok(());
+            }
         }
+    }
+}
+
+/// Waits for as long as that; for ever when there is nothing to wait for.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,10 @@
 //! reading at [`Engine::start`] and [`Engine::apply`].
 
 mod attachments;
+pub mod changes;
 mod drift;
+mod history;
+mod places;
 mod queries;
 mod startup;
 pub mod upkeep;
@@ -26,8 +29,9 @@ use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::{Action, Link, Network, Setting};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
+use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
-use crate::transaction::{self, CommitError, Kernel};
+use crate::transaction::{self, Backend, CommitError, Kernel};
 use crate::{policy, quirks};
 
 /// The document of a switch that has none yet.
@@ -76,6 +80,8 @@ pub struct Engine {
     /// What somebody else changed and is only reported.
     drift: Vec<String>,
     connection: Connection,
+    /// What takes the kernel's place, in tests.
+    stand_in: Option<Box<dyn Backend>>,
     paths: Paths,
     store: Store,
     platform: Option<Platform>,
@@ -88,6 +94,14 @@ pub struct Engine {
     document: String,
     config: Config,
     generation: u64,
+    /// The generation of the startup document; another one than the running while that is not confirmed.
+    confirmed: u64,
+    /// The running generation, while it waits for its confirmation.
+    pending: Option<Pending>,
+    /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
+    stable_at_ns: Option<u64>,
+    /// Whether the last change that failed left something behind that could not be undone.
+    undo_left: bool,
     /// False while no valid configuration was found: the kernel is left as it is until one is applied.
     managing: bool,
     attachments: BTreeMap<String, Record>,
@@ -112,15 +126,26 @@ impl Engine {
     /// # Errors
     /// Only when the kernel cannot be spoken to at all.
     pub fn start(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
-        let mut engine = Engine::open(paths, hub)?;
+        Engine::start_on(paths, hub, None)
+    }
+
+    /// As [`Engine::start`], with a stand-in for the kernel's network: so that a model can prove what is
+    /// around it.
+    pub fn start_on(
+        paths: Paths,
+        hub: Hub,
+        stand_in: Option<Box<dyn Backend>>,
+    ) -> Result<Engine, KernelError> {
+        let mut engine = Engine { stand_in, ..Engine::open(paths, hub)? };
         engine.name_devices()?;
         engine.bridge_mac = engine.choose_bridge_mac()?;
         engine.attachments = records::load(&engine.paths.attachments);
         engine.drop_lost_attachments()?;
-        engine.read_startup();
+        engine.read_configuration();
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
         // Rules first: no port may be up without them.
         engine.look()?;
+        engine.wait_for_stability();
         Ok(engine)
     }
 
@@ -132,6 +157,7 @@ impl Engine {
             settled: false,
             drift: Vec::new(),
             connection: Connection::open()?,
+            stand_in: None,
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
             paths,
@@ -142,6 +168,10 @@ impl Engine {
             document: FACTORY_DOCUMENT.to_owned(),
             config: Config::default(),
             generation: 0,
+            confirmed: 0,
+            pending: None,
+            stable_at_ns: None,
+            undo_left: false,
             managing: false,
             attachments: BTreeMap::new(),
             desired: Arc::default(),
@@ -187,19 +217,28 @@ impl Engine {
         }))
     }
 
-    /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
-    /// then on, and the next looks try to remove it.
-    fn commit(&mut self, desired: &Network) -> Result<transaction::Report, Failure> {
-        let scope = self.scope(desired);
-        let dark = self.hub.dark();
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
-        transaction::commit(&mut kernel, desired).map_err(|error| self.note_failed(error))
+    /// Has work done with the kernel's network, as far as `desired` is about it.
+    fn with_kernel<T>(
+        &mut self,
+        desired: &Network,
+        work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T,
+    ) -> T {
+        let (scope, dark) = (self.scope(desired), self.hub.dark());
+        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark))
     }
 
-    fn note_failed(&mut self, error: CommitError) -> Failure {
-        let words = error.to_string();
+    /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
+    /// then on, and the next looks try to remove it. `config` is what the wish comes from.
+    fn commit(&mut self, desired: &Network, config: &Config) -> Result<transaction::Report, Failure> {
+        let done = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
+        done.map_err(|error| self.note_failed(error, config))
+    }
+
+    fn note_failed(&mut self, error: CommitError, config: &Config) -> Failure {
+        let words = places::words(config, &error);
         if !error.left.is_empty() {
             tracing::error!("{words}");
+            self.undo_left = true;
             self.problems.extend(error.left.into_iter().map(|left| format!("not undone: {left}")));
             // Otherwise what is wanted is the way back.
             if !self.managing {
@@ -209,15 +248,19 @@ impl Engine {
         Failure::Refused(words)
     }
 
+    /// Everything is as wanted, so what could not be undone is undone by now.
+    fn all_undone(&mut self) {
+        self.to_restore = None;
+        if std::mem::take(&mut self.undo_left) {
+            self.store.settle();
+        }
+    }
+
     /// Makes the part of the kernel as `desired` that `concerns` picks, or leaves that part as it was.
     fn commit_part(&mut self, desired: &Network, concerns: impl Fn(&Action) -> bool) -> Result<(), Failure> {
-        let scope = self.scope(desired);
-        let dark = self.hub.dark();
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
-        match transaction::commit_part(&mut kernel, desired, concerns) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Refused(error.to_string())),
-        }
+        let done =
+            self.with_kernel(desired, |kernel| transaction::commit_part(kernel, desired, concerns));
+        done.map(|_| ()).map_err(|error| Failure::Refused(error.to_string()))
     }
 
     fn scope(&self, desired: &Network) -> Scope {
@@ -247,58 +290,6 @@ impl Engine {
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
-    /// Applies a document whole, or leaves everything as it was. Answers the new generation.
-    pub fn apply(
-        &mut self,
-        document: String,
-        base_generation: u64,
-        confirm_timeout_s: u32,
-    ) -> Result<u64, Failure> {
-        if confirm_timeout_s != 0 {
-            return Err(Failure::Failed(
-                "confirmation is not supported yet: confirm_timeout_s must be 0".to_owned(),
-            ));
-        }
-        if base_generation != 0 && base_generation != self.generation {
-            let running = self.generation;
-            return Err(Failure::Conflict(format!(
-                "the running configuration is generation {running}, the change was made from {base_generation}: look at the new one and apply again"
-            )));
-        }
-        let config = self.validate(&document).map_err(Failure::invalid)?;
-        let generation = self.generation.max(self.store.last_generation()) + 1;
-        let failed =
-            |error: crate::store::StoreError| Failure::Failed(format!("nothing was changed: {error}"));
-        let prepared = self.store.prepare(generation, &document).map_err(failed)?;
-        let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&config, &self.attachments));
-        self.load_rules(&policy::ruleset(&config))?;
-        let report = match self.commit(&desired) {
-            Ok(report) => report,
-            Err(failure) => {
-                self.restore_rules(&old_rules);
-                return Err(failure);
-            }
-        };
-        if self.refused_startup.is_some() {
-            self.store.keep_refused();
-        }
-        if let Err(error) = prepared.commit() {
-            self.restore_rules(&old_rules);
-            let undone = self.commit(&report.before).err();
-            let undone = undone.map(|failure| format!("; undoing: {}", failure.words())).unwrap_or_default();
-            return Err(Failure::Failed(format!("the change was undone: {error}{undone}")));
-        }
-        self.store.tidy();
-        self.desired = desired;
-        self.managing = true;
-        self.refused_startup = None;
-        self.to_restore = None;
-        self.problems.clear();
-        self.adopt(document, config, generation);
-        tracing::info!("generation {generation} applied in {} steps", report.steps);
-        Ok(generation)
-    }
-
     fn load_rules(&mut self, rules: &str) -> Result<(), Failure> {
         if rules != self.ruleset {
             // At start, what an earlier run has loaded.
@@ -323,32 +314,18 @@ impl Engine {
             tracing::error!("restoring the control-plane rules: {}", failure.words());
         }
     }
+}
 
-    /// The running document and its generation. With `secrets`, password hashes included.
-    pub fn get(&self, secrets: bool) -> Result<(String, u64), Failure> {
-        if secrets {
-            return Ok((self.document.clone(), self.generation));
-        }
-        let masked = crate::mask::mask(&self.document, &self.config).ok_or_else(|| {
-            Failure::Denied("the running configuration holds password hashes that cannot be masked; ask as an administrator".to_owned())
-        })?;
-        Ok((masked, self.generation))
-    }
-
-    /// What is not as it should be, the gravest first. Empty on a switch that is well.
-    pub fn problems(&self) -> Vec<&str> {
-        self.refused_startup.iter().chain(&self.problems).map(String::as_str).collect()
-    }
-
-    /// What the service manager shows.
-    pub fn status(&self) -> String {
-        let up =
-            self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
-        match self.problems().as_slice() {
-            [] => format!("generation {}, {up} of {} ports wanted up", self.generation, self.ports.len()),
-            [only] => format!("1 problem: {only}"),
-            problems @ [first, ..] => format!("{} problems, first: {first}", problems.len()),
-        }
+/// The kernel's network, or what takes its place.
+fn backend<'a>(
+    stand_in: &'a mut Option<Box<dyn Backend>>,
+    connection: &'a mut Connection,
+    scope: &'a Scope,
+    dark: BTreeSet<String>,
+) -> Box<dyn Backend + 'a> {
+    match stand_in {
+        Some(stand_in) => Box::new(&mut **stand_in),
+        None => Box::new(Kernel { connection, scope, bridge: BRIDGE, dark }),
     }
 }
 
@@ -375,8 +352,9 @@ mod tests {
                 left: vec!["swp1: set mtu 9000".to_owned()],
                 before: Box::new(before.clone()),
             };
-            engine.note_failed(error);
-            assert_eq!(engine.status(), "1 problem: not undone: swp1: set mtu 9000");
+            engine.note_failed(error, &Config::default());
+            assert_eq!(engine.status(), "degraded: not undone: swp1: set mtu 9000");
+            assert_eq!(engine.health().state, netd_api::generation::Health::Degraded);
             assert_eq!(engine.to_restore, (!managing).then_some(Arc::new(before)));
         }
     }

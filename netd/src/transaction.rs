@@ -29,6 +29,26 @@ pub trait Backend {
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>>;
 }
 
+impl<B: Backend + ?Sized> Backend for &mut B {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        (**self).snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        (**self).execute(actions)
+    }
+}
+
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        (**self).snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        (**self).execute(actions)
+    }
+}
+
 /// The kernel.
 pub struct Kernel<'a> {
     /// For requests and dumps.
@@ -102,6 +122,8 @@ fn show_left(left: &[String]) -> String {
 pub struct Report {
     /// Steps sent.
     pub steps: usize,
+    /// The first of them in words, and how many more there are.
+    pub words: Vec<String>,
     /// The network before: committing it undoes the transaction.
     pub before: Network,
 }
@@ -131,7 +153,7 @@ pub fn commit_part(
     let mut done = Vec::new();
     let steps = differences(desired, &before);
     match settle(backend, |actual| differences(desired, actual), steps, &mut done) {
-        Ok(()) => Ok(Report { steps: done.len(), before }),
+        Ok(()) => Ok(Report { steps: done.len(), words: show(&done), before }),
         Err(reason) => {
             let left = undo(backend, |actual| differences(&before, actual), done);
             Err(CommitError { reason, left, before: Box::new(before) })

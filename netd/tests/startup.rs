@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use common::{Folder, isolated, workload_namespace};
 use netd::daemon;
-use netd::events::Hub;
 use netd::engine::Engine;
+use netd::engine::changes::Request;
+use netd::events::Hub;
 use netd::failure::Failure;
 use netd::kernel::{Connection, link};
 use netd_api::attach::AttachRequest;
@@ -45,8 +46,9 @@ fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
             folder.write("generations/2.toml", generation(2));
             folder.write("generations/10.toml", generation(10));
             folder.write("generations/11.toml", "version = 2\n");
-            let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
-            assert_eq!(engine.get(true).unwrap(), (generation(10), 10));
+            let mut engine =
+                Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
+            assert_eq!(engine.get(0, true).unwrap(), (generation(10), 10));
             assert_eq!(folder.read("run/running.toml"), generation(10));
             let status = engine.status();
             assert!(status.contains("startup.toml is refused"), "{status}");
@@ -58,7 +60,7 @@ fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
             }
             // The document stays, also when a look follows and when an operator's change is refused.
             engine.look().expect("a look");
-            assert!(engine.apply(BROKEN.to_owned(), 0, 0).is_err());
+            assert!(engine.apply(BROKEN.to_owned(), 0, 0, &Request::default()).is_err());
             assert_eq!(engine.status(), status);
             assert_eq!(fs::read(folder.0.join("startup.toml")).unwrap(), broken);
             assert!(!folder.has("startup.refused.toml") && !folder.has("generations/12.toml"));
@@ -73,9 +75,9 @@ fn with_no_generation_that_fits_ports_are_left_as_they_are() {
         folder.write("startup.toml", BROKEN);
         folder.write("generations/1.toml", "version = 2\n");
         let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
-        assert_eq!(engine.get(true).unwrap().1, 0);
+        assert_eq!(engine.get(0, true).unwrap().1, 0);
         engine.look().expect("a look");
-        assert!(engine.status().starts_with("1 problem: "), "{}", engine.status());
+        assert!(engine.status().starts_with("degraded: "), "{}", engine.status());
         assert!(engine.status().contains("no generation fits: ports are left"), "{}", engine.status());
         assert_eq!(folder.read("startup.toml"), BROKEN);
         let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
@@ -92,7 +94,7 @@ fn ports_that_are_missing_are_told_and_the_rest_of_the_document_runs() {
         folder.write("startup.toml", document);
         folder.write("generations/1.toml", "version = 1\n");
         let engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
-        assert_eq!(engine.get(true).unwrap(), (document.to_owned(), 2));
+        assert_eq!(engine.get(0, true).unwrap(), (document.to_owned(), 2));
         assert!(engine.status().contains("no port swp7 on this switch"), "{}", engine.status());
     });
 }

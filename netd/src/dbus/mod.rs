@@ -1,11 +1,13 @@
 //! The D-Bus service `org.corten.Netd1`: thin, each method hands a job to the engine's thread of control.
 //!
-//! One file an interface: [`config`], [`state`], [`events`], [`attach`]; [`caller`] finds out who is asking.
+//! One file an interface: [`config`], [`state`], [`events`], [`attach`]; [`caller`] finds out who is asking,
+//! [`lock`] lets one change the switch at a time.
 
 pub mod attach;
 pub mod caller;
 pub mod config;
 pub mod events;
+pub mod lock;
 pub mod state;
 
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +26,8 @@ pub type Job = Box<dyn FnOnce(&mut Engine) + Send>;
 pub struct Handle {
     jobs: mpsc::Sender<Job>,
     hub: Hub,
+    /// Taken before a change gets into the queue.
+    writer: lock::WriterLock,
 }
 
 /// Jobs that may wait; further callers wait for their turn.
@@ -32,7 +36,7 @@ const WAITING_JOBS: usize = 64;
 /// A handle, and the queue it fills.
 pub fn handle(hub: Hub) -> (Handle, mpsc::Receiver<Job>) {
     let (jobs, receiver) = mpsc::channel(WAITING_JOBS);
-    (Handle { jobs, hub }, receiver)
+    (Handle { jobs, hub, writer: lock::WriterLock::default() }, receiver)
 }
 
 impl Handle {

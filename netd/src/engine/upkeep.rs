@@ -6,7 +6,6 @@ use netd_api::config::is_port_name;
 use netd_api::config::model::Inventory;
 use netd_api::events::{EventKind, EventSource};
 
-use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
@@ -16,7 +15,7 @@ use crate::kernel::{KernelError, link};
 use crate::plan::LinkKind;
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
-use crate::transaction::{self, Kernel, Reconciled};
+use crate::transaction::{self, Reconciled};
 
 /// What a look at the kernel found.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,7 +122,7 @@ impl Engine {
         self.tell_drift(&result);
         let wrong = !result.failed.is_empty();
         if !wrong {
-            self.to_restore = None;
+            self.all_undone();
         }
         self.tell_links()?;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
@@ -145,7 +144,7 @@ impl Engine {
         let flapped = std::mem::take(&mut self.flapped);
         let judge = Judge::new(&self.config, &goal, &flapped);
         let (scope, dark) = (self.scope(&goal), self.hub.dark());
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE, dark };
+        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark);
         // A switch that comes up has no drift yet: nobody had anything to change.
         let settled = self.settled;
         transaction::reconcile(&mut kernel, &goal, |action| !managed || !settled || judge.allows(action))
