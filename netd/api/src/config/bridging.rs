@@ -113,14 +113,15 @@ pub(super) fn missing_keys<'d>(
 /// Checks that the ports of entries carry their VLANs, and that no entry is given twice.
 pub(super) fn check_fdb(reader: &mut Reader<'_>, config: &Config) {
     let mut known: HashMap<_, Place> = HashMap::new();
-    for (index, entry) in config.fdb.iter().enumerate() {
-        let path = format!("fdb[{index}]");
+    let paths = reader.paths_of("fdb");
+    for entry in &config.fdb {
+        let path = paths.get(&entry.place).map_or("fdb", String::as_str);
         let vlan_id = entry.vlan_id;
         let at_port = format!("{path}.port");
         check_carries(reader, config, &entry.port, vlan_id, (&at_port, entry.place), "forwarding entries");
         if let Some(first) = known.insert((entry.mac, vlan_id), entry.place) {
             let message = format!("{} in VLAN {vlan_id} is already given in line {}", entry.mac, first.line);
-            reader.wrong(entry.place, &path, message);
+            reader.wrong(entry.place, path, message);
         }
     }
 }
@@ -218,10 +219,11 @@ fn parse_group(text: &str) -> Result<IpAddr, String> {
 /// Checks that the ports of entries carry their VLANs, and that no entry is given twice.
 pub(super) fn check_mdb(reader: &mut Reader<'_>, config: &Config) {
     let mut known: HashMap<_, Place> = HashMap::new();
-    for (index, entry) in config.mdb.iter().enumerate() {
-        let path = format!("mdb[{index}]");
+    let paths = reader.paths_of("mdb");
+    for entry in &config.mdb {
+        let path = paths.get(&entry.place).map_or("mdb", String::as_str);
         if !config.bridge.igmp_snooping {
-            reader.wrong(entry.place, &path, "groups need `igmp-snooping`, which [bridge] turns off");
+            reader.wrong(entry.place, path, "groups need `igmp-snooping`, which [bridge] turns off");
         }
         let at_ports = format!("{path}.ports");
         for port in &entry.ports {
@@ -232,7 +234,7 @@ pub(super) fn check_mdb(reader: &mut Reader<'_>, config: &Config) {
             let message = format!(
                 "group {group} in VLAN {vlan_id} is already given in line {line}: list all its ports there"
             );
-            reader.wrong(entry.place, &path, message);
+            reader.wrong(entry.place, path, message);
         }
     }
 }

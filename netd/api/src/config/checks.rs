@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::document::shortened;
 use super::model::{Config, Place, Route};
-use super::next_hops::{self, Surroundings, undefined_vrf};
+use super::next_hops;
 use super::reader::Reader;
 use super::routes::Written;
+use super::surroundings::Surroundings;
 use super::{bridging, interfaces, subinterfaces};
 
 /// Checks the objects against one another, and gives the routes with their next hops resolved.
 pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'_>) -> Vec<Route> {
-    check_vrf_references(reader, config);
     check_names(reader, config);
     subinterfaces::check(reader, config);
     bridging::check_fdb(reader, config);
@@ -20,6 +20,7 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'
     let subnets = interfaces::subnets(reader, config, &interfaces);
     interfaces::check_overlaps(reader, &subnets);
     let surroundings = Surroundings::new(config, &interfaces, &subnets);
+    check_vrf_references(reader, &surroundings);
     check_neighbours(reader, config, &surroundings);
     let incomplete = reader.addresses_incomplete;
     bridging::check_vxlans(reader, config, incomplete, &|address| {
@@ -28,9 +29,10 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'
     next_hops::resolve(reader, routes, &surroundings)
 }
 
-fn check_vrf_references(reader: &mut Reader<'_>, config: &Config) {
+fn check_vrf_references(reader: &mut Reader<'_>, surroundings: &Surroundings<'_>) {
     for reference in std::mem::take(&mut reader.vrf_references) {
-        if let Some(message) = undefined_vrf(config, &reference.name) {
+        if !surroundings.has_vrf(&reference.name) && !reader.is_full() {
+            let message = surroundings.explain_vrf(&reference.name);
             reader.wrong(reference.place, &reference.path, message);
         }
     }
@@ -48,6 +50,9 @@ fn check_names(reader: &mut Reader<'_>, config: &Config) {
     let subinterfaces =
         config.subinterfaces.iter().map(|(name, sub)| ("subinterfaces", "subinterface", name, sub.place));
     let all = management.chain(vrfs).chain(lags).chain(vxlans).chain(loopbacks).chain(subinterfaces);
+    // The one that comes later in the document is taken for the mistake.
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(|(_, _, _, place)| *place);
     let mut known: BTreeMap<&str, (&str, Place)> = BTreeMap::new();
     for (section, kind, name, place) in all {
         if let Some((other, first)) = known.get(name.as_str()) {
@@ -63,16 +68,20 @@ fn check_names(reader: &mut Reader<'_>, config: &Config) {
 
 fn check_neighbours(reader: &mut Reader<'_>, config: &Config, surroundings: &Surroundings<'_>) {
     let mut known: HashMap<_, Place> = HashMap::new();
-    for (index, entry) in config.neighbours.iter().enumerate() {
-        let path = format!("neighbours[{index}]");
+    let paths = reader.paths_of("neighbours");
+    for entry in &config.neighbours {
+        if reader.is_full() {
+            return;
+        }
+        let path = paths.get(&entry.place).map_or("neighbours", String::as_str);
         let mut wrong = |key: &str, message: String| {
             let path = format!("{path}{key}");
             let place = super::locate_in(&reader.places, &path).unwrap_or(entry.place);
             reader.wrong(place, &path, message);
         };
         match surroundings.device(&entry.device) {
-            Err(message) => wrong(".dev", message),
-            Ok(interface) => {
+            None => wrong(".dev", surroundings.explain_device(&entry.device)),
+            Some(interface) => {
                 let vrf = interface.layer3.vrf.as_deref();
                 if let Some(owner) = surroundings.owner(vrf, entry.address) {
                     wrong(".address", format!("{} is the switch's own address, on {owner}", entry.address));

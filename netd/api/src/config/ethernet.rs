@@ -171,9 +171,8 @@ fn role<'d>(reader: &mut Reader<'d>, section: &Section<'d>, what: &str, settings
     let routed = routed.or(settings.vrf.as_ref().map(|(place, _)| (*place, "vrf")));
     if let (Some(_), Some((place, key))) = (&settings.vlan, routed) {
         let path = join(&section.path, key);
-        let message = format!(
-            "the {what} is both in VLANs and routed: remove `{key}`, or `vlan` (perhaps from its profile)"
-        );
+        let perhaps = if what == "port" { " (perhaps from its profile)" } else { "" };
+        let message = format!("the {what} is both in VLANs and routed: remove `{key}`, or `vlan`{perhaps}");
         reader.wrong(place, &path, message);
         return PortRole::Unused;
     }

@@ -35,6 +35,7 @@ mod routes;
 mod routing;
 mod schema;
 mod subinterfaces;
+mod surroundings;
 mod switch;
 mod users;
 mod vlan_ids;

@@ -30,7 +30,7 @@ use crate::state::VlanRange;
 /// A place in the document. Line and column count from 1; columns count characters.
 ///
 /// `0:0` stands for "nowhere": the object is a default that the document does not mention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Line, from 1.
     pub line: u32,

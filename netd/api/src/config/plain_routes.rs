@@ -348,7 +348,16 @@ impl<'d> Scanner<'d> {
         };
         let place = Place { line: self.at.line + 1, column: 1 };
         let source = Source::Text(u32::try_from(self.at.offset).unwrap_or(u32::MAX));
-        Block::Plain(WrittenRoute { index: 0, place, source, prefix, metric, installed, ways })
+        Block::Plain(WrittenRoute {
+            index: 0,
+            place,
+            source,
+            prefix,
+            metric,
+            metric_known: true,
+            installed,
+            ways,
+        })
     }
 
     fn form_of(&mut self, fields: &Fields<'d>) -> Option<Form> {

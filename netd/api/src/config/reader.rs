@@ -2,7 +2,7 @@
 //! that is wrong with them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -96,6 +96,14 @@ impl<'d> Reader<'d> {
         if all_known && !self.partial {
             self.wrong_value(node, message);
         }
+    }
+
+    /// Paths of the members of an array of tables, by their places: mistakes in one leave gaps in what was
+    /// read, so a member's number there is not its number in the document.
+    pub(super) fn paths_of(&self, array: &str) -> HashMap<Place, String> {
+        let first = format!("{array}[");
+        let members = self.places.range(first.clone()..).take_while(|(path, _)| path.starts_with(&first));
+        members.filter(|(path, _)| path.ends_with(']')).map(|(path, place)| (*place, path.clone())).collect()
     }
 
     /// Whether no more mistakes are looked into.

@@ -30,6 +30,8 @@ pub(super) struct WrittenRoute {
     pub(super) source: Source,
     pub(super) prefix: IpNet,
     pub(super) metric: u32,
+    /// Whether the metric is what the document says: one that could not be read is like no other's.
+    pub(super) metric_known: bool,
     pub(super) installed: bool,
     /// Which of [`Written::ways`].
     pub(super) ways: u32,
@@ -138,6 +140,7 @@ pub(super) fn read<'d>(reader: &mut Reader<'d>, root: &Section<'d>, plain: Plain
             source: Source::Tree(u32::try_from(number).unwrap_or(u32::MAX)),
             prefix: read.prefix,
             metric: read.metric,
+            metric_known: read.metric_known,
             installed: read.installed,
             ways: read.ways,
         }));
@@ -158,6 +161,7 @@ pub(super) fn read<'d>(reader: &mut Reader<'d>, root: &Section<'d>, plain: Plain
 struct Read {
     prefix: IpNet,
     metric: u32,
+    metric_known: bool,
     installed: bool,
     ways: u32,
 }
@@ -170,7 +174,9 @@ fn read_route<'d>(reader: &mut Reader<'d>, node: &Node<'d>, ways: &mut WaysTable
     let mut hops = via_node.as_ref().map(|node| read_via(reader, node, prefix)).unwrap_or_default();
     let dev = reader.take(&section, "dev").and_then(|node| reader.text(&node, 64));
     let vrf = reader.take(&section, "vrf").and_then(|node| reader.parsed(&node, 64, parse_vrf));
+    let before = reader.count();
     let metric = read_metric(reader, &section, prefix);
+    let metric_known = reader.count() == before;
     let blackhole = reader.flag(&section, "blackhole").unwrap_or(false);
     let unreachable = reader.flag(&section, "unreachable").unwrap_or(false);
     if let Some(weights) = reader.take(&section, "weights") {
@@ -210,7 +216,7 @@ fn read_route<'d>(reader: &mut Reader<'d>, node: &Node<'d>, ways: &mut WaysTable
     };
     let ways = ways.number(Ways { vrf, dev: dev.map(str::to_owned), kind });
     let (metric, installed) = metric.unwrap_or((default_metric(prefix.addr().is_ipv6()), true));
-    Some(Read { prefix, metric, installed, ways })
+    Some(Read { prefix, metric, metric_known, installed, ways })
 }
 
 /// A destination: a prefix without host bits.

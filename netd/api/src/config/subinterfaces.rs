@@ -78,6 +78,9 @@ fn read_subinterface<'d>(
 /// Checks that each has a parent that can carry it.
 pub(super) fn check(reader: &mut Reader<'_>, config: &Config) {
     for (name, subinterface) in &config.subinterfaces {
+        if reader.is_full() {
+            return;
+        }
         let path = format!("subinterfaces.{name}");
         let parent = &subinterface.parent;
         let Some(ethernet) = config.ethernet(parent) else {
