@@ -263,6 +263,15 @@ pub(super) fn read_medium(payload: &[u8]) -> &'static str {
     }
 }
 
+/// Index of the device an answer is about; 0 when it does not say.
+pub(super) fn read_index(payload: &[u8]) -> u32 {
+    let header = payload_attributes(payload).find(|(kind, _)| *kind == ETHTOOL_A_HEADER);
+    let inside = header.and_then(|(_, value)| {
+        attributes(value).find(|(kind, _)| *kind == ETHTOOL_A_HEADER_DEV_INDEX).map(|(_, index)| index)
+    });
+    inside.map_or(0, read_u32)
+}
+
 pub(super) fn read_link_state(payload: &[u8]) -> Option<bool> {
     let link = payload_attributes(payload).find(|(kind, _)| *kind == ETHTOOL_A_LINKSTATE_LINK);
     link.map(|(_, value)| read_u8(value) != 0)

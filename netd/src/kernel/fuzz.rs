@@ -26,7 +26,7 @@ pub fn decode(bytes: &[u8]) {
     black_box(ethtool::read_modes(bytes));
     black_box(ethtool::read_fec(bytes));
     black_box(ethtool::read_medium(bytes));
-    black_box(ethtool::read_link_state(bytes));
+    black_box((ethtool::read_index(bytes), ethtool::read_link_state(bytes)));
     for flags in [0, u16::MAX] {
         black_box(KernelError::parse(flags, bytes).map(|error| error.to_string()));
         black_box(KernelError::parse_done(flags, bytes).map(|error| error.to_string()));

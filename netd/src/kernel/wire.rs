@@ -31,10 +31,11 @@ pub struct Message {
 impl Message {
     /// A message of `kind` (`RTM_…`) with `flags` beyond `NLM_F_REQUEST`, and the family's fixed header.
     pub fn new(kind: u16, flags: u16, fixed_header: &[u8]) -> Message {
+        let mut header = [0; HEADER_LEN];
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&(flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
         let mut bytes = Vec::with_capacity(TYPICAL_BYTES);
-        bytes.resize(HEADER_LEN, 0);
-        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&(flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
+        bytes.extend_from_slice(&header);
         bytes.extend_from_slice(fixed_header);
         pad(&mut bytes);
         Message { bytes }
@@ -58,7 +59,17 @@ impl Message {
 
     /// Adds a four-byte attribute.
     pub fn u32(self, kind: u16, value: u32) -> Message {
-        self.attribute(kind, &value.to_ne_bytes())
+        self.four_bytes(kind, value.to_ne_bytes())
+    }
+
+    /// Adds an attribute of the length most have: all at once, since a million routes have some each.
+    fn four_bytes(mut self, kind: u16, value: [u8; 4]) -> Message {
+        let mut attribute = [0; 8];
+        attribute[0..2].copy_from_slice(&8u16.to_ne_bytes());
+        attribute[2..4].copy_from_slice(&kind.to_ne_bytes());
+        attribute[4..8].copy_from_slice(&value);
+        self.bytes.extend_from_slice(&attribute);
+        self
     }
 
     /// Adds a two-byte attribute in network byte order.
@@ -76,7 +87,7 @@ impl Message {
     /// Adds an IPv4 or IPv6 address.
     pub fn ip(self, kind: u16, value: IpAddr) -> Message {
         match value {
-            IpAddr::V4(address) => self.attribute(kind, &address.octets()),
+            IpAddr::V4(address) => self.four_bytes(kind, address.octets()),
             IpAddr::V6(address) => self.attribute(kind, &address.octets()),
         }
     }
@@ -138,7 +149,8 @@ pub fn add_flags(bytes: &mut [u8], flags: u16) {
 }
 
 fn pad(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
+    let missing = bytes.len().next_multiple_of(ALIGN) - bytes.len();
+    bytes.extend_from_slice(&[0; ALIGN][..missing]);
 }
 
 fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {

@@ -82,6 +82,10 @@ fn link_states_are_told_at_once_and_links_that_are_gone_have_none() {
         let mut room = Room::new();
         room.add_pair("swp1", "host1");
         room.add_pair("swp2", "host2");
+        // Many more, so that asking for few is another way than asking for all.
+        for number in 10..20 {
+            room.add_pair(&format!("swp{number}"), &format!("host{number}"));
+        }
         let (one, two) = (room.index("swp1"), room.index("swp2"));
         let mut states = LinkStates::open().unwrap();
         assert_eq!(states.ask(&[]).unwrap(), []);
@@ -93,6 +97,11 @@ fn link_states_are_told_at_once_and_links_that_are_gone_have_none() {
         room.connection.request(link::delete("swp1")).unwrap();
         assert_eq!(states.ask(&[one, two]).unwrap(), [(one, false), (two, true)]);
         assert_eq!(states.ask(&[two]).unwrap(), [(two, true)]);
+        let all: Vec<u32> =
+            (1..=20).filter_map(|number| room.find(&format!("swp{number}"))).chain([one]).collect();
+        assert_eq!(all.len(), 12);
+        let expected: Vec<(u32, bool)> = all.iter().map(|index| (*index, *index != one)).collect();
+        assert_eq!(states.ask(&all).unwrap(), expected);
         assert_eq!(Ethtool::open().unwrap().link_state(two), Ok(Some(true)));
     });
 }

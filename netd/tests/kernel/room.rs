@@ -42,10 +42,14 @@ impl Room {
         snapshot::network(&mut self.connection, &self.scope, BRIDGE).expect("a snapshot")
     }
 
+    /// Index of a link, where there is one.
+    pub fn find(&mut self, name: &str) -> Option<u32> {
+        link::find_by_name(&mut self.connection, name).expect("a query").map(|link| link.index)
+    }
+
     /// Index of a link.
     pub fn index(&mut self, name: &str) -> u32 {
-        let found = link::find_by_name(&mut self.connection, name).expect("a query");
-        found.unwrap_or_else(|| panic!("there is no {name}")).index
+        self.find(name).unwrap_or_else(|| panic!("there is no {name}"))
     }
 
     /// Makes a veth pair, both sides up: a link with a carrier. The first is netd's, and a port.
