@@ -4,6 +4,8 @@
 mod apply;
 mod check;
 mod config;
+mod diff;
+mod generations;
 mod show;
 
 use std::io::IsTerminal;
@@ -66,12 +68,16 @@ async fn run(command: Command, context: &Context) -> Outcome {
     let done = match command {
         Command::Show(what) => show::run(what, context).await,
         Command::Check { file, json } => check::run(&file, json, context).await,
-        Command::Apply { file, base, force } => {
+        Command::Diff { file, json } => diff::run(&file, json, context).await,
+        Command::Apply { file, base, force, confirm, comment } => {
             let base =
                 if force { apply::Base::Any } else { base.map_or(apply::Base::Running, apply::Base::Is) };
-            apply::run(&file, base, context).await
+            apply::run(&file, apply::Change { base, confirm_timeout_s: confirm, comment }, context).await
         }
-        Command::Config { json } => config::run(json, context).await,
+        Command::Confirm => generations::confirm().await,
+        Command::Rollback { generation, comment } => generations::roll_back(generation, comment).await,
+        Command::History { format } => generations::history(format, context).await,
+        Command::Config { generation, json } => config::run(generation, json, context).await,
         Command::Completion { shell } => Ok(completion(shell)),
         Command::Man => Ok(Outcome::done(crate::man::page())),
     };
@@ -86,6 +92,17 @@ fn completion(shell: cli::Shell) -> Outcome {
 
 async fn connect() -> Result<Netd, client::Error> {
     Netd::connect(CALL_TIMEOUT).await
+}
+
+/// What a user reads when netd refuses a change.
+fn refusal(error: client::Error) -> Result<String, client::Error> {
+    Ok(match error {
+        client::Error::Denied(text) => format!(
+            "corten: not allowed: {text}\nA change needs the role admin, and a key the configuration has.\n"
+        ),
+        error @ client::Error::Unreachable(_) => return Err(error),
+        error => format!("corten: {error}\n"),
+    })
 }
 
 /// A value as JSON for programs. Control characters that JSON leaves as they are (DEL and C1) are
