@@ -59,7 +59,7 @@ impl Engine {
         }
         let config = self.validate(&document).map_err(Failure::invalid)?;
         if confirm_timeout_s != 0 && !self.managing {
-            return Err(Failure::Refused(
+            return Err(Failure::Failed(
                 "there is no configuration to go back to: apply without a confirmation".to_owned(),
             ));
         }
@@ -234,7 +234,7 @@ impl Engine {
         let document = self.past(target)?;
         let config = self.validate(&document).map_err(|mistakes| {
             let words = Failure::invalid(mistakes).words();
-            Failure::Refused(format!("generation {target} does not fit this switch any more: {words}"))
+            Failure::Failed(format!("generation {target} does not fit this switch any more: {words}"))
         })?;
         let left = self.generation;
         let restores = Some(self.store.meta(target).restores.unwrap_or(target));
