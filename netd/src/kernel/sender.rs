@@ -12,8 +12,9 @@ use super::wire::{Message, add_flags};
 
 /// A batch never exceeds this many bytes; larger ones gain nothing.
 const BATCH_BYTES: usize = 32 * 1024;
-/// A batch never holds more messages, so that all their errors fit the receive buffer.
-const BATCH_MESSAGES: u32 = 1024;
+/// A batch never holds more messages, so that all their errors fit a receive buffer that could not be made
+/// larger (each takes 768 bytes of 416 KiB).
+const BATCH_MESSAGES: u32 = 512;
 /// Lengths of attributes are two bytes: what is longer cannot be right.
 const MESSAGE_BYTES: usize = u16::MAX as usize;
 

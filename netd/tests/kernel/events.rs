@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use netd::kernel::monitor::{Event, Monitor};
+use netd::kernel::wire::Message;
 use netd::kernel::{batch, link};
 use netd::plan::{
     Action, FdbKey, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
@@ -156,7 +157,7 @@ fn a_route_of_another_that_takes_the_place_of_netds_is_told() {
             let how = nix::libc::NLM_F_CREATE | if replace { nix::libc::NLM_F_REPLACE } else { 0 };
             let blackhole = nix::libc::RTN_BLACKHOLE;
             let header = [nix::libc::AF_INET as u8, 16, 0, 0, 254, 4, 0, blackhole, 0, 0, 0, 0];
-            netd::kernel::wire::Message::new(nix::libc::RTM_NEWROUTE, how as u16, &header)
+            Message::new(nix::libc::RTM_NEWROUTE, how as u16, &header)
                 .ip(nix::libc::RTA_DST, IpAddr::from([10, last, 0, 0]))
                 .u32(nix::libc::RTA_PRIORITY, 5)
         };
@@ -187,6 +188,15 @@ fn ten_thousands_of_routes_wake_nobody_and_events_that_are_lost_are_told() {
             .collect();
         let outcomes = batch::execute(&mut room.connection, &actions.iter().collect::<Vec<_>>());
         assert!(outcomes.iter().all(Result::is_ok));
+        // An ARP entry as the kernel learns them all day.
+        let mut header = [0; 12];
+        header[0] = nix::libc::AF_INET as u8;
+        header[4..8].copy_from_slice(&room.index("swp1").to_ne_bytes());
+        header[8..10].copy_from_slice(&nix::libc::NUD_REACHABLE.to_ne_bytes());
+        let learned = Message::new(nix::libc::RTM_NEWNEIGH, nix::libc::NLM_F_CREATE as u16, &header)
+            .ip(nix::libc::NDA_DST, ip("192.0.2.99"))
+            .attribute(nix::libc::NDA_LLADDR, &[2, 0, 0, 0, 0, 9]);
+        room.connection.request(learned).expect("a learned neighbour");
         assert_eq!(watch.so_far(&mut room), []);
         // More link events than the buffer holds.
         let flips = (0..30_000).map(|number| link::set_admin("host1", number % 2 == 0));

@@ -204,6 +204,10 @@ fn of_many_routes_just_those_that_fail_are_told_and_all_others_are_there() {
             let words = outcome.as_ref().err().and_then(|error| error.words());
             assert_eq!(words, (number % 7 == 3).then_some("Nexthop id does not exist"), "{number}");
         }
+        // Now that most are there, nearly all fail, and each is told all the same.
+        let outcomes = batch::execute(&mut room.connection, &actions.iter().collect::<Vec<_>>());
+        let exists = outcomes.iter().filter(|outcome| matches!(outcome, Err(e) if e.errno == Errno::EEXIST));
+        assert_eq!(exists.count(), 20_000 - 20_000 / 7);
         let found = room.snapshot().routes;
         let kept: Vec<RouteKey> =
             many(20_000).enumerate().filter(|(number, _)| number % 7 != 3).map(|(_, key)| key).collect();
