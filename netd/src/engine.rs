@@ -100,6 +100,8 @@ pub struct Engine {
     pending: Option<Pending>,
     /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
     stable_at_ns: Option<u64>,
+    /// Whether listeners were told that something is not as wanted.
+    degraded: bool,
     /// Whether the last change that failed left something behind that could not be undone.
     undo_left: bool,
     /// False while no valid configuration was found: the kernel is left as it is until one is applied.
@@ -171,6 +173,7 @@ impl Engine {
             confirmed: 0,
             pending: None,
             stable_at_ns: None,
+            degraded: false,
             undo_left: false,
             managing: false,
             attachments: BTreeMap::new(),
@@ -244,6 +247,7 @@ impl Engine {
             if !self.managing {
                 self.to_restore = Some(Arc::new(*error.before));
             }
+            self.tell_health();
         }
         Failure::Refused(words)
     }

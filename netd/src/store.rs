@@ -71,6 +71,13 @@ pub struct StoreError {
     source: io::Error,
 }
 
+impl StoreError {
+    /// Whether there is no room left.
+    fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError { path, action, source }

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use common::{Folder, isolated};
@@ -153,6 +154,43 @@ fn options_nobody_knows_are_refused() {
                 let error = answer.expect_err("refused").to_string();
                 assert!(error.contains("InvalidArgs") || error.contains("comment"), "{error}");
             }
+        });
+    });
+}
+
+/// The rules of a group in the bus policy of the image.
+fn policy_of(group: &str) -> String {
+    let path = "../os-image/rootfs/usr/share/dbus-1/system.d/org.corten.Netd1.conf";
+    let policy = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (_, rules) = policy.split_once(&format!("<policy group=\"{group}\">")).expect("the group's rules");
+    rules.split_once("</policy>").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_bus_admits_viewers_to_looking_and_administrators_to_every_change() {
+    isolated("the_bus_admits_viewers_to_looking_and_administrators_to_every_change", || {
+        with_service(async |client| {
+            let interface = Some("org.freedesktop.DBus.Introspectable");
+            let answer = client.call_method(None::<&str>, PATH, interface, "Introspect", &()).await.unwrap();
+            let description: String = answer.body().deserialize().unwrap();
+            let (viewers, administrators) = (policy_of("corten-view"), policy_of("corten-admin"));
+            let mut members = 0;
+            for part in description.split("<interface name=\"org.corten.Netd1.").skip(1) {
+                let (interface, rest) = part.split_once('"').unwrap();
+                let methods = rest.split("</interface>").next().unwrap().split("<method name=\"").skip(1);
+                for method in methods.map(|method| method.split('"').next().unwrap()) {
+                    let all = format!("send_interface=\"org.corten.Netd1.{interface}\"/>");
+                    let one =
+                        format!("send_interface=\"org.corten.Netd1.{interface}\" send_member=\"{method}\"/>");
+                    let admits = |rules: &str| rules.contains(&all) || rules.contains(&one);
+                    let changes = ["Apply", "Confirm", "RollBack"].contains(&method);
+                    let for_root = interface == "Attach1";
+                    assert_eq!(admits(&viewers), !changes && !for_root, "viewers: {interface}.{method}");
+                    assert_eq!(admits(&administrators), !for_root, "administrators: {interface}.{method}");
+                    members += 1;
+                }
+            }
+            assert!(members > 12, "{description}");
         });
     });
 }

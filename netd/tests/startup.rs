@@ -133,6 +133,48 @@ fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
 }
 
 #[test]
+fn the_daemon_rolls_back_by_itself_when_the_time_is_up() {
+    isolated("the_daemon_rolls_back_by_itself_when_the_time_is_up", || {
+        let folder = Folder::new("expiry");
+        stubborn_nft(&folder, 0);
+        let document = |name: &str| format!("version = 1\n[system]\nhostname = \"{name}\"\n");
+        folder.write("startup.toml", document("old"));
+        folder.write("generations/1.toml", document("old"));
+        folder.write("generations/2.toml", document("new"));
+        let record = r#"{"time_s": 1, "user": "ana", "user_id": 2001, "outcome": "unconfirmed"}"#;
+        folder.write("generations/2.json", record);
+        let now = netd::clock::Moment::now();
+        let pending = format!(
+            r#"{{"generation": 2, "previous": 1, "user": "ana", "user_id": 2001, "since_s": 1,
+                "boot_id": "{}", "deadline_ns": {}}}"#,
+            now.boot_id,
+            now.boottime_ns + 2_000_000_000
+        );
+        folder.write("pending.json", pending);
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runs = async |name: &str| {
+            while fs::read_to_string(folder.0.join("run/running.toml")).ok() != Some(document(name)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let rolled_back = async {
+            runs("new").await;
+            runs("old").await;
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                ended = daemon::run(paths) => panic!("the daemon ended: {ended:?}"),
+                in_time = tokio::time::timeout(Duration::from_secs(30), rolled_back) => in_time.expect("rolled back"),
+            }
+        });
+        assert!(!folder.has("pending.json"));
+        assert!(folder.read("generations/2.json").contains("not confirmed in time"));
+        assert_eq!(folder.read("startup.toml"), document("old"));
+    });
+}
+
+#[test]
 fn the_daemon_tries_refused_rules_again_though_nothing_happens() {
     isolated("the_daemon_tries_refused_rules_again_though_nothing_happens", || {
         for startup in ["version = 1\n", BROKEN] {

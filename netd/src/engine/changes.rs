@@ -80,7 +80,7 @@ impl Engine {
         };
         let replaces = self.pending.as_ref().map(|pending| pending.generation);
         let journal = Journal { to, from: self.generation, replaces, boot_id: now.boot_id, meta };
-        let begun = self.store.begin(journal, &change.document);
+        let begun = self.store.begin(journal, &change.document, &[self.generation, self.confirmed]);
         let begun = begun.map_err(|error| Failure::Failed(format!("nothing was changed: {error}")))?;
         self.undo_left = false;
         let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&change.config, &self.attachments));
@@ -112,6 +112,7 @@ impl Engine {
         self.adopt(change.document, change.config, to);
         self.store.tidy(&[to, self.confirmed]);
         self.tell_applied(&report, request);
+        self.tell_health();
         Ok(to)
     }
 

@@ -179,6 +179,7 @@ impl Engine {
             tracing::error!("{problem}");
         }
         self.problems = problems;
+        self.tell_health();
     }
 
     /// What the running configuration says of ports this switch does not have, or not yet.

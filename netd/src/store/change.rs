@@ -19,13 +19,20 @@ impl Begun {
 
 impl<D: Disk> Store<D> {
     /// Writes the journal, the new generation and, unless it is to be confirmed first, what becomes the
-    /// startup document. Fails while nothing has been changed yet, for example on a full partition.
-    pub fn begin(&self, journal: Journal, document: &str) -> Result<Begun, StoreError> {
+    /// startup document. Where the partition is full, the oldest generations make room, but for those
+    /// `needed`. Fails while nothing has been changed yet.
+    pub fn begin(&self, journal: Journal, document: &str, needed: &[u64]) -> Result<Begun, StoreError> {
         let folder = self.generations();
         self.disk.make_folder(&folder).map_err(failed(&folder, "making the folder"))?;
-        let begun = self.write_begun(&journal, document);
-        let begun = begun.map(|()| Begun(journal.clone()));
-        begun.inspect_err(|_| self.remove_begun(&journal))
+        loop {
+            let Err(error) = self.write_begun(&journal, document) else {
+                return Ok(Begun(journal));
+            };
+            self.remove_begun(&journal);
+            if !error.is_full() || !self.remove_oldest(needed) {
+                return Err(error);
+            }
+        }
     }
 
     fn write_begun(&self, journal: &Journal, document: &str) -> Result<(), StoreError> {

@@ -85,7 +85,8 @@ impl Switch {
         let replaces = self.pending.as_ref().map(|pending| pending.generation);
         let boot_id = self.now.boot_id.clone();
         let journal = Journal { to, from: self.running.0, replaces, boot_id, meta: meta("ana", outcome) };
-        let Ok(begun) = self.store.begin(journal, document) else { return false };
+        let needed = [self.running.0, self.confirmed];
+        let Ok(begun) = self.store.begin(journal, document, &needed) else { return false };
         let before = std::mem::replace(&mut self.kernel, document.to_owned());
         let pending = confirm_s.map(|seconds| Pending {
             generation: to,
@@ -121,7 +122,7 @@ impl Switch {
             boot_id: self.now.boot_id.clone(),
             meta: meta("ana", Outcome::Confirmed),
         };
-        if let Ok(begun) = self.store.begin(journal, document) {
+        if let Ok(begun) = self.store.begin(journal, document, &[self.running.0, self.confirmed]) {
             self.store.give_up(&begun);
         }
     }
@@ -392,6 +393,20 @@ fn records_that_cannot_be_read_count_as_none() {
             switch.check_settled();
         }
     }
+}
+
+#[test]
+fn on_a_full_disk_old_generations_make_room_and_those_that_are_needed_stay() {
+    let mut switch = after_all(&[apply("old"), apply("older"), apply("one"), to_confirm("two")]);
+    let big = "x".repeat(10_000);
+    switch.disk.has_room_for(11_000);
+    assert!(!switch.apply(&big, None), "it is needed twice: as generation and for the start");
+    assert_eq!(switch.store.numbers(), [3, 4], "what is needed stays");
+    assert!(switch.apply(&big, Some(60)));
+    assert_eq!(switch.store.numbers(), [3, 4, 5]);
+    assert!(switch.confirm() || switch.pending.is_some());
+    switch.disk.has_room_for(1_000_000);
+    switch.check_settled();
 }
 
 #[test]

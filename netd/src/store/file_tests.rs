@@ -41,7 +41,7 @@ fn journal(to: u64) -> Journal {
 }
 
 fn apply(store: &Store, number: u64, document: &str) {
-    let begun = store.begin(journal(number), document).unwrap();
+    let begun = store.begin(journal(number), document, &[]).unwrap();
     store.commit(&begun, None).unwrap();
 }
 
@@ -50,7 +50,7 @@ fn a_change_that_is_given_up_leaves_nothing() {
     let folder = Folder::new("given-up");
     let store = folder.store();
     apply(&store, 1, "one");
-    let begun = store.begin(journal(2), "two").unwrap();
+    let begun = store.begin(journal(2), "two", &[1]).unwrap();
     assert_eq!((begun.generation(), store.past(2).unwrap().as_str()), (2, "two"));
     store.give_up(&begun);
     assert_eq!(store.startup().unwrap().as_deref(), Some("one"));
@@ -117,6 +117,6 @@ fn a_generation_of_an_earlier_release_counts_as_confirmed() {
 #[test]
 fn a_store_that_cannot_be_written_says_where_and_why() {
     let store = Store::new(Path::new("/proc/startup.toml"), Path::new("/proc/running.toml"));
-    let error = store.begin(journal(1), "x").map(|_| ()).unwrap_err().to_string();
+    let error = store.begin(journal(1), "x", &[]).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("/proc/generations"), "{error}");
 }

@@ -121,9 +121,24 @@ impl<D: Disk> Store<D> {
         let numbers = self.numbers();
         let beyond = numbers.len().saturating_sub(KEPT_GENERATIONS);
         for number in numbers.iter().filter(|number| !needed.contains(number)).take(beyond) {
-            self.discard(&self.generation(*number));
-            self.discard(&self.meta_path(*number));
+            self.remove_generation(*number);
         }
+    }
+
+    /// Removes the oldest generation that is not needed. Answers whether there was one.
+    pub(super) fn remove_oldest(&self, needed: &[u64]) -> bool {
+        let oldest = self.numbers().into_iter().find(|number| !needed.contains(number));
+        if let Some(number) = oldest {
+            tracing::warn!("the partition is full: generation {number} makes room");
+            self.remove_generation(number);
+        }
+        // One that cannot be removed makes no room.
+        oldest.is_some_and(|number| !self.numbers().contains(&number))
+    }
+
+    fn remove_generation(&self, number: u64) {
+        self.discard(&self.generation(number));
+        self.discard(&self.meta_path(number));
     }
 
     /// Counts a start with a generation and answers how many such starts in a row did not end well before.

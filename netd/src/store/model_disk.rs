@@ -32,6 +32,8 @@ struct State {
     ended: bool,
     /// Operations done.
     done: usize,
+    /// Bytes that fit, if they are bounded.
+    room: Option<usize>,
 }
 
 /// The disk. Clones are the same disk.
@@ -42,6 +44,11 @@ impl ModelDisk {
     /// Fails every operation after this many.
     pub fn end_after(&self, operations: usize) {
         self.0.borrow_mut().left = Some(operations);
+    }
+
+    /// Bounds the bytes of all files.
+    pub fn has_room_for(&self, bytes: usize) {
+        self.0.borrow_mut().room = Some(bytes);
     }
 
     /// Operations done so far.
@@ -155,7 +162,13 @@ impl Disk for ModelDisk {
         if torn {
             self.0.borrow_mut().change(path, Some(content[..content.len() / 2].to_owned()));
         }
-        self.begin()?.change(path, Some(content.to_owned()));
+        let mut state = self.begin()?;
+        let used: usize =
+            state.names.iter().filter(|(name, _)| *name != path).map(|(_, file)| file.len()).sum();
+        if state.room.is_some_and(|room| used + content.len() > room) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        state.change(path, Some(content.to_owned()));
         Ok(())
     }
 
