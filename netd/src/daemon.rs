@@ -115,6 +115,8 @@ async fn serve(
     // Before the first dump, so that no change falls in between.
     let mut monitor = Monitor::open()?;
     let mut engine = Engine::start(paths, hub.clone())?;
+    // Whoever makes a change reads it back; that it happened is no news.
+    monitor.ignore_changes_by(engine.port_id()?)?;
     tracing::info!("ready after {} ms: {}", began.elapsed().as_millis(), engine.status());
     notify(&format!("READY=1\nSTATUS={}", engine.status()));
     let _ = ready.send(());

@@ -41,7 +41,7 @@ pub fn network(inputs: &Inputs) -> Network {
     ports::add(inputs, &mut network);
     for (name, loopback) in &inputs.config.loopbacks {
         let mut link = Link { up: true, ..Link::new(LinkKind::Dummy) };
-        add_layer3(inputs, &mut link, &loopback.layer3);
+        add_layer3(&mut link, &loopback.layer3);
         link.set(Setting::LinkLocal, false);
         network.links.insert(name.clone(), link);
     }
@@ -62,13 +62,10 @@ fn vlan_table(vlans: &PortVlans) -> VlanTable {
     table
 }
 
-fn add_layer3(inputs: &Inputs, link: &mut Link, layer3: &model::Layer3) {
+fn add_layer3(link: &mut Link, layer3: &model::Layer3) {
     link.master.clone_from(&layer3.vrf);
     link.addresses.clone_from(&layer3.addresses);
     link.set(Setting::LinkLocal, true);
-    let routing = &inputs.config.routing;
-    link.set(Setting::Forwarding4, routing.ipv4 && layer3.forwarding);
-    link.set(Setting::Forwarding6, routing.ipv6 && layer3.forwarding);
 }
 
 #[cfg(test)]

@@ -186,6 +186,11 @@ impl Engine {
         })
     }
 
+    /// Which netlink socket changes come from.
+    pub fn port_id(&self) -> Result<u32, KernelError> {
+        self.connection.port_id()
+    }
+
     /// The bridge's address stays what it is; a new one follows from the management port's, so that it is
     /// the same after every boot whatever ports there are.
     fn choose_bridge_mac(&mut self) -> Result<String, KernelError> {

@@ -74,7 +74,7 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
             .min()
             .unwrap_or(DEFAULT_MTU_BYTES);
         link.set(Setting::Mtu, narrowest);
-        add_layer3(inputs, &mut link, &vlan.layer3);
+        add_layer3(&mut link, &vlan.layer3);
         interfaces.push((vlan_interface(id), link));
     }
     network.links.extend(interfaces);

@@ -16,10 +16,10 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
         network.links.insert(name.clone(), front_panel_port(inputs, name));
     }
     for (name, lag) in &inputs.config.lags {
-        network.links.insert(name.clone(), lag_link(inputs, lag));
+        network.links.insert(name.clone(), lag_link(lag));
     }
     for (name, subinterface) in &inputs.config.subinterfaces {
-        let link = subinterface_link(inputs, subinterface, network);
+        let link = subinterface_link(subinterface, network);
         network.links.insert(name.clone(), link);
     }
     for record in inputs.attachments.values() {
@@ -31,11 +31,11 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
 fn front_panel_port(inputs: &Inputs, name: &str) -> Link {
     let mut link = Link::new(LinkKind::Hardware);
     let Some(port) = inputs.config.ports.get(name) else {
-        add_ethernet(inputs, &mut link, &Ethernet { enabled: false, ..Ethernet::default() });
+        add_ethernet(&mut link, &Ethernet { enabled: false, ..Ethernet::default() });
         set_mac(inputs, &mut link, name, None);
         return link;
     };
-    add_ethernet(inputs, &mut link, &port.ethernet);
+    add_ethernet(&mut link, &port.ethernet);
     if let PortRole::Member(lag) = &port.ethernet.role {
         // A member has the MTU and the hardware address of its LAG.
         let lag = inputs.config.lags.get(lag);
@@ -68,7 +68,7 @@ fn set_mac(inputs: &Inputs, link: &mut Link, name: &str, custom: Option<model::M
 }
 
 /// What ports and LAGs have in common.
-fn add_ethernet(inputs: &Inputs, link: &mut Link, ethernet: &Ethernet) {
+fn add_ethernet(link: &mut Link, ethernet: &Ethernet) {
     link.up = ethernet.enabled;
     link.set(Setting::Mtu, ethernet.mtu_bytes.unwrap_or(DEFAULT_MTU_BYTES));
     link.set(Setting::LinkLocal, false);
@@ -76,7 +76,7 @@ fn add_ethernet(inputs: &Inputs, link: &mut Link, ethernet: &Ethernet) {
     match &ethernet.role {
         PortRole::Unused => {}
         PortRole::Bridged(port) => add_to_bridge(link, port),
-        PortRole::Routed(layer3) => add_layer3(inputs, link, layer3),
+        PortRole::Routed(layer3) => add_layer3(link, layer3),
         PortRole::Member(lag) => link.master = Some(lag.clone()),
     }
 }
@@ -88,10 +88,10 @@ fn add_to_bridge(link: &mut Link, port: &BridgePort) {
     link.set(Setting::Learning, port.learning);
 }
 
-fn lag_link(inputs: &Inputs, lag: &model::Lag) -> Link {
+fn lag_link(lag: &model::Lag) -> Link {
     let lacp = matches!(lag.mode, LagMode::Lacp { .. });
     let mut link = Link::new(LinkKind::Lag { lacp });
-    add_ethernet(inputs, &mut link, &lag.ethernet);
+    add_ethernet(&mut link, &lag.ethernet);
     if let Some(mac) = lag.ethernet.mac {
         link.set(Setting::Mac, mac.to_string());
     }
@@ -108,13 +108,13 @@ fn lag_link(inputs: &Inputs, lag: &model::Lag) -> Link {
     link
 }
 
-fn subinterface_link(inputs: &Inputs, subinterface: &model::Subinterface, network: &Network) -> Link {
+fn subinterface_link(subinterface: &model::Subinterface, network: &Network) -> Link {
     let kind = LinkKind::Vlan { parent: subinterface.parent.clone(), id: subinterface.vlan_id };
     let mut link = Link { up: subinterface.enabled, ..Link::new(kind) };
     let parent = network.links.get(&subinterface.parent).and_then(|parent| parent.number(Setting::Mtu));
     link.set(Setting::Mtu, subinterface.mtu_bytes.or(parent).unwrap_or(DEFAULT_MTU_BYTES));
     link.set(Setting::Alias, subinterface.description.as_str());
-    add_layer3(inputs, &mut link, &subinterface.layer3);
+    add_layer3(&mut link, &subinterface.layer3);
     link
 }
 

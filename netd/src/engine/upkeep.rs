@@ -15,6 +15,7 @@ use crate::kernel::{KernelError, link};
 use crate::plan::LinkKind;
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
+use crate::quirks;
 use crate::transaction::{self, Reconciled};
 
 /// What a look at the kernel found.
@@ -198,6 +199,13 @@ impl Engine {
             let management = devices.iter().any(|device| device.name == MANAGEMENT);
             let management = if management { "and a" } else { "and no" };
             tracing::info!("{} front-panel ports {management} management port", ports.len());
+        }
+        if changed {
+            let links = link::dump(&mut self.connection, false)?;
+            let born =
+                links.into_iter().filter(|link| ports.contains(&link.name) && !link.permanent_mac.is_empty());
+            self.permanent_macs = born.map(|link| (link.name, link.permanent_mac)).collect();
+            self.next_hop_objects = !quirks::refuse_next_hop_objects(&devices);
         }
         self.ports = ports;
         self.devices = devices;

@@ -16,7 +16,8 @@ use super::{bridge, bridge_port, inet, lag, vxlan};
 use crate::plan::{LinkKind, Setting, Value};
 
 /// Interface group netd puts on every link it creates, so that it later knows them as its own.
-pub const OWN_GROUP: u32 = 199;
+pub const IFLA_PERM_ADDRESS: u16 = 54;
+const OWN_GROUP: u32 = 199;
 
 /// Attributes libc lacks (linux/if_link.h).
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -73,6 +74,8 @@ pub struct LinkRecord {
     pub switch_id: String,
     /// Name of the port on the ASIC; empty for none.
     pub port_name: String,
+    /// Hardware address the device was born with; empty where the driver does not tell.
+    pub permanent_mac: String,
     /// Counters; zero when the dump left them out.
     pub counters: Counters,
 }
@@ -116,6 +119,7 @@ impl LinkRecord {
                 libc::IFLA_OPERSTATE => link.oper_state = read_u8(value),
                 libc::IFLA_PHYS_SWITCH_ID => link.switch_id = read_mac(value).replace(':', ""),
                 libc::IFLA_PHYS_PORT_NAME => link.port_name = read_text(value),
+                IFLA_PERM_ADDRESS => link.permanent_mac = read_mac(value),
                 libc::IFLA_STATS64 => link.counters = read_counters(value),
                 libc::IFLA_LINKINFO => link.read_info(value),
                 libc::IFLA_AF_SPEC if !of_bridge => inet::read(value, &mut link.settings),
@@ -227,7 +231,7 @@ pub fn create(
             LinkKind::Bridge => data(&|data| bridge::put_new(data, settings)),
             LinkKind::Lag { lacp } => data(&|data| lag::put_new(data, *lacp, settings)),
             LinkKind::Vxlan { vni, local, port } => {
-                let learning = settings.get(&Setting::Learning).is_some_and(Value::is_on);
+                let learning = settings.get(&Setting::Learning).is_none_or(Value::is_on);
                 data(&|data| vxlan::put_new(data, *vni, *local, *port, learning))
             }
             LinkKind::Vlan { id, .. } => data(&|data| data.u16(IFLA_VLAN_ID, *id)),

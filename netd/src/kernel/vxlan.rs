@@ -22,8 +22,8 @@ pub struct VxlanRecord {
     pub port: u16,
 }
 
-/// Adds what a new end point needs. Remotes are entries of its forwarding table; it learns none, unless
-/// `learning` says so.
+/// Adds what a new end point needs. Remotes are entries of its forwarding table; it learns which
+/// of them an address is behind, unless `learning` says otherwise.
 pub(super) fn put_new(data: Message, vni: u32, local: IpAddr, port: u16, learning: bool) -> Message {
     let kind = if local.is_ipv4() { IFLA_VXLAN_LOCAL } else { IFLA_VXLAN_LOCAL6 };
     data.u32(IFLA_VXLAN_ID, vni)

@@ -128,6 +128,10 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
         if old == Some(value) && !(moved && setting.is_of_bridge_port()) {
             continue;
         }
+        // A port that is up and has no partner does not tell its speed: it was set before it came up.
+        if old.is_none() && setting.is_told_with_carrier() && found.up && !found.carrier {
+            continue;
+        }
         let set = |value: &Value, other: Option<&Value>| Action::Set {
             link: name.to_owned(),
             kind: want.kind.clone(),

@@ -98,6 +98,11 @@ impl Setting {
         matches!(self, Setting::Isolated | Setting::Learning | Setting::UnicastFlood | Setting::PathCost)
     }
 
+    /// Whether many drivers tell it only while there is a carrier.
+    pub fn is_told_with_carrier(self) -> bool {
+        matches!(self, Setting::Speed | Setting::FullDuplex)
+    }
+
     /// Whether the kernel takes it only when the link is made, or before it has members.
     pub fn is_set_at_creation(self) -> bool {
         matches!(

@@ -21,10 +21,13 @@ const TAIL: &str = "[loopbacks.lo0]\naddresses = [\"198.51.100.1/32\"]\n";
 
 /// Reads a document both ways, as a small one and as a large one, and compares all that can be seen.
 fn compare(text: &str) -> Result<(), TestCaseError> {
-    for recovery_bytes in [usize::MAX, 0] {
-        let limits = Limits { tree_bytes: usize::MAX, recovery_bytes };
-        prop_assert_eq!(parse_within(text, &limits), parse_whole(text, &limits), "{}", text);
-    }
+    compare_within(text, usize::MAX)?;
+    compare_within(text, 0)
+}
+
+fn compare_within(text: &str, recovery_bytes: usize) -> Result<(), TestCaseError> {
+    let limits = Limits { tree_bytes: usize::MAX, recovery_bytes };
+    prop_assert_eq!(parse_within(text, &limits), parse_whole(text, &limits), "{}", text);
     Ok(())
 }
 
@@ -104,91 +107,133 @@ fn mistakes_in_blocks_that_were_taken_out_are_told_at_their_places() {
 
 #[test]
 fn of_very_many_mistakes_the_same_are_told() {
-    for (right, wrong) in [(".0/24", ".9/24"), ("\"10.0.0.", "\"10.0.0.0."), ("\"10.0.0.", "\"10.0.9.")] {
-        let text = format!("{HEAD}{}{TAIL}{}", plain(MAX_KEPT + 500).replace(right, wrong), plain(9));
-        compare(&text).unwrap();
+    let limits = Limits { tree_bytes: usize::MAX, recovery_bytes: usize::MAX };
+    for (right, wrong) in [(".0/24", ".9/24"), ("\"10.0.0.", "\"10.0.9.")] {
+        let text = format!("{HEAD}{}{TAIL}{}", plain(MAX_KEPT + 300).replace(right, wrong), plain(9));
+        let (quick, whole) = (parse_within(&text, &limits), parse_whole(&text, &limits));
+        assert_eq!(quick.unwrap_err(), whole.unwrap_err());
     }
+}
+
+/// What may stand for a prefix: good, bad, and unusual.
+const PREFIXES: [&str; 19] = [
+    "\"10.1.0.0/16\"",
+    "\"2001:db8:1::/48\"",
+    "\"10.2.0.0/16\"",
+    "\"10.3.0.0/16\"",
+    "\"10.4.4.0/24\"",
+    "\"0.0.0.0/0\"",
+    "\"::/0\"",
+    "\"10.1.0.1/16\"",
+    "\"224.0.0.0/4\"",
+    "\"10.1.0.0/016\"",
+    "\"x\"",
+    "\"\"",
+    "'10.6.0.0/16'",
+    "\"10.7.0.0\\u002f16\"",
+    "\"\"\"10.8.0.0/16\"\"\"",
+    "1",
+    "\"10.9.0.0/16",
+    "\"10.9.0.0/16\" # é",
+    "\"::ffff:10.0.0.0/104\"",
+];
+
+/// What may stand beside it.
+const LINES: [&str; 68] = [
+    "",
+    "via = [\"10.0.0.2\"]",
+    "via = [\"10.0.0.3\", \"10.0.0.2\"]",
+    "via = \"10.0.0.2\"",
+    "via = [\"2001:db8::2\"]",
+    "via = \"2001:db8::2\"",
+    "via=[\"10.0.0.1\"]",
+    "via = [\"10.9.9.9\" , \"10.0.0.200\",]",
+    "via = []",
+    "via = [\n\"10.0.0.2\"]",
+    "via = [\"10.0.0.2\", \"10.0.0.2\"]",
+    "via = [\"10.0.0.2\", \"2001:db8::2\"]",
+    "via = [\"127.0.0.1\"]",
+    "via = [\"10.0.0.\\u0032\"]",
+    "via = \"fe80::1\"",
+    "via = [\"10.0.0.2/24\"]",
+    "via = ['10.0.0.2']",
+    "via = [1]",
+    "via = [\"10.0.0.2\" # x\n]",
+    "dev = \"swp1\"",
+    "dev = \"swp2\"",
+    "dev = \"swp9\"",
+    "dev = \"swp\\u0031\"",
+    "dev = \"\"",
+    "dev = \"\u{85}\"",
+    "dev = \"\t\"",
+    "dev = \"a name that is far longer than anything an interface may be called, or anybody would want\"",
+    "dev = \"é\"",
+    "dev = 1",
+    "vrf = \"blue\"",
+    "vrf = \"bl\\u0075e\"",
+    "vrf = \"bleu\"",
+    "vrf = \"swp1\"",
+    "vrf = \"\"",
+    "metric = 0",
+    "metric = 7",
+    "metric = 4294967295",
+    "metric = 4294967296",
+    "metric = 07",
+    "metric = 0x10",
+    "metric = 1_000",
+    "metric = -1",
+    "metric = \"1\"",
+    "distance = 1",
+    "distance = 255",
+    "distance = 256",
+    "distance = 0",
+    "blackhole = true",
+    "blackhole = false",
+    "unreachable = true",
+    "unreachable = 1",
+    "weights = [1]",
+    "weights = [3, 256]",
+    "weights = [0]",
+    "weights = [257]",
+    "weights = []",
+    "weights = 1",
+    "# a comment",
+    "# \u{1}",
+    "mtu = 1",
+    "\"via\" = \"10.0.0.2\"",
+    "via.x = 1",
+    "prefix = \"10.1.0.0/16\"",
+    "  \t",
+    "=",
+    "via = \"10.0.0.2\" x",
+    "metric = 1 # é\u{85}",
+    " [routes.x]",
+];
+
+#[test]
+fn every_line_is_read_as_the_tree_reads_it() {
+    let (before, after) = (plain(3), plain(6).split_off(plain(3).len()));
+    let check = |prefix: &str, lines: &[&str]| {
+        let lines = lines.join("\n");
+        let block = format!("[[routes]]\nprefix = {prefix}\n{lines}\n");
+        compare_within(&format!("{HEAD}{before}{block}{after}{TAIL}"), 0).unwrap();
+    };
+    for prefix in PREFIXES {
+        LINES.iter().for_each(|line| check(prefix, &[line]));
+    }
+    for (index, one) in LINES.iter().enumerate() {
+        for other in &LINES[index..] {
+            check(PREFIXES[0], &[one, other]);
+        }
+    }
+    let many: Vec<String> = (0..257).map(|n| format!("\"10.0.0.{}\"", n % 256)).collect();
+    check(PREFIXES[0], &[&format!("via = [{}]", many.join(","))]);
+    check(PREFIXES[0], &[&format!("via = [{}]", many[2..129].join(","))]);
 }
 
 /// What documents are made of: blocks that are plain, almost plain, and wrong, and other things between them.
 fn piece() -> impl Strategy<Value = String> {
-    let prefix = select(vec![
-        "\"10.1.0.0/16\"",
-        "\"10.2.0.0/16\"",
-        "\"10.3.0.0/16\"",
-        "\"10.4.4.0/24\"",
-        "\"10.4.5.0/24\"",
-        "\"0.0.0.0/0\"",
-        "\"2001:db8:1::/48\"",
-        "\"2001:db8:2::/48\"",
-        "\"::/0\"",
-        "\"10.1.0.1/16\"",
-        "\"224.0.0.0/4\"",
-        "\"x\"",
-        "\"\"",
-        "'10.6.0.0/16'",
-        "\"10.7.0.0\\u002f16\"",
-        "\"\"\"10.8.0.0/16\"\"\"",
-        "1",
-        "\"10.9.0.0/16",
-        "\"10.9.0.0/16\" # é",
-    ]);
-    let line = select(vec![
-        "via = [\"10.0.0.2\"]",
-        "via = [\"10.0.0.2\"]",
-        "via = [\"10.0.0.2\"]",
-        "via = [\"10.0.0.3\", \"10.0.0.2\"]",
-        "via = \"10.0.0.2\"",
-        "via = [\"2001:db8::2\"]",
-        "via = \"2001:db8::2\"",
-        "via=[\"10.0.0.1\"]",
-        "via = [\"10.9.9.9\" , \"10.0.0.200\",]",
-        "via = []",
-        "via = [\n\"10.0.0.2\"]",
-        "via = [\"10.0.0.2\", \"10.0.0.2\"]",
-        "via = [\"10.0.0.2\", \"2001:db8::2\"]",
-        "via = [\"127.0.0.1\"]",
-        "via = \"fe80::1\"",
-        "via = [\"10.0.0.2/24\"]",
-        "via = [1]",
-        "dev = \"swp1\"",
-        "dev = \"swp9\"",
-        "dev = \"\"",
-        "dev = 1",
-        "vrf = \"blue\"",
-        "vrf = \"bleu\"",
-        "vrf = \"swp1\"",
-        "vrf = \"\"",
-        "metric = 0",
-        "metric = 7",
-        "metric = 4294967296",
-        "metric = 07",
-        "metric = 0x10",
-        "metric = -1",
-        "distance = 1",
-        "distance = 255",
-        "distance = 256",
-        "distance = 0",
-        "blackhole = true",
-        "blackhole = false",
-        "unreachable = true",
-        "weights = [1]",
-        "weights = [3, 4]",
-        "weights = [0]",
-        "weights = []",
-        "weights = 1",
-        "",
-        "# a comment",
-        "# \u{1}",
-        "mtu = 1",
-        "\"via\" = \"10.0.0.2\"",
-        "via.x = 1",
-        "prefix = \"10.1.0.0/16\"",
-        "  \t",
-        "=",
-        "via = \"10.0.0.2\" x",
-        "metric = 1 # é\u{85}",
-    ]);
+    let (prefix, line) = (select(&PREFIXES[..]), select(&LINES[..]));
     let header = prop_oneof![
         30 => Just("[[routes]]"),
         1 => select(vec!["[[routes]] # x", " [[routes]]", "[[ routes ]]", "[[\"routes\"]]", "[routes]", "[[routes.x]]", "[routes.x]", "[[routes]"]),
