@@ -175,6 +175,17 @@ pub enum Show {
         #[command(flatten)]
         format: Format,
     },
+    /// Multicast groups of the bridge and their members
+    Mdb {
+        /// Only these groups
+        #[arg(value_name = "GROUP")]
+        groups: Vec<String>,
+        /// Only entries of this port
+        #[arg(long)]
+        port: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Host name, version, uptime, configuration generation, and what is wrong
     System {
         #[command(flatten)]

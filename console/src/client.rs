@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use netd_api::bus::{self, Config1Proxy, State1Proxy};
 use netd_api::diagnostic::Diagnostic;
+use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Generation, Status};
-use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
 use zbus::fdo;
 
 /// Rows asked for in one page of a long table.
@@ -49,6 +50,7 @@ pub enum Error {
 pub struct Netd {
     config: Config1Proxy<'static>,
     state: State1Proxy<'static>,
+    events: Events1Proxy<'static>,
 }
 
 impl Netd {
@@ -63,6 +65,7 @@ impl Netd {
             Ok::<_, zbus::Error>(Netd {
                 config: Config1Proxy::new(&connection).await?,
                 state: State1Proxy::new(&connection).await?,
+                events: Events1Proxy::new(&connection).await?,
             })
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
@@ -137,6 +140,11 @@ impl Netd {
     /// All ARP and ND entries.
     pub async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
         all_pages(async |cursor| self.state.neighbours(&cursor, PAGE_ROWS).await).await
+    }
+
+    /// All members of multicast groups.
+    pub async fn mdb(&self) -> Result<Vec<MdbEntry>, Error> {
+        all_pages(async |cursor| self.state.mdb(&cursor, PAGE_ROWS).await).await
     }
 
     /// The whole forwarding database.

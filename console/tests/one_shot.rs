@@ -314,6 +314,24 @@ async fn the_history_and_past_documents_are_shown() {
 }
 
 #[tokio::test]
+async fn events_are_printed_as_they_come() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let shown = corten(&bus, &["events", "--json", "--watch", "swp1", "--watch", "swp2\u{9b}"]).await;
+    let text = out(&shown);
+    let events: Vec<netd_api::events::Event> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.iter().map(|event| event.object.as_str()).collect::<Vec<_>>(), ["swp1", "swp2\u{9b}"]);
+    assert!(!text.contains('\u{9b}'), "{text}");
+    // It goes on until netd is gone.
+    assert_eq!(code(&shown), Some(3));
+    assert!(err(&shown).contains("ended the stream of events"), "{}", err(&shown));
+    let one = corten(&bus, &["events", "--count", "1", "--watch", "swp1", "--watch", "swp2"]).await;
+    assert_eq!((code(&one), out(&one).lines().count()), (Some(0), 1), "{}", err(&one));
+    assert!(out(&one).contains("  link-down            swp1  poll\n"), "{}", out(&one));
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_switch_is_shown() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;

@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod config;
 mod diff;
+mod events;
 mod generations;
 mod show;
 
@@ -105,11 +106,23 @@ fn refusal(error: client::Error) -> Result<String, client::Error> {
     })
 }
 
-/// A value as JSON for programs. Control characters that JSON leaves as they are (DEL and C1) are
-/// escaped, since the reader may be a terminal.
+/// A value as JSON for programs.
 fn json(value: &impl Serialize) -> Result<Outcome, client::Error> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| client::Error::Failed(format!("cannot write JSON: {error}")))?;
+    let text = serde_json::to_string_pretty(value).map_err(no_json)?;
+    Ok(Outcome::done(escape(&text) + "\n"))
+}
+
+/// A value as JSON on one line.
+fn json_line(value: &impl Serialize) -> Result<String, client::Error> {
+    Ok(escape(&serde_json::to_string(value).map_err(no_json)?))
+}
+
+fn no_json(error: serde_json::Error) -> client::Error {
+    client::Error::Failed(format!("cannot write JSON: {error}"))
+}
+
+/// Escapes control characters that JSON leaves as they are (DEL and C1): the reader may be a terminal.
+fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         match c {
@@ -117,8 +130,7 @@ fn json(value: &impl Serialize) -> Result<Outcome, client::Error> {
             c => out.push(c),
         }
     }
-    out.push('\n');
-    Ok(Outcome::done(out))
+    out
 }
 
 #[cfg(test)]

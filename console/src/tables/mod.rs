@@ -2,6 +2,7 @@
 
 pub mod fdb;
 pub mod history;
+pub mod mdb;
 pub mod neighbours;
 pub mod ports;
 pub mod routes;

@@ -2,12 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use netd_api::bus::{NAME, PATH};
 use netd_api::diagnostic::Diagnostic;
+use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
 use netd_api::state::{Counters, FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
 use tempfile::TempDir;
@@ -118,6 +119,7 @@ impl Netd {
         let connecting = zbus::connection::Builder::address(bus.address.as_str())
             .serve_at(PATH, Config(switch.clone()))
             .serve_at(PATH, State(switch.clone()))
+            .serve_at(PATH, Events(switch.clone()))
             .name(NAME)
             .build();
         let connection = tokio::time::timeout(std::time::Duration::from_secs(30), connecting).await;
@@ -252,6 +254,30 @@ impl Config {
             confirm_by_s: switch.confirm_by_s,
             user: user.to_owned(),
         }
+    }
+}
+
+struct Events(Shared);
+
+#[zbus::interface(name = "org.corten.Netd1.Events1")]
+impl Events {
+    /// One event for each port that is watched, then the end.
+    fn watch(&self, _boot_id: &str, _after_seq: u64, ports: Vec<String>) -> zbus::OwnedFd {
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        for (seq, object) in (1..).zip(ports) {
+            let event = Event {
+                boot_id: "boot".into(),
+                seq,
+                monotonic_ns: 1,
+                kind: EventKind::LinkDown,
+                object,
+                source: EventSource::Poll,
+                detail: String::new(),
+                snapshot: false,
+            };
+            writeln!(ours, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+        }
+        zbus::OwnedFd::from(std::os::fd::OwnedFd::from(theirs))
     }
 }
 

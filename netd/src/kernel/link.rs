@@ -16,10 +16,10 @@ use super::{bridge, bridge_port, inet, lag, vxlan};
 use crate::plan::{LinkKind, Setting, Value};
 
 /// Interface group netd puts on every link it creates, so that it later knows them as its own.
-pub const IFLA_PERM_ADDRESS: u16 = 54;
-const OWN_GROUP: u32 = 199;
+pub const OWN_GROUP: u32 = 199;
 
 /// Attributes libc lacks (linux/if_link.h).
+const IFLA_PERM_ADDRESS: u16 = 54;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_VLAN_ID: u16 = 1;
