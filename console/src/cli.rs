@@ -2,6 +2,8 @@
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::timespan;
+
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
 Without arguments corten shows its screens; ? there lists the keys.
@@ -9,7 +11,8 @@ Without arguments corten shows its screens; ? there lists the keys.
 Exit status: 0 done; 1 refused or invalid; 2 wrong usage; 3 netd cannot be reached.
 ";
 
-/// Operate this switch: look at its ports, VLANs, routes and neighbours, check and apply its configuration
+/// Operate this switch: look at its ports, VLANs, routes and neighbours, check, apply and take back its
+/// configuration
 #[derive(Debug, Parser)]
 #[command(name = "corten", bin_name = "corten", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
@@ -35,10 +38,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what applying a configuration document would change, nothing applied
+    ///
+    /// The steps on the network in the order they would be taken, and how the document differs from the
+    /// running one.
+    Diff {
+        /// Document to compare; `-` reads standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// Print an object with the generation, the steps and the difference of the documents
+        #[arg(long)]
+        json: bool,
+    },
     /// Apply a configuration document, whole or not at all
     ///
     /// Needs the role admin. Refused when the running configuration moved on since the generation it is
-    /// based on.
+    /// based on, and while another user's change waits for its confirmation.
     Apply {
         /// Document to apply; `-` reads standard input
         #[arg(value_hint = ValueHint::FilePath)]
@@ -49,9 +64,38 @@ pub enum Command {
         /// Apply whatever is running
         #[arg(long)]
         force: bool,
+        /// Roll back unless `corten confirm` follows within this time: seconds, or 90s, 2m, 1h
+        #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
+        confirm: Option<u32>,
+        /// What the history is to say about the change
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
     },
-    /// Print the running configuration document
+    /// Confirm the change that waits for it: the switch starts with it from now on
+    ///
+    /// Needs the role admin, and to be the user who applied it.
+    Confirm,
+    /// Take back the change that waits for its confirmation; else go back to an earlier generation
+    ///
+    /// Needs the role admin. An earlier generation is applied again as a new one.
+    Rollback {
+        /// Generation to go back to; without it, the one before
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        generation: Option<u64>,
+        /// What the history is to say about it
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+    },
+    /// Show what was applied, when and by whom, the newest first
+    History {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Print a configuration document
     Config {
+        /// Generation to print; without it, the running one
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        generation: Option<u64>,
         /// Print an object with the generation and the document
         #[arg(long)]
         json: bool,
@@ -131,7 +175,18 @@ pub enum Show {
         #[command(flatten)]
         format: Format,
     },
-    /// Host name, version, uptime and configuration generation
+    /// Multicast groups of the bridge and their members
+    Mdb {
+        /// Only these groups
+        #[arg(value_name = "GROUP")]
+        groups: Vec<String>,
+        /// Only entries of this port
+        #[arg(long)]
+        port: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Host name, version, uptime, configuration generation, and what is wrong
     System {
         #[command(flatten)]
         format: Format,

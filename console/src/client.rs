@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use netd_api::bus::{self, Config1Proxy, State1Proxy};
 use netd_api::diagnostic::Diagnostic;
-use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::events::Events1Proxy;
+use netd_api::generation::{ChangeOptions, Generation, Status};
+use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
 use zbus::fdo;
 
 /// Rows asked for in one page of a long table.
@@ -35,6 +37,9 @@ pub enum Error {
     /// Nothing by that name.
     #[error("{0}")]
     NotFound(String),
+    /// Somebody else is changing the switch, or has a change that waits for its confirmation.
+    #[error("{0}")]
+    Locked(String),
     /// Something else.
     #[error("{0}")]
     Failed(String),
@@ -45,6 +50,7 @@ pub enum Error {
 pub struct Netd {
     config: Config1Proxy<'static>,
     state: State1Proxy<'static>,
+    events: Events1Proxy<'static>,
 }
 
 impl Netd {
@@ -59,6 +65,7 @@ impl Netd {
             Ok::<_, zbus::Error>(Netd {
                 config: Config1Proxy::new(&connection).await?,
                 state: State1Proxy::new(&connection).await?,
+                events: Events1Proxy::new(&connection).await?,
             })
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
@@ -73,14 +80,46 @@ impl Netd {
         Ok(self.config.validate(document).await?)
     }
 
-    /// Applies a document and answers the new generation.
-    pub async fn apply(&self, document: &str, base_generation: u64) -> Result<u64, Error> {
-        Ok(self.config.apply(document, base_generation, 0).await?)
+    /// What applying a document would do to the network, a line each step.
+    pub async fn diff(&self, document: &str) -> Result<Vec<String>, Error> {
+        Ok(self.config.diff(document).await?)
     }
 
-    /// The running document and its generation.
-    pub async fn running(&self) -> Result<(String, u64), Error> {
-        Ok(self.config.get().await?)
+    /// Applies a document and answers the new generation. With a `confirm_timeout_s` other than 0 it must be
+    /// confirmed in that time.
+    pub async fn apply(
+        &self,
+        document: &str,
+        base_generation: u64,
+        confirm_timeout_s: u32,
+        comment: Option<String>,
+    ) -> Result<u64, Error> {
+        Ok(self.config.apply(document, base_generation, confirm_timeout_s, options(comment)).await?)
+    }
+
+    /// Confirms the generation that waits for it, and answers which one that is.
+    pub async fn confirm(&self) -> Result<u64, Error> {
+        Ok(self.config.confirm(options(None)).await?)
+    }
+
+    /// Takes back what waits, or goes back to a generation, 0 for the one before. Answers what runs now.
+    pub async fn roll_back(&self, generation: u64, comment: Option<String>) -> Result<u64, Error> {
+        Ok(self.config.roll_back(generation, options(comment)).await?)
+    }
+
+    /// The document of a generation, 0 for the running one, and which one that is.
+    pub async fn document(&self, generation: u64) -> Result<(String, u64), Error> {
+        Ok(self.config.get(generation).await?)
+    }
+
+    /// All generations, the newest first.
+    pub async fn history(&self) -> Result<Vec<Generation>, Error> {
+        Ok(self.config.history().await?)
+    }
+
+    /// What runs, and what is wrong with it.
+    pub async fn status(&self) -> Result<Status, Error> {
+        Ok(self.config.status().await?)
     }
 
     /// All ports.
@@ -103,10 +142,20 @@ impl Netd {
         all_pages(async |cursor| self.state.neighbours(&cursor, PAGE_ROWS).await).await
     }
 
+    /// All members of multicast groups.
+    pub async fn mdb(&self) -> Result<Vec<MdbEntry>, Error> {
+        all_pages(async |cursor| self.state.mdb(&cursor, PAGE_ROWS).await).await
+    }
+
     /// The whole forwarding database.
     pub async fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
         all_pages(async |cursor| self.state.fdb(&cursor, PAGE_ROWS).await).await
     }
+}
+
+/// What comes with a change: the key this session was opened with is recorded beside the user.
+fn options(comment: Option<String>) -> ChangeOptions {
+    ChangeOptions { comment, key_fingerprint: crate::login::key_fingerprint() }
 }
 
 /// Reads a paged table to its end.
@@ -136,6 +185,7 @@ impl From<zbus::Error> for Error {
                 bus::error::REFUSED => Error::Refused(text),
                 bus::error::DENIED => Error::Denied(text),
                 bus::error::NOT_FOUND => Error::NotFound(text),
+                bus::error::LOCKED => Error::Locked(text),
                 _ => Error::Failed(text),
             },
             zbus::Error::FDO(fdo) => match **fdo {

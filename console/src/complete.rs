@@ -15,6 +15,8 @@ pub struct Names {
     pub ports: Vec<String>,
     /// VLAN ids.
     pub vlans: Vec<String>,
+    /// Generations of the configuration.
+    pub generations: Vec<String>,
 }
 
 /// What could stand in place of the last word.
@@ -112,6 +114,7 @@ fn values(arg: &Arg, word: &str, names: &Names) -> Vec<String> {
     match arg.get_id().as_str() {
         "port" | "ports" => names.ports.clone(),
         "vlan" | "vlans" => names.vlans.clone(),
+        "generation" | "base" => names.generations.clone(),
         _ => arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect(),
     }
 }
@@ -151,6 +154,7 @@ mod tests {
         let names = Names {
             ports: ["swp10", "swp1", "swp2"].map(String::from).into(),
             vlans: ["10", "20"].map(String::from).into(),
+            generations: ["7", "8"].map(String::from).into(),
         };
         complete(&crate::cli::tree(), line, &names).candidates
     }
@@ -158,6 +162,7 @@ mod tests {
     #[test]
     fn commands_and_subcommands_complete() {
         assert_eq!(candidates("sh"), ["show"]);
+        assert_eq!(candidates("con"), ["config", "confirm"]);
         assert_eq!(candidates("show n"), ["neighbours"]);
         assert_eq!(candidates("corten show f"), ["fdb"]);
         assert!(!candidates("").contains(&"man".to_owned()));
@@ -170,12 +175,15 @@ mod tests {
         assert_eq!(candidates("show fdb --port swp2"), ["swp2"]);
         assert_eq!(candidates("show fdb --vlan "), ["10", "20"]);
         assert_eq!(candidates("show vlans 1"), ["10"]);
+        assert_eq!(candidates("rollback "), ["7", "8"]);
+        assert_eq!(candidates("config 8"), ["8"]);
     }
 
     #[test]
     fn options_complete_after_a_dash() {
         assert_eq!(candidates("show fdb --"), ["--help", "--json", "--port", "--vlan"]);
         assert_eq!(candidates("apply --f"), ["--force"]);
+        assert_eq!(candidates("apply --co"), ["--comment", "--confirm"]);
     }
 
     #[test]
@@ -193,7 +201,7 @@ mod tests {
     #[test]
     fn completing_goes_as_far_as_candidates_agree() {
         let tree = crate::cli::tree();
-        let names = Names { ports: vec!["swp1".into(), "swp2".into()], vlans: vec![] };
+        let names = Names { ports: vec!["swp1".into(), "swp2".into()], ..Names::default() };
         let step = |line: &str| complete(&tree, line, &names).complete(line);
         assert_eq!(step("sho").as_deref(), Some("show "));
         assert_eq!(step("show ports s").as_deref(), Some("show ports swp"));

@@ -5,9 +5,14 @@
 //! would split it, and the words are `corten`'s own arguments. Nothing else is ever executed.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 
 /// The most bytes a command line may have.
 const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// The most sshd has to say about how a user logged in: a key of 16384 bits and little more.
+const MAX_AUTH_BYTES: u64 = 16 * 1024;
 
 /// The words of the command to run, from the arguments after the program name; none for the screens.
 ///
@@ -44,9 +49,34 @@ pub fn split(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
+/// The fingerprint of the SSH key this session was opened with. sshd tells it where `ExposeAuthInfo` is set
+/// (sshd_config(5)); at the console there is none.
+pub fn key_fingerprint() -> Option<String> {
+    let path = std::env::var_os("SSH_USER_AUTH")?;
+    let mut text = String::new();
+    File::open(path).ok()?.take(MAX_AUTH_BYTES).read_to_string(&mut text).ok()?;
+    fingerprint_of(&text)
+}
+
+/// The key in what sshd writes: a line each way the user proved who it is, such as `publickey ssh-ed25519 …`.
+fn fingerprint_of(auth_info: &str) -> Option<String> {
+    auth_info.lines().find_map(|line| netd_api::generation::key_fingerprint(line.strip_prefix("publickey ")?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_session_is_found_in_what_sshd_tells() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        let fingerprint = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA";
+        assert_eq!(fingerprint_of(&format!("publickey {key}\n")).as_deref(), Some(fingerprint));
+        assert_eq!(fingerprint_of(&format!("password\npublickey {key}\n")).as_deref(), Some(fingerprint));
+        for text in ["", "password\n", "publickey\n", "publickey ssh-ed25519 \u{0}", key] {
+            assert_eq!(fingerprint_of(text), None, "{text}");
+        }
+    }
 
     fn of(arguments: &[&str]) -> Result<Vec<String>, String> {
         words(arguments.iter().map(OsString::from))

@@ -21,6 +21,7 @@ mod outcome;
 mod table;
 mod tables;
 mod text;
+mod timespan;
 mod tui;
 
 use std::io::{self, IsTerminal, Write};

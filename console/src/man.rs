@@ -42,6 +42,22 @@ is the login shell of the users of the switch. A command over SSH, as in
 is split into words as a shell would do it and run as a
 .B corten
 command. No other program can be started.
+.PP
+The history tells the key a user came in with, where sshd tells it
+.RB ( ExposeAuthInfo
+in
+.BR sshd_config (5)).
+A change is refused to who came in with a key that the configuration does not have any more.
+.SH CHANGES
+A document is applied whole or not at all, and becomes a new generation.
+With
+.B \-\-confirm
+it runs until
+.B corten confirm
+or until the time is up; then the last confirmed generation runs again, and so it does after a restart of the
+switch.
+Meanwhile only the user who applied it may apply another one or confirm it; every administrator may take it
+back.
 .SH EXIT STATUS
 .TP
 .B 0
@@ -57,6 +73,9 @@ The command line was wrong.
 netd cannot be reached.
 .SH ENVIRONMENT
 .TP
+.B SSH_USER_AUTH
+Where sshd tells the key the user came in with.
+.TP
 .B NO_COLOR
 When set and not empty: no colours.
 .TP
@@ -71,6 +90,9 @@ Where the system bus is.
 corten show ports
 corten show fdb \-\-vlan 10 \-\-json
 corten check switch.toml
+corten diff switch.toml
+corten apply switch.toml \-\-confirm 2m \-\-comment \(dqnew uplink\(dq
+corten confirm
 ssh ana@switch apply \- < switch.toml
 .fi
 .SH SEE ALSO
@@ -159,9 +181,14 @@ mod tests {
     #[test]
     fn the_page_names_every_command_and_exit_status() {
         let page = page();
-        for text in
-            ["corten show ports [PORT]...", "corten check FILE", "\\-\\-base GENERATION", ".SH EXIT STATUS"]
-        {
+        for text in [
+            "corten show ports [PORT]...",
+            "corten check FILE",
+            "\\-\\-base GENERATION",
+            "corten rollback [GENERATION]",
+            "\\-\\-confirm TIME",
+            ".SH EXIT STATUS",
+        ] {
             assert!(page.contains(text), "{text}\n{page}");
         }
         assert!(page.starts_with(".ie") || page.contains(".TH CORTEN 1"), "{page}");

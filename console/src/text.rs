@@ -139,6 +139,22 @@ pub fn oper_state(state: &str) -> &str {
     if state == "lower-layer-down" { "lower" } else { state }
 }
 
+/// A time in seconds since 1970 as local time: `14:05:09`.
+pub fn clock(unix_s: u64) -> String {
+    local(unix_s, "%H:%M:%S")
+}
+
+/// A time in seconds since 1970 as local date and time: `2026-01-31 14:05`.
+pub fn date(unix_s: u64) -> String {
+    local(unix_s, "%F %H:%M")
+}
+
+fn local(unix_s: u64, format: &str) -> String {
+    let time = i64::try_from(unix_s).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    let zone = jiff::tz::TimeZone::system();
+    time.map_or_else(|| "-".to_owned(), |time| time.to_zoned(zone).strftime(format).to_string())
+}
+
 /// The text, or `-` for none.
 pub fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
@@ -193,6 +209,12 @@ mod tests {
     fn speeds_read_as_on_the_front_panel() {
         let texts = [0, 10, 100, 1000, 2500, 10_000, 400_000].map(speed);
         assert_eq!(texts, ["-", "10M", "100M", "1G", "2.5G", "10G", "400G"]);
+    }
+
+    #[test]
+    fn times_are_local_and_those_that_cannot_be_do_no_harm() {
+        assert_eq!((clock(0).len(), date(0).len()), ("14:05:09".len(), "2026-01-31 14:05".len()));
+        assert_eq!(date(u64::MAX), "-");
     }
 
     #[test]

@@ -213,6 +213,140 @@ async fn apply_tells_what_netd_refused() {
 }
 
 #[tokio::test]
+async fn diff_shows_steps_and_lines_and_applies_nothing() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let shown = corten_with(&bus.address, &["diff", "-"], VALID).await;
+    assert_eq!(code(&shown), Some(0), "{}", err(&shown));
+    insta::assert_snapshot!(out(&shown), @r"
+    --- generation 7
+    +++ stdin
+    @@ -1 +1,4 @@
+     version = 1
+    +
+    +[ports.swp1]
+    +vlan.access = 10
+    1 step on the network:
+      swp1: set mtu 9216
+    ");
+    let shown = corten_with(&bus.address, &["diff", "-", "--json"], VALID).await;
+    let difference: serde_json::Value = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(
+        (&difference["generation"], &difference["steps"][0]),
+        (&7.into(), &"swp1: set mtu 9216".into())
+    );
+    assert!(difference["document"].as_str().unwrap().contains("+vlan.access = 10"));
+    let same = corten_with(&bus.address, &["diff", "-"], "version = 1\n").await;
+    assert_eq!(out(&same), "stdin: the document of generation 7\nThe network stays as it is.\n");
+    let wrong = corten_with(&bus.address, &["diff", "-"], THREE_MISTAKES).await;
+    assert_eq!((code(&wrong), out(&wrong).as_str()), (Some(1), ""));
+    assert!(err(&wrong).ends_with("3 mistakes\n"));
+    netd.switch.lock().refuses = Some("swp1".into());
+    assert_eq!(code(&corten_with(&bus.address, &["diff", "-"], VALID).await), Some(1));
+    assert_eq!(netd.switch.lock().generation, 7);
+}
+
+#[tokio::test]
+async fn a_change_that_waits_says_until_when_and_how_to_confirm() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let arguments = ["apply", "-", "--confirm", "2m", "--comment", "new uplink"];
+    let applied = corten_with(&bus.address, &arguments, VALID).await;
+    assert_eq!(code(&applied), Some(0), "{}", err(&applied));
+    let text = out(&applied);
+    assert!(text.starts_with("stdin: applied as generation 8\nIt is rolled back at "), "{text}");
+    assert!(text.contains(", in 2 min unless you confirm it: `corten confirm`.\n"), "{text}");
+    assert_eq!(netd.switch.lock().options.comment.as_deref(), Some("new uplink"));
+    let system = out(&corten(&bus, &["show", "system"]).await);
+    assert!(system.contains("unconfirmed, to be confirmed by ana until "), "{system}");
+    let confirmed = corten(&bus, &["confirm"]).await;
+    assert_eq!(out(&confirmed), "Generation 8 is confirmed: the switch starts with it.\n");
+    let nothing = corten(&bus, &["confirm"]).await;
+    assert_eq!(
+        (code(&nothing), err(&nothing).as_str()),
+        (Some(1), "corten: nothing waits for a confirmation\n")
+    );
+    assert_eq!(out(&corten(&bus, &["rollback"]).await), "Generation 7 runs now.\n");
+    assert_eq!(out(&corten(&bus, &["rollback", "3", "--comment", "why"]).await), "Generation 3 runs now.\n");
+    netd.switch.lock().apply_fails = Some(Failure::Locked("locked by bo since 12:00".into()));
+    let locked = corten(&bus, &["rollback"]).await;
+    assert_eq!((code(&locked), err(&locked).as_str()), (Some(1), "corten: locked by bo since 12:00\n"));
+    for wrong in
+        [&["apply", "-", "--confirm", "soon"][..], &["apply", "-", "--confirm", "0"], &["rollback", "0"]]
+    {
+        assert_eq!(code(&corten(&bus, wrong).await), Some(2), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_an_ssh_session_goes_with_its_changes() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let told = file(&bus, "auth", &format!("publickey {key}\n"));
+    let output = tokio::process::Command::new(CORTEN)
+        .args(["rollback"])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
+        .env("SSH_USER_AUTH", told)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(code(&output), Some(0), "{}", err(&output));
+    let fingerprint = netd.switch.lock().options.key_fingerprint.clone();
+    assert_eq!(fingerprint.as_deref(), Some("SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA"));
+}
+
+#[tokio::test]
+async fn the_history_and_past_documents_are_shown() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let shown = out(&corten(&bus, &["history"]).await);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0].starts_with("GEN  TIME"), "{shown}");
+    assert!(lines[1].starts_with("  7  2023-11-1") && lines[1].contains("ana   running"), "{shown}");
+    assert!(lines[2].contains("rolled-back") && lines[2].contains("not confirmed in time"), "{shown}");
+    let rows: Vec<netd_api::generation::Generation> =
+        serde_json::from_str(&out(&corten(&bus, &["history", "--json"]).await)).unwrap();
+    assert_eq!((rows.len(), rows[0].generation), (2, 7));
+    assert_eq!(out(&corten(&bus, &["config", "3"]).await), "version = 1 # of old\n");
+    let missing = corten(&bus, &["config", "4"]).await;
+    assert_eq!((code(&missing), err(&missing).as_str()), (Some(1), "corten: there is no generation 4\n"));
+}
+
+#[tokio::test]
+async fn events_are_printed_as_they_come() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let shown = corten(&bus, &["events", "--json", "--watch", "swp1", "--watch", "swp2\u{9b}"]).await;
+    let text = out(&shown);
+    let events: Vec<netd_api::events::Event> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.iter().map(|event| event.object.as_str()).collect::<Vec<_>>(), ["swp1", "swp2\u{9b}"]);
+    assert!(!text.contains('\u{9b}'), "{text}");
+    // It goes on until netd is gone.
+    assert_eq!(code(&shown), Some(3));
+    assert!(err(&shown).contains("ended the stream of events"), "{}", err(&shown));
+    let one = corten(&bus, &["events", "--count", "1", "--watch", "swp1", "--watch", "swp2"]).await;
+    assert_eq!((code(&one), out(&one).lines().count()), (Some(0), 1), "{}", err(&one));
+    assert!(out(&one).contains("  link-down            swp1  poll\n"), "{}", out(&one));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_switch_is_shown() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().problems = vec!["not undone: swp1: set mtu 9000\x1b[2J".into()];
+    let system = out(&corten(&bus, &["show", "system"]).await);
+    assert!(
+        system.contains("degraded") && system.ends_with("not undone: swp1: set mtu 9000[2J\n"),
+        "{system}"
+    );
+    let system: serde_json::Value =
+        serde_json::from_str(&out(&corten(&bus, &["show", "system", "--json"]).await)).unwrap();
+    assert_eq!((&system["state"], &system["generation"]), (&"degraded".into(), &7.into()));
+}
+
+#[tokio::test]
 async fn a_call_the_bus_refuses_is_explained() {
     let bus = Bus::start(r#"<deny send_interface="org.corten.Netd1.Config1" send_member="Apply"/>"#);
     let netd = Netd::start(&bus, switch()).await;

@@ -1,14 +1,19 @@
-//! The event loop: requests from the bus, events of the kernel, the watchdog, signals.
+//! The threads of netd. This one has the bus, signals and the watchdog; the engine has one of its own, so
+//! that netd answers (if only "locked by ana since …") while a large change is being made.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until};
 use zbus::Connection;
 
 use crate::dbus::{self, Handle, Job};
 use crate::engine::upkeep::Look;
 use crate::engine::{Engine, Paths};
+use crate::events::Hub;
 use crate::kernel::KernelError;
 use crate::kernel::monitor::Monitor;
 use crate::notify::{notify, watchdog_interval};
@@ -26,52 +31,138 @@ pub enum DaemonError {
     /// The kernel cannot be spoken to.
     #[error("netlink: {0}")]
     Kernel(#[from] KernelError),
-    /// Signals cannot be received.
-    #[error("signals: {0}")]
-    Signals(#[from] std::io::Error),
+    /// Signals, threads or descriptors cannot be had.
+    #[error("starting: {0}")]
+    System(#[from] std::io::Error),
+    /// The engine's thread ended by a panic.
+    #[error("the engine ended unexpectedly")]
+    Panic,
+}
+
+/// Steps of the engine's work. It stands still only while the engine waits or hangs.
+static PROGRESS: AtomicU64 = AtomicU64::new(0);
+
+/// Notes that the engine got on with its work: the watchdog tells long work from a hang by it.
+pub fn progress() {
+    PROGRESS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Runs until asked to end. Ending changes nothing in the kernel.
 pub async fn run(paths: Paths) -> Result<(), DaemonError> {
-    let began = Instant::now();
-    // Before the first dump, so that no change falls in between.
-    let mut monitor = Monitor::open()?;
-    let mut engine = Engine::start(paths)?;
-    tracing::info!("ready after {} ms: {}", began.elapsed().as_millis(), engine.status());
-    notify(&format!("READY=1\nSTATUS={}", engine.status()));
-    let (handle, mut jobs) = dbus::handle();
-    let mut bus = tokio::spawn(stay_on_bus(handle));
     let mut ended = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let hub = Hub::open()?;
+    let (handle, jobs) = dbus::handle(hub.clone());
+    let (ready, started) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let (gone, mut engine_gone) = mpsc::channel::<()>(1);
+    let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let outcome = run_engine(paths, hub, jobs, ready, stopped);
+        drop(gone);
+        outcome
+    })?;
+    if started.await.is_err() {
+        return join(engine);
+    }
+    let bus = tokio::spawn(stay_on_bus(handle));
     let mut watchdog = interval(watchdog_interval().unwrap_or(Duration::from_secs(3600)));
-    let mut looks = Looks::default();
-    // What was refused at start is tried again: no event tells when it would go through.
-    looks.ask();
+    let mut seen = None;
     loop {
         tokio::select! {
-            Some(job) = jobs.recv() => {
-                serve(&mut engine, job);
-                // Whatever a job left behind is seen at once, and tried again.
-                looks.ask();
+            _ = watchdog.tick() => {
+                let now = PROGRESS.load(Ordering::Relaxed);
+                if seen != Some(now) {
+                    notify("WATCHDOG=1");
+                }
+                seen = Some(now);
             }
-            events = monitor.next() => if engine.note(&events?) { looks.ask() },
-            () = looks.due() => {
-                let found = engine.look()?;
-                looks.found(&found);
-                notify(&format!("STATUS={}", engine.status()));
-            }
-            _ = watchdog.tick() => notify("WATCHDOG=1"),
-            _ = &mut bus => bus = tokio::spawn(std::future::pending()),
+            _ = engine_gone.recv() => return join(engine),
             _ = ended.0.recv() => break,
             _ = ended.1.recv() => break,
         }
     }
     notify("STOPPING=1");
     tracing::info!("ending; the kernel goes on forwarding");
-    Ok(())
+    bus.abort();
+    // What the engine is about is finished first.
+    let _ = stop.send(());
+    join(engine)
 }
 
-/// Does one job, then shows the new status. One at a time: the watchdog is fed between two.
-fn serve(engine: &mut Engine, job: Job) {
+fn join(engine: JoinHandle<Result<(), DaemonError>>) -> Result<(), DaemonError> {
+    engine.join().unwrap_or(Err(DaemonError::Panic))
+}
+
+/// The engine's thread: jobs, events of the kernel, looks.
+fn run_engine(
+    paths: Paths,
+    hub: Hub,
+    jobs: mpsc::Receiver<Job>,
+    ready: oneshot::Sender<()>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(paths, hub, jobs, ready, stopped))
+}
+
+async fn serve(
+    paths: Paths,
+    hub: Hub,
+    mut jobs: mpsc::Receiver<Job>,
+    ready: oneshot::Sender<()>,
+    mut stopped: oneshot::Receiver<()>,
+) -> Result<(), DaemonError> {
+    let began = Instant::now();
+    // Before the first dump, so that no change falls in between.
+    let mut monitor = Monitor::open()?;
+    let mut engine = Engine::start(paths, hub.clone())?;
+    // Whoever makes a change reads it back; that it happened is no news.
+    monitor.ignore_changes_by(engine.port_id()?)?;
+    tracing::info!("ready after {} ms: {}", began.elapsed().as_millis(), engine.status());
+    notify(&format!("READY=1\nSTATUS={}", engine.status()));
+    let _ = ready.send(());
+    let mut looks = Looks::default();
+    // Rules that were refused wait for no event.
+    looks.ask();
+    // Shows the watchdog that the engine is alive while it has nothing to do.
+    let mut heartbeat = interval(watchdog_interval().unwrap_or(Duration::from_secs(7200)) / 2);
+    loop {
+        tokio::select! {
+            Some(job) = jobs.recv() => {
+                run_job(&mut engine, job);
+                // Whatever a job left behind is seen at once, and tried again.
+                looks.ask();
+            }
+            events = monitor.next() => if engine.note(&events?) { looks.ask() },
+            () = hub.carrier_changed() => looks.ask(),
+            () = looks.due() => {
+                let found = engine.look()?;
+                looks.found(&found);
+                notify(&format!("STATUS={}", engine.status()));
+            }
+            () = after(engine.next_deadline()) => {
+                engine.on_deadline();
+                looks.ask();
+                notify(&format!("STATUS={}", engine.status()));
+            }
+            _ = heartbeat.tick() => progress(),
+            _ = &mut stopped => {
+                engine.end();
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Waits for as long as that; for ever when there is nothing to wait for.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Does one job, then shows the new status. One at a time.
+fn run_job(engine: &mut Engine, job: Job) {
     let before = engine.status();
     job(engine);
     let after = engine.status();
@@ -79,7 +170,6 @@ fn serve(engine: &mut Engine, job: Job) {
         notify(&format!("STATUS={after}"));
     }
 }
-
 /// When to look at the kernel again.
 #[derive(Default)]
 struct Looks {

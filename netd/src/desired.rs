@@ -1,22 +1,22 @@
 //! What is wanted: the configuration and the attachments, as the plan's [`Network`]. Pure.
 
+mod bridge;
+mod next_hops;
+mod ports;
+mod routes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use netd_api::config::Config;
-use netd_api::config::model::{self, PortRole, PortVlans, vlan_interface};
-use nix::libc;
+use netd_api::config::model::{self, PortVlans};
 
 use crate::attach::Record;
-use crate::plan::{
-    FdbKey, Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, VlanMembership, VlanTable,
-};
+use crate::plan::{Link, LinkKind, Network, Setting, VlanMembership, VlanTable};
 
 /// Name of the one bridge.
 pub const BRIDGE: &str = "bridge";
 /// MTU in bytes of a port whose configuration says nothing.
 pub const DEFAULT_MTU_BYTES: u32 = 1500;
-/// Metric of the route that ends a VRF: worse than anything an operator may set.
-const END_OF_VRF_METRIC: u32 = 4_278_198_272;
 
 /// Everything that decides what is wanted.
 pub struct Inputs<'a> {
@@ -24,149 +24,48 @@ pub struct Inputs<'a> {
     pub config: &'a Config,
     /// Front-panel ports of this switch.
     pub ports: &'a BTreeSet<String>,
+    /// Hardware addresses the ports were born with, where the driver tells: what they go back to.
+    pub permanent_macs: &'a BTreeMap<String, String>,
     /// Attachments.
     pub attachments: &'a BTreeMap<String, Record>,
     /// Hardware address of the bridge and its VLAN interfaces; it must not change as ports come and go.
     pub bridge_mac: &'a str,
+    /// Whether routes go by next hop objects.
+    pub objects: bool,
 }
 
 /// The network that is wanted.
 pub fn network(inputs: &Inputs) -> Network {
     let mut network = Network::default();
-    add_vrfs(inputs, &mut network);
-    for name in inputs.ports {
-        let port = inputs.config.ports.get(name);
-        network.links.insert(name.clone(), front_panel_port(port));
-    }
-    for record in inputs.attachments.values() {
-        network.links.insert(record.port.clone(), attachment_port(record));
-    }
+    routes::add_vrfs(inputs, &mut network);
+    ports::add(inputs, &mut network);
     for (name, loopback) in &inputs.config.loopbacks {
         let mut link = Link { up: true, ..Link::new(LinkKind::Dummy) };
         add_layer3(&mut link, &loopback.layer3);
-        link.link_local = Some(false);
+        link.set(Setting::LinkLocal, false);
         network.links.insert(name.clone(), link);
     }
-    add_bridge(inputs, &mut network);
-    add_routes(inputs, &mut network);
-    for entry in &inputs.config.fdb {
-        let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id };
-        network.fdb.insert(key, entry.port.clone());
-    }
+    bridge::add(inputs, &mut network);
+    routes::add(inputs, &mut network);
     network
 }
 
-fn add_vrfs(inputs: &Inputs, network: &mut Network) {
-    for (name, vrf) in &inputs.config.vrfs {
-        let link = Link { up: true, ..Link::new(LinkKind::Vrf { table: vrf.table }) };
-        network.links.insert(name.clone(), link);
-        // Without an end, a lookup that finds nothing in a VRF goes on in the main table.
-        for prefix in ["0.0.0.0/0", "::/0"].iter().filter_map(|text| text.parse().ok()) {
-            let key = RouteKey { table: vrf.table, prefix, metric: END_OF_VRF_METRIC };
-            network.routes.push(Route { key, target: RouteTarget::Unreachable });
-        }
-    }
-}
-
-/// A port the configuration does not mention is down and outside the bridge.
-fn front_panel_port(port: Option<&model::Port>) -> Link {
-    let mut link = Link::new(LinkKind::Hardware);
-    link.mtu_bytes = Some(port.and_then(|port| port.mtu_bytes).unwrap_or(DEFAULT_MTU_BYTES));
-    link.link_local = Some(false);
-    let Some(port) = port else {
-        return link;
-    };
-    link.up = port.enabled;
-    link.alias.clone_from(&port.description);
-    match &port.role {
-        PortRole::Unused => {}
-        PortRole::Bridged(vlans) => {
-            link.master = Some(BRIDGE.to_owned());
-            link.vlans = vlan_table(vlans);
-        }
-        PortRole::Routed(layer3) => add_layer3(&mut link, layer3),
-    }
-    link
-}
-
-fn attachment_port(record: &Record) -> Link {
-    let mut link = Link { up: true, ..Link::new(LinkKind::Veth) };
-    link.mtu_bytes = Some(record.mtu_bytes);
-    link.link_local = Some(false);
-    link.alias.clone_from(&record.key);
-    link.master = Some(BRIDGE.to_owned());
-    link.vlans = vlan_table(&record.vlans());
-    link
-}
-
+/// VLANs of a bridge port.
 fn vlan_table(vlans: &PortVlans) -> VlanTable {
     let mut table = VlanTable::default();
     for range in &vlans.tagged {
-        table.0.extend((range.first..=range.last).map(|id| (id, VlanMembership::default())));
+        table.insert(range.first, range.last, VlanMembership::default());
     }
-    table.0.extend(vlans.untagged.map(|id| (id, VlanMembership { pvid: true, untagged: true })));
+    if let Some(id) = vlans.untagged {
+        table.insert(id, id, VlanMembership { pvid: true, untagged: true });
+    }
     table
 }
 
 fn add_layer3(link: &mut Link, layer3: &model::Layer3) {
     link.master.clone_from(&layer3.vrf);
     link.addresses.clone_from(&layer3.addresses);
-    link.link_local = Some(true);
-}
-
-/// The bridge, with its VLAN interfaces and its own membership in their VLANs.
-fn add_bridge(inputs: &Inputs, network: &mut Network) {
-    let mut bridge =
-        Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: true, default_pvid: 0 }) };
-    bridge.link_local = Some(false);
-    bridge.mac = Some(inputs.bridge_mac.to_owned());
-    // Front-panel ports alone: a workload must change nothing for others, and asks for its own MTU.
-    let members = || {
-        let of_bridge = |link: &&Link| link.master.as_deref() == Some(BRIDGE);
-        inputs.ports.iter().filter_map(|name| network.links.get(name)).filter(of_bridge)
-    };
-    let widest = members().filter_map(|link| link.mtu_bytes).max().unwrap_or(DEFAULT_MTU_BYTES);
-    bridge.mtu_bytes = Some(widest.max(DEFAULT_MTU_BYTES));
-    let mut interfaces = Vec::new();
-    for (&id, vlan) in inputs.config.vlans.iter().filter(|(_, vlan)| vlan.has_interface()) {
-        bridge.vlans.0.insert(id, VlanMembership::default());
-        let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
-        link.alias.clone_from(&vlan.name);
-        // What the switch sends into a VLAN must fit through each of its front-panel ports: a bridge
-        // does not fragment.
-        let narrowest = members()
-            .filter(|link| link.vlans.0.contains_key(&id))
-            .filter_map(|link| link.mtu_bytes)
-            .min()
-            .unwrap_or(DEFAULT_MTU_BYTES);
-        link.mtu_bytes = Some(narrowest);
-        add_layer3(&mut link, &vlan.layer3);
-        interfaces.push((vlan_interface(id), link));
-    }
-    network.links.extend(interfaces);
-    network.links.insert(BRIDGE.to_owned(), bridge);
-}
-
-fn add_routes(inputs: &Inputs, network: &mut Network) {
-    let config = inputs.config;
-    for route in &config.routes {
-        let table = match &route.vrf {
-            Some(vrf) => config.vrfs.get(vrf).map(|vrf| vrf.table),
-            None => Some(u32::from(libc::RT_TABLE_MAIN)),
-        };
-        // The parser only lets VRFs through that are defined.
-        let Some(table) = table else { continue };
-        let target = match &route.target {
-            model::RouteTarget::Blackhole => RouteTarget::Blackhole,
-            model::RouteTarget::NextHops(hops) => RouteTarget::NextHops(hops.iter().map(next_hop).collect()),
-        };
-        let key = RouteKey { table, prefix: route.prefix, metric: route.metric };
-        network.routes.push(Route { key, target });
-    }
-}
-
-fn next_hop(hop: &model::NextHop) -> NextHop {
-    NextHop { via: hop.via, device: hop.device.clone(), weight: hop.weight, on_link: hop.on_link }
+    link.set(Setting::LinkLocal, true);
 }
 
 #[cfg(test)]
@@ -180,7 +79,14 @@ mod tests {
     fn wanted_with(document: &str, attachments: &BTreeMap<String, Record>) -> Network {
         let config = netd_api::config::parse(document).expect("a valid document");
         let ports = (1..=4).map(|n| format!("swp{n}")).collect();
-        network(&Inputs { config: &config, ports: &ports, attachments, bridge_mac: "02:00:00:00:00:01" })
+        network(&Inputs {
+            config: &config,
+            ports: &ports,
+            permanent_macs: &BTreeMap::new(),
+            attachments,
+            bridge_mac: "02:00:00:00:00:01",
+            objects: true,
+        })
     }
 
     #[test]
@@ -198,8 +104,8 @@ mod tests {
             "version = 1\n[ports.swp1]\nmtu = 9000\nvlan.access = 10\n[ports.swp2]\nmtu = 4000\nvlan.trunk = [10]\n\
              [vlans.10]\naddresses = [\"10.0.10.1/24\"]\n",
         );
-        assert_eq!(network.links["vlan10"].mtu_bytes, Some(4000));
-        assert_eq!(network.links[BRIDGE].mtu_bytes, Some(9000));
+        assert_eq!(network.links["vlan10"].number(Setting::Mtu), Some(4000));
+        assert_eq!(network.links[BRIDGE].number(Setting::Mtu), Some(9000));
     }
 
     #[test]
@@ -218,7 +124,8 @@ mod tests {
             };
             let record = crate::attach::check_request(&request).expect("a valid request");
             let mut network = wanted_with(document, &[(record.key.clone(), record.clone())].into());
-            assert_eq!(network.links.remove(&record.port).expect("its port").mtu_bytes, Some(mtu_bytes));
+            let port = network.links.remove(&record.port).expect("its port");
+            assert_eq!(port.number(Setting::Mtu), Some(mtu_bytes));
             assert_eq!(network, alone);
         }
     }
@@ -227,6 +134,6 @@ mod tests {
     fn a_vrf_ends_lookups_in_both_families() {
         let network = wanted("version = 1\n[vrfs.blue]\ntable = 1001\n");
         assert_eq!(network.routes.len(), 2);
-        assert!(network.routes.iter().all(|route| route.target == RouteTarget::Unreachable));
+        assert!(network.routes.iter().all(|route| route.target == crate::plan::RouteTarget::Unreachable));
     }
 }

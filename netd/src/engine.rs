@@ -4,12 +4,17 @@
 //! reading at [`Engine::start`] and [`Engine::apply`].
 
 mod attachments;
+pub mod changes;
+mod drift;
+mod history;
+mod places;
 mod queries;
 mod startup;
 pub mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use netd_api::config::model::Inventory;
 use netd_api::config::{self, Config};
@@ -18,13 +23,15 @@ use netd_api::paths;
 
 use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
+use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
-use crate::plan::{Action, Network};
+use crate::plan::{Action, Link, Network, Setting};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
+use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
-use crate::transaction::{self, CommitError, Kernel};
+use crate::transaction::{self, Backend, CommitError, Kernel};
 use crate::{policy, quirks};
 
 /// The document of a switch that has none yet.
@@ -65,27 +72,50 @@ impl Default for Paths {
 
 /// The engine.
 pub struct Engine {
+    hub: Hub,
+    /// Links that came or went since the last look.
+    flapped: drift::Flapped,
+    /// Whether the kernel was as wanted once.
+    settled: bool,
+    /// What somebody else changed and is only reported.
+    drift: Vec<String>,
     connection: Connection,
+    /// What takes the kernel's place, in tests.
+    stand_in: Option<Box<dyn Backend>>,
     paths: Paths,
     store: Store,
     platform: Option<Platform>,
     devices: Vec<Device>,
     ports: BTreeSet<String>,
+    /// Hardware addresses the ports were born with.
+    permanent_macs: BTreeMap<String, String>,
     bridge_mac: String,
     /// The running document, its meaning and its generation.
     document: String,
     config: Config,
     generation: u64,
+    /// The generation of the startup document; another one than the running while that is not confirmed.
+    confirmed: u64,
+    /// The running generation, while it waits for its confirmation.
+    pending: Option<Pending>,
+    /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
+    stable_at_ns: Option<u64>,
+    /// Whether listeners were told that something is not as wanted.
+    degraded: bool,
+    /// Whether the last change that failed left something behind that could not be undone.
+    undo_left: bool,
     /// False while no valid configuration was found: the kernel is left as it is until one is applied.
     managing: bool,
     attachments: BTreeMap<String, Record>,
-    desired: Network,
+    desired: Arc<Network>,
     /// The control-plane rules that are loaded; empty while none are.
     ruleset: String,
     /// Why the startup document is not what runs, until a configuration is applied.
     refused_startup: Option<String>,
     /// The network to go back to while nothing is managed: what undoing a first change did not reach.
-    to_restore: Option<Network>,
+    to_restore: Option<Arc<Network>>,
+    /// Whether routes go by next hop objects; a driver may refuse them.
+    next_hop_objects: bool,
     /// What could not be done, for the log to say once and the status to show.
     problems: Vec<String>,
 }
@@ -97,40 +127,68 @@ impl Engine {
     ///
     /// # Errors
     /// Only when the kernel cannot be spoken to at all.
-    pub fn start(paths: Paths) -> Result<Engine, KernelError> {
-        let mut engine = Engine::open(paths)?;
+    pub fn start(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
+        Engine::start_on(paths, hub, None)
+    }
+
+    /// As [`Engine::start`], with a stand-in for the kernel's network: so that a model can prove what is
+    /// around it.
+    pub fn start_on(
+        paths: Paths,
+        hub: Hub,
+        stand_in: Option<Box<dyn Backend>>,
+    ) -> Result<Engine, KernelError> {
+        let mut engine = Engine { stand_in, ..Engine::open(paths, hub)? };
         engine.name_devices()?;
         engine.bridge_mac = engine.choose_bridge_mac()?;
         engine.attachments = records::load(&engine.paths.attachments);
         engine.drop_lost_attachments()?;
-        engine.read_startup();
+        engine.read_configuration();
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
         // Rules first: no port may be up without them.
         engine.look()?;
+        engine.wait_for_stability();
         Ok(engine)
     }
 
     /// An engine that has not looked at anything yet.
-    fn open(paths: Paths) -> Result<Engine, KernelError> {
+    fn open(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
         Ok(Engine {
+            hub,
+            flapped: drift::Flapped::default(),
+            settled: false,
+            drift: Vec::new(),
             connection: Connection::open()?,
+            stand_in: None,
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
             paths,
             devices: Vec::new(),
             ports: BTreeSet::new(),
+            permanent_macs: BTreeMap::new(),
             bridge_mac: String::new(),
             document: FACTORY_DOCUMENT.to_owned(),
             config: Config::default(),
             generation: 0,
+            confirmed: 0,
+            pending: None,
+            stable_at_ns: None,
+            degraded: false,
+            undo_left: false,
             managing: false,
             attachments: BTreeMap::new(),
-            desired: Network::default(),
+            desired: Arc::default(),
             ruleset: String::new(),
             refused_startup: None,
             to_restore: None,
+            next_hop_objects: true,
             problems: Vec::new(),
         })
+    }
+
+    /// Which netlink socket changes come from.
+    pub fn port_id(&self) -> Result<u32, KernelError> {
+        self.connection.port_id()
     }
 
     /// The bridge's address stays what it is; a new one follows from the management port's, so that it is
@@ -156,39 +214,62 @@ impl Engine {
         self.generation = generation;
     }
 
-    fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Network {
-        desired::network(&Inputs { config, ports: &self.ports, attachments, bridge_mac: &self.bridge_mac })
+    fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Arc<Network> {
+        Arc::new(desired::network(&Inputs {
+            config,
+            ports: &self.ports,
+            permanent_macs: &self.permanent_macs,
+            attachments,
+            bridge_mac: &self.bridge_mac,
+            objects: self.next_hop_objects,
+        }))
+    }
+
+    /// Has work done with the kernel's network, as far as `desired` is about it.
+    fn with_kernel<T>(
+        &mut self,
+        desired: &Network,
+        work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T,
+    ) -> T {
+        let (scope, dark) = (self.scope(desired), self.hub.dark());
+        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark))
     }
 
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
-    /// then on, and the next looks try to remove it.
-    fn commit(&mut self, desired: &Network) -> Result<transaction::Report, Failure> {
-        let scope = self.scope(desired);
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
-        transaction::commit(&mut kernel, desired).map_err(|error| self.note_failed(error))
+    /// then on, and the next looks try to remove it. `config` is what the wish comes from.
+    fn commit(&mut self, desired: &Network, config: &Config) -> Result<transaction::Report, Failure> {
+        let done = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
+        done.map_err(|error| self.note_failed(error, config))
     }
 
-    fn note_failed(&mut self, error: CommitError) -> Failure {
-        let words = error.to_string();
+    fn note_failed(&mut self, error: CommitError, config: &Config) -> Failure {
+        let words = places::words(config, &error);
         if !error.left.is_empty() {
             tracing::error!("{words}");
+            self.undo_left = true;
             self.problems.extend(error.left.into_iter().map(|left| format!("not undone: {left}")));
             // Otherwise what is wanted is the way back.
             if !self.managing {
-                self.to_restore = Some(*error.before);
+                self.to_restore = Some(Arc::new(*error.before));
             }
+            self.tell_health();
         }
         Failure::Refused(words)
     }
 
+    /// Everything is as wanted, so what could not be undone is undone by now.
+    fn all_undone(&mut self) {
+        self.to_restore = None;
+        if std::mem::take(&mut self.undo_left) {
+            self.store.settle();
+        }
+    }
+
     /// Makes the part of the kernel as `desired` that `concerns` picks, or leaves that part as it was.
     fn commit_part(&mut self, desired: &Network, concerns: impl Fn(&Action) -> bool) -> Result<(), Failure> {
-        let scope = self.scope(desired);
-        let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
-        match transaction::commit_part(&mut kernel, desired, concerns) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Refused(error.to_string())),
-        }
+        let done =
+            self.with_kernel(desired, |kernel| transaction::commit_part(kernel, desired, concerns));
+        done.map(|_| ()).map_err(|error| Failure::Refused(error.to_string()))
     }
 
     fn scope(&self, desired: &Network) -> Scope {
@@ -196,6 +277,12 @@ impl Engine {
             ports: self.ports.clone(),
             attachments: self.attachments.values().map(|record| record.port.clone()).collect(),
             names: desired.links.keys().cloned().collect(),
+            ethtool: desired
+                .links
+                .iter()
+                .filter(|(_, link)| asks_ethtool(link))
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 
@@ -210,58 +297,6 @@ impl Engine {
         mistakes.extend(quirks::check(&config, &self.devices));
         mistakes.sort();
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
-    }
-
-    /// Applies a document whole, or leaves everything as it was. Answers the new generation.
-    pub fn apply(
-        &mut self,
-        document: String,
-        base_generation: u64,
-        confirm_timeout_s: u32,
-    ) -> Result<u64, Failure> {
-        if confirm_timeout_s != 0 {
-            return Err(Failure::Failed(
-                "confirmation is not supported yet: confirm_timeout_s must be 0".to_owned(),
-            ));
-        }
-        if base_generation != 0 && base_generation != self.generation {
-            let running = self.generation;
-            return Err(Failure::Conflict(format!(
-                "the running configuration is generation {running}, the change was made from {base_generation}: look at the new one and apply again"
-            )));
-        }
-        let config = self.validate(&document).map_err(Failure::invalid)?;
-        let generation = self.generation.max(self.store.last_generation()) + 1;
-        let failed =
-            |error: crate::store::StoreError| Failure::Failed(format!("nothing was changed: {error}"));
-        let prepared = self.store.prepare(generation, &document).map_err(failed)?;
-        let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&config, &self.attachments));
-        self.load_rules(&policy::ruleset(&config))?;
-        let report = match self.commit(&desired) {
-            Ok(report) => report,
-            Err(failure) => {
-                self.restore_rules(&old_rules);
-                return Err(failure);
-            }
-        };
-        if self.refused_startup.is_some() {
-            self.store.keep_refused();
-        }
-        if let Err(error) = prepared.commit() {
-            self.restore_rules(&old_rules);
-            let undone = self.commit(&report.before).err();
-            let undone = undone.map(|failure| format!("; undoing: {}", failure.words())).unwrap_or_default();
-            return Err(Failure::Failed(format!("the change was undone: {error}{undone}")));
-        }
-        self.store.tidy();
-        self.desired = desired;
-        self.managing = true;
-        self.refused_startup = None;
-        self.to_restore = None;
-        self.problems.clear();
-        self.adopt(document, config, generation);
-        tracing::info!("generation {generation} applied in {} steps", report.steps);
-        Ok(generation)
     }
 
     fn load_rules(&mut self, rules: &str) -> Result<(), Failure> {
@@ -288,33 +323,26 @@ impl Engine {
             tracing::error!("restoring the control-plane rules: {}", failure.words());
         }
     }
+}
 
-    /// The running document and its generation. With `secrets`, password hashes included.
-    pub fn get(&self, secrets: bool) -> Result<(String, u64), Failure> {
-        if secrets {
-            return Ok((self.document.clone(), self.generation));
-        }
-        let masked = crate::mask::mask(&self.document, &self.config).ok_or_else(|| {
-            Failure::Denied("the running configuration holds password hashes that cannot be masked; ask as an administrator".to_owned())
-        })?;
-        Ok((masked, self.generation))
+/// The kernel's network, or what takes its place.
+fn backend<'a>(
+    stand_in: &'a mut Option<Box<dyn Backend>>,
+    connection: &'a mut Connection,
+    scope: &'a Scope,
+    dark: BTreeSet<String>,
+) -> Box<dyn Backend + 'a> {
+    match stand_in {
+        Some(stand_in) => Box::new(&mut **stand_in),
+        None => Box::new(Kernel { connection, scope, bridge: BRIDGE, dark }),
     }
+}
 
-    /// What is not as it should be, the gravest first. Empty on a switch that is well.
-    pub fn problems(&self) -> Vec<&str> {
-        self.refused_startup.iter().chain(&self.problems).map(String::as_str).collect()
-    }
-
-    /// What the service manager shows.
-    pub fn status(&self) -> String {
-        let up =
-            self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
-        match self.problems().as_slice() {
-            [] => format!("generation {}, {up} of {} ports wanted up", self.generation, self.ports.len()),
-            [only] => format!("1 problem: {only}"),
-            problems @ [first, ..] => format!("{} problems, first: {first}", problems.len()),
-        }
-    }
+/// Whether the configuration says how the link talks to its partner.
+fn asks_ethtool(link: &Link) -> bool {
+    [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec]
+        .iter()
+        .any(|setting| link.settings.contains_key(setting))
 }
 
 #[cfg(test)]
@@ -325,7 +353,7 @@ mod tests {
     #[test]
     fn what_a_refused_change_left_behind_is_a_problem_and_is_gone_back_from() {
         for managing in [true, false] {
-            let mut engine = Engine::open(Paths::default()).expect("netlink");
+            let mut engine = Engine::open(Paths::default(), Hub::open().expect("a thread")).expect("netlink");
             engine.managing = managing;
             let before = Network { routes: Vec::new(), ..Network::default() };
             let error = CommitError {
@@ -333,9 +361,10 @@ mod tests {
                 left: vec!["swp1: set mtu 9000".to_owned()],
                 before: Box::new(before.clone()),
             };
-            engine.note_failed(error);
-            assert_eq!(engine.status(), "1 problem: not undone: swp1: set mtu 9000");
-            assert_eq!(engine.to_restore, (!managing).then_some(before));
+            engine.note_failed(error, &Config::default());
+            assert_eq!(engine.status(), "degraded: not undone: swp1: set mtu 9000");
+            assert_eq!(engine.health().state, netd_api::generation::Health::Degraded);
+            assert_eq!(engine.to_restore, (!managing).then_some(Arc::new(before)));
         }
     }
 }

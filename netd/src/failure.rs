@@ -21,6 +21,8 @@ pub enum Failure {
     Denied(String),
     /// Nothing by that name.
     NotFound(String),
+    /// Somebody else is changing the switch, or has a change that waits for its confirmation.
+    Locked(String),
     /// Something else went wrong.
     Failed(String),
 }

@@ -8,10 +8,12 @@
 //! [`daemon`] is the event loop around it, [`dbus`] the service.
 
 pub mod attach;
+pub mod clock;
 pub mod daemon;
 pub mod dbus;
 pub mod desired;
 pub mod engine;
+pub mod events;
 pub mod failure;
 pub mod kernel;
 pub mod mask;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use netd::daemon;
 use netd::engine::Paths;
+use netd::store::Store;
 use tracing_subscriber::EnvFilter;
 
 /// Corten's network daemon: programs ports, VLANs and routes as /var/lib/corten/netd/startup.toml says.
@@ -15,14 +16,29 @@ struct Arguments {
     /// Only check a configuration document, say what is wrong with it, and end
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
+    /// Called by the service manager when netd has ended
+    #[arg(long, hide = true)]
+    ended: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.check {
         Some(path) => check(&path),
+        None if arguments.ended => ended(),
         None => run(),
     }
+}
+
+/// Somebody who kills netd is no crash: only the service manager can tell the two apart (systemd.exec(5),
+/// `$SERVICE_RESULT`).
+fn ended() -> ExitCode {
+    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|text| text == value);
+    if is("SERVICE_RESULT", "signal") && is("EXIT_STATUS", "KILL") {
+        let paths = Paths::default();
+        Store::new(&paths.startup, &paths.running).clear_starts();
+    }
+    ExitCode::SUCCESS
 }
 
 /// Exit code 0 for a valid document, 1 for mistakes, 2 when it cannot be read.

@@ -79,10 +79,41 @@ pub fn ruleset(config: &Config) -> String {
     if let Some(vrf) = management.filter(|vrf| !vrf.defined) {
         let _ = writeln!(text, "\t\tiifname \"{0}\" drop\n\t\toifname \"{0}\" drop", vrf.name);
     }
+    text.push_str(&no_forwarding(config));
     text.push_str("\t}\n}\n");
     if !allow.contains(&Allow::Arp) {
         text.push_str(ARP_TABLE);
         text.push_str(&NO_ARP.replace("MANAGEMENT", MANAGEMENT));
+    }
+    text
+}
+
+/// Interfaces of the switch that packets are routed between, with what they are.
+fn layer3(config: &Config) -> Vec<(String, &Layer3)> {
+    let routed = config.ethernets().filter_map(|(name, ethernet)| match &ethernet.role {
+        PortRole::Routed(layer3) => Some((name.to_owned(), layer3)),
+        PortRole::Unused | PortRole::Bridged(_) | PortRole::Member(_) => None,
+    });
+    let vlans = config.vlans.iter().map(|(id, vlan)| (vlan_interface(*id), &vlan.layer3));
+    let below = config.subinterfaces.iter().map(|(name, below)| (name.clone(), &below.layer3));
+    routed.chain(vlans).chain(below).collect()
+}
+
+/// Drops what is not to be routed. The kernel's own switches would not do: that of IPv6 counts for all
+/// interfaces or none, and neither counts for a port in a VRF.
+fn no_forwarding(config: &Config) -> String {
+    let mut text = String::new();
+    for (on, family) in [(config.routing.ipv4, "ipv4"), (config.routing.ipv6, "ipv6")] {
+        if !on {
+            let _ = writeln!(text, "\t\tmeta nfproto {family} drop");
+        }
+    }
+    let interfaces = layer3(config);
+    let silent: BTreeSet<&str> =
+        interfaces.iter().filter(|(_, layer3)| !layer3.forwarding).map(|(name, _)| name.as_str()).collect();
+    if !silent.is_empty() {
+        let names = quoted(&silent);
+        let _ = writeln!(text, "\t\tiifname {{ {names} }} drop\n\t\tmeta sdifname {{ {names} }} drop");
     }
     text
 }
@@ -102,13 +133,8 @@ fn domains(config: &Config) -> Vec<Domain> {
     let main =
         Domain { name: "main".to_owned(), from: "meta sdif 0".to_owned(), interfaces: BTreeSet::new() };
     let of = |vrf: &str| {
-        let routed = config.ports.iter().filter_map(|(name, port)| match &port.role {
-            PortRole::Routed(layer3) => Some((name.clone(), layer3)),
-            PortRole::Unused | PortRole::Bridged(_) => None,
-        });
-        let vlans = config.vlans.iter().map(|(id, vlan)| (vlan_interface(*id), &vlan.layer3));
         let here = |(name, layer3): (String, &Layer3)| member(layer3, vrf).then_some(name);
-        routed.chain(vlans).filter_map(here).collect::<BTreeSet<String>>()
+        layer3(config).into_iter().filter_map(here).collect::<BTreeSet<String>>()
     };
     let vrfs = config.vrfs.iter().map(|(name, vrf)| Domain {
         name: vrf.table.to_string(),

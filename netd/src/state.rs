@@ -8,18 +8,19 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netd_api::config::Config;
 use netd_api::config::model::vlan_interface;
-use netd_api::state::{FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
+use netd_api::state::{FdbEntry, MdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
 use nix::libc;
 
 use crate::attach::Record;
 use crate::desired::BRIDGE;
 use crate::kernel::fdb::FdbRecord;
 use crate::kernel::link::LinkRecord;
+use crate::kernel::mdb::MdbRecord;
 use crate::kernel::neighbour::NeighbourRecord;
 use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
 use crate::kernel::snapshot::Interfaces;
 use crate::kernel::{address::AddressRecord, device};
-use crate::plan::{self, Network};
+use crate::plan::{self, FdbKey, Network};
 use crate::platform::MANAGEMENT;
 
 /// Rows of a page when the caller does not say, and at most.
@@ -46,6 +47,12 @@ impl View<'_> {
         master.filter(|master| master.kind == "vrf").map(|master| master.name.clone()).unwrap_or_default()
     }
 
+    /// Name of the LAG a link is a member of; empty for none.
+    fn lag_of(&self, link: &LinkRecord) -> String {
+        let master = self.interfaces.links.get(&link.master);
+        master.filter(|master| master.kind == "bond").map(|master| master.name.clone()).unwrap_or_default()
+    }
+
     fn addresses(&self, index: u32) -> Vec<String> {
         self.interfaces.addresses_of(index).map(show_address).collect()
     }
@@ -64,12 +71,14 @@ impl View<'_> {
                     Some(_) => "attachment",
                     None if link.name == MANAGEMENT => "management",
                     None if self.ports.contains(&link.name) => "front-panel",
+                    None if self.config.lags.contains_key(&link.name) && link.kind == "bond" => "lag",
                     None => return None,
                 };
                 Some(self.port(link, kind, attachment.copied()))
             })
             .collect();
-        let order = |kind: &str| ["management", "front-panel", "attachment"].iter().position(|k| *k == kind);
+        let order =
+            |kind: &str| ["management", "front-panel", "lag", "attachment"].iter().position(|k| *k == kind);
         rows.sort_by_cached_key(|port| (order(&port.kind), natural(&port.name)));
         rows
     }
@@ -78,9 +87,10 @@ impl View<'_> {
         let wanted = self.desired.links.get(&link.name);
         let hardware = attachment.is_none();
         let vlans = self.interfaces.vlans.get(&link.index);
-        let untagged_vlan =
-            vlans.and_then(|vlans| vlans.iter().find(|(_, m)| m.pvid)).map_or(0, |(id, _)| *id);
-        let tagged = vlans.into_iter().flatten().filter(|(_, m)| !m.untagged).map(|(id, _)| *id);
+        let runs = vlans.map_or(&[][..], |vlans| vlans.runs());
+        let untagged_vlan = runs.iter().find(|run| run.membership.pvid).map_or(0, |run| run.first);
+        let tagged = runs.iter().filter(|run| !run.membership.untagged);
+        let tagged = tagged.map(|run| VlanRange { first: run.first, last: run.last });
         Port {
             name: link.name.clone(),
             kind: kind.to_owned(),
@@ -95,12 +105,13 @@ impl View<'_> {
             mtu_bytes: link.mtu_bytes,
             mac: link.mac.clone(),
             untagged_vlan,
-            tagged_vlans: ranges(tagged),
+            tagged_vlans: tagged.collect(),
             addresses: self.addresses(link.index),
             vrf: self.vrf_of(link),
             driver: device::driver(&link.name).unwrap_or_else(|| link.kind.clone()),
             hardware: if link.switch_id.is_empty() { "software" } else { "offloaded" }.to_owned(),
             switch_id: link.switch_id.clone(),
+            lag: self.lag_of(link),
             attachment: attachment.map(|record| record.key.clone()).unwrap_or_default(),
             counters: link.counters,
         }
@@ -113,19 +124,35 @@ impl View<'_> {
             change(rows.entry(id).or_insert_with(|| Vlan { id, ..Vlan::default() }));
         };
         for (id, vlan) in &self.config.vlans {
-            row(&mut rows, *id, &|row| row.name.clone_from(&vlan.name));
+            row(&mut rows, *id, &|row| {
+                row.name.clone_from(&vlan.name);
+                row.wanted = true;
+            });
         }
         let bridge = self.interfaces.by_name(BRIDGE).map(|link| link.index);
         for link in self.interfaces.links.values().filter(|link| bridge == Some(link.master)) {
-            for (id, membership) in self.interfaces.vlans.get(&link.index).into_iter().flatten() {
-                row(&mut rows, *id, &|row| {
-                    let ports =
-                        if membership.untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
+            let runs = self.interfaces.vlans.get(&link.index).map_or(&[][..], |vlans| vlans.runs());
+            for (run, id) in runs.iter().flat_map(|run| (run.first..=run.last).map(move |id| (run, id))) {
+                row(&mut rows, id, &|row| {
+                    let untagged = run.membership.untagged;
+                    let ports = if untagged { &mut row.untagged_ports } else { &mut row.tagged_ports };
                     ports.push(link.name.clone());
+                    row.kernel = true;
+                    if !link.switch_id.is_empty() {
+                        row.hardware = hardware(true);
+                    }
                 });
             }
         }
+        for link in self.desired.links.values().filter(|link| link.master.as_deref() == Some(BRIDGE)) {
+            for id in link.vlans.runs().iter().flat_map(|run| run.first..=run.last) {
+                row(&mut rows, id, &|row| row.wanted = true);
+            }
+        }
         for vlan in rows.values_mut() {
+            if vlan.hardware.is_empty() {
+                vlan.hardware = hardware(false);
+            }
             vlan.untagged_ports.sort_by_cached_key(|name| natural(name));
             vlan.tagged_ports.sort_by_cached_key(|name| natural(name));
             if let Some(link) = self.interfaces.by_name(&vlan_interface(vlan.id)) {
@@ -167,7 +194,8 @@ impl View<'_> {
         }
         for (key, route) in missing {
             let vrf = self.table_name(key.table, &vrfs);
-            rows.push((route_key(&vrf, &key.prefix, key.metric, OWN_PROTOCOL), missing_route(route, vrf)));
+            let row = self.missing_route(route, vrf);
+            rows.push((route_key(&row.vrf, &key.prefix, key.metric, OWN_PROTOCOL), row));
         }
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
@@ -207,11 +235,16 @@ impl View<'_> {
 
     /// ARP and ND entries, with their sort keys.
     pub fn neighbour_rows(&self, records: &[NeighbourRecord]) -> Vec<(String, Neighbour)> {
+        let mut missing = self.desired.neighbours.clone();
         let mut rows: Vec<(String, Neighbour)> = records
             .iter()
             .filter_map(|record| {
                 let link = self.interfaces.links.get(&record.index)?;
+                let key = plan::NeighbourKey { device: link.name.clone(), address: record.address };
+                let wanted = record.is_own() && missing.remove(&key).is_some();
                 let row = Neighbour {
+                    wanted,
+                    kernel: true,
                     address: record.address.to_string(),
                     mac: record.mac.clone(),
                     device: link.name.clone(),
@@ -222,16 +255,30 @@ impl View<'_> {
                 Some((format!("{} {} {}", row.vrf, link.name, address_key(record.address)), row))
             })
             .collect();
+        rows.extend(missing.into_iter().map(|(key, mac)| {
+            let vrf = self.interfaces.by_name(&key.device).map(|link| self.vrf_of(link)).unwrap_or_default();
+            let sort = format!("{vrf} {} {}", key.device, address_key(key.address));
+            let address = key.address.to_string();
+            let row =
+                Neighbour { address, mac, device: key.device, vrf, wanted: true, ..missing_neighbour() };
+            (sort, row)
+        }));
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
     }
 
     /// Forwarding entries, with their sort keys.
     pub fn fdb_rows(&self, records: &[FdbRecord]) -> Vec<(String, FdbEntry)> {
+        let mut missing = self.desired.fdb.clone();
+        missing.retain(|key, _| key.tunnel.is_none());
         let mut rows: Vec<(String, FdbEntry)> = records
             .iter()
             .map(|record| {
+                let key = FdbKey { mac: record.mac.clone(), vlan_id: record.vlan_id, tunnel: None };
+                let wanted = record.kind() == "static" && missing.remove(&key).is_some();
                 let row = FdbEntry {
+                    wanted,
+                    kernel: true,
                     mac: record.mac.clone(),
                     vlan_id: record.vlan_id,
                     port: self.interfaces.name(record.index).to_owned(),
@@ -241,34 +288,108 @@ impl View<'_> {
                 (format!("{:04} {} {}", row.vlan_id, row.mac, row.port), row)
             })
             .collect();
+        rows.extend(missing.into_iter().map(|(key, port)| {
+            let row = FdbEntry {
+                mac: key.mac,
+                vlan_id: key.vlan_id,
+                port,
+                kind: "static".to_owned(),
+                wanted: true,
+                kernel: false,
+                hardware: hardware(false),
+            };
+            (format!("{:04} {} {}", row.vlan_id, row.mac, row.port), row)
+        }));
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         rows
     }
+
+    /// Members of multicast groups, with their sort keys.
+    pub fn mdb_rows(&self, records: &[MdbRecord]) -> Vec<(String, MdbEntry)> {
+        let mut missing = self.desired.mdb.clone();
+        let mut rows = Vec::new();
+        let mut add = |group: IpAddr, row: MdbEntry| {
+            rows.push((format!("{:04} {} {}", row.vlan_id, address_key(group), row.port), row));
+        };
+        for record in records {
+            let port = self.interfaces.name(record.index).to_owned();
+            let key = plan::MdbKey { group: record.group, vlan_id: record.vlan_id, port: port.clone() };
+            let row = MdbEntry {
+                group: record.group.to_string(),
+                vlan_id: record.vlan_id,
+                port,
+                kind: if record.permanent { "static" } else { "learned" }.to_owned(),
+                wanted: record.permanent && missing.remove(&key),
+                kernel: true,
+                hardware: hardware(record.offloaded),
+            };
+            add(record.group, row);
+        }
+        for key in missing {
+            let row = MdbEntry {
+                group: key.group.to_string(),
+                vlan_id: key.vlan_id,
+                port: key.port,
+                kind: "static".to_owned(),
+                wanted: true,
+                kernel: false,
+                hardware: hardware(false),
+            };
+            add(key.group, row);
+        }
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    }
+
+    /// A route that is wanted and not there.
+    fn missing_route(&self, route: &plan::Route, vrf: String) -> Route {
+        let kind = match route.target {
+            plan::RouteTarget::Blackhole => "blackhole",
+            plan::RouteTarget::Unreachable => "unreachable",
+            plan::RouteTarget::Object(_) | plan::RouteTarget::NextHops(_) => "unicast",
+        };
+        Route {
+            prefix: route.key.prefix.to_string(),
+            vrf,
+            protocol: route::protocol_name(OWN_PROTOCOL),
+            kind: kind.to_owned(),
+            metric: route.key.metric,
+            next_hops: self.wanted_hops(&route.target),
+            wanted: true,
+            kernel: false,
+            hardware: "software".to_owned(),
+        }
+    }
+
+    fn wanted_hops(&self, target: &plan::RouteTarget) -> Vec<NextHop> {
+        let hop = |via: Option<IpAddr>, device: &str, weight: u16| NextHop {
+            via: via.map(|via| via.to_string()).unwrap_or_default(),
+            device: device.to_owned(),
+            weight,
+            dead: true,
+        };
+        let object = |id: &plan::NextHopId, weight: u16| match self.desired.next_hops.get(id) {
+            Some(plan::NextHopObject::Single { via, device, .. }) => Some(hop(*via, device, weight)),
+            _ => None,
+        };
+        match target {
+            plan::RouteTarget::Blackhole | plan::RouteTarget::Unreachable => Vec::new(),
+            plan::RouteTarget::NextHops(hops) => {
+                hops.iter().map(|way| hop(way.via, &way.device, way.weight)).collect()
+            }
+            plan::RouteTarget::Object(id) => match self.desired.next_hops.get(id) {
+                Some(plan::NextHopObject::Group(members)) => {
+                    members.iter().filter_map(|(id, weight)| object(id, *weight)).collect()
+                }
+                _ => object(id, 1).into_iter().collect(),
+            },
+        }
+    }
 }
 
-fn missing_route(route: &plan::Route, vrf: String) -> Route {
-    let kind = match route.target {
-        plan::RouteTarget::Blackhole => "blackhole",
-        plan::RouteTarget::Unreachable => "unreachable",
-        plan::RouteTarget::NextHops(_) => "unicast",
-    };
-    let hop = |hop: &plan::NextHop| NextHop {
-        via: hop.via.map(|via| via.to_string()).unwrap_or_default(),
-        device: hop.device.clone(),
-        weight: hop.weight,
-        dead: true,
-    };
-    Route {
-        prefix: route.key.prefix.to_string(),
-        vrf,
-        protocol: route::protocol_name(OWN_PROTOCOL),
-        kind: kind.to_owned(),
-        metric: route.key.metric,
-        next_hops: route.target.next_hops().iter().map(hop).collect(),
-        wanted: true,
-        kernel: false,
-        hardware: "software".to_owned(),
-    }
+/// A static entry that is wanted and not there, but for what tells it apart.
+fn missing_neighbour() -> Neighbour {
+    Neighbour { state: "none".to_owned(), hardware: hardware(false), ..Neighbour::default() }
 }
 
 fn hardware(offloaded: bool) -> String {
@@ -302,18 +423,6 @@ fn oper_state(state: u8) -> &'static str {
         // 1 is "not present", which no link that is shown can be.
         _ => "unknown",
     }
-}
-
-/// Consecutive ids as ranges.
-fn ranges(ids: impl Iterator<Item = u16>) -> Vec<VlanRange> {
-    let mut ranges: Vec<VlanRange> = Vec::new();
-    for id in ids {
-        match ranges.last_mut() {
-            Some(range) if range.last + 1 == id => range.last = id,
-            _ => ranges.push(VlanRange { first: id, last: id }),
-        }
-    }
-    ranges
 }
 
 /// Sorts `swp2` before `swp10`.

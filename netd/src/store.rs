@@ -1,18 +1,66 @@
-//! The configuration on disk: the document netd applies at start, and past generations.
+//! The configuration on disk: the document netd applies at start, past generations, and what is on its way.
 //!
-//! Files are replaced atomically and synced, so that a power cut leaves the old or the new one whole.
+//! | file | what |
+//! | --- | --- |
+//! | `startup.toml` | the last confirmed document; the switch starts with it |
+//! | `generations/N.toml`, `N.json` | every document that was applied, and who applied it |
+//! | `pending.json` | a generation that runs and waits for its confirmation |
+//! | `journal.json` | a change that is on its way |
+//! | `starts.json` | starts of netd that did not end well |
+//!
+//! A file is replaced whole: its content is written beside it and synced, renamed over it, and the folder is
+//! synced. Each change has one such rename (or removal) that decides it; what comes before prepares it, what
+//! comes after tidies up, and [`Store::recover`] does the tidying for a change that was cut off:
+//!
+//! | change | before | decided by | after |
+//! | --- | --- | --- | --- |
+//! | apply | journal, generation, `startup.toml.new`; the kernel | `startup.toml` renamed | pending removed, journal removed |
+//! | apply, to be confirmed | journal, generation; the kernel | `pending.json` renamed | journal removed |
+//! | confirm | `startup.toml.new` | `startup.toml` renamed | outcome in `N.json`, pending removed |
+//! | roll back what is pending | | outcome in `N.json` renamed | pending removed; the kernel |
+//!
+//! So whatever the moment at which netd is killed or the power is cut, what runs next is the document from
+//! before the change or the one after it, and the kernel is made exactly as that says. A journal that is
+//! found at start tells that a change was cut off. Removing it needs no sync: found again, it is compared
+//! with what was decided.
+//!
+//! Start reading at [`Store::begin`] and [`Store::recover`].
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod change;
+pub mod disk;
+mod history;
+pub mod record;
+mod recovery;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod model_disk;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// Generations kept.
-const KEPT_GENERATIONS: usize = 50;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use change::Begun;
+pub use disk::write_atomically;
+pub use history::Present;
+pub use recovery::Found;
+
+use disk::{Disk, Files, beside};
+
 /// Folder of generations, beside the startup document.
 const GENERATIONS: &str = "generations";
 /// Where a startup document that was refused is kept when another one takes its place.
 const REFUSED: &str = "startup.refused.toml";
+const PENDING: &str = "pending.json";
+const JOURNAL: &str = "journal.json";
+const STARTS: &str = "starts.json";
+/// Largest record that is read, in bytes.
+const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,256 +71,125 @@ pub struct StoreError {
     source: io::Error,
 }
 
+impl StoreError {
+    /// Whether there is no room left.
+    fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError { path, action, source }
 }
 
-/// Replaces a file so that readers, and a power cut, meet the old or the new one whole.
-pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let prepared = prepare(path, content, mode)?;
-    fs::rename(&prepared, path)?;
-    sync_folder(path)
-}
-
-/// Writes and syncs the new content beside the file.
-fn prepare(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let prepared = path.with_file_name(name);
-    // A left-over of a crash may have another mode.
-    match fs::remove_file(&prepared) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&prepared)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        let _ = fs::remove_file(&prepared);
-        return Err(error);
-    }
-    Ok(prepared)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 /// The store.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct Store<D = Files> {
+    disk: D,
     startup: PathBuf,
     running: PathBuf,
-}
-
-/// A document that is written and synced but not yet the startup document. Dropping it discards it.
-pub struct Prepared {
-    new: Option<PathBuf>,
-    startup: PathBuf,
-    generation: PathBuf,
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        if let Some(new) = &self.new {
-            let _ = fs::remove_file(new);
-            let _ = fs::remove_file(&self.generation);
-        }
-    }
 }
 
 impl Store {
     /// A store with its startup document and the published running document at these paths.
     pub fn new(startup: &Path, running: &Path) -> Store {
-        Store { startup: startup.to_owned(), running: running.to_owned() }
-    }
-
-    fn generations(&self) -> PathBuf {
-        self.startup.with_file_name(GENERATIONS)
-    }
-
-    fn generation(&self, number: u64) -> PathBuf {
-        self.generations().join(format!("{number}.toml"))
-    }
-
-    /// The startup document; `None` on a switch that has none yet.
-    pub fn startup(&self) -> Result<Option<String>, StoreError> {
-        match fs::read_to_string(&self.startup) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(&self.startup, "reading")(error)),
-        }
-    }
-
-    /// Numbers of the generations on disk, in order.
-    pub fn numbers(&self) -> Vec<u64> {
-        let entries = fs::read_dir(self.generations()).into_iter().flatten().flatten();
-        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".toml")?.parse().ok();
-        let mut numbers: Vec<u64> = entries.filter_map(number).collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    /// The document of a generation.
-    pub fn past(&self, number: u64) -> Result<String, StoreError> {
-        let path = self.generation(number);
-        fs::read_to_string(&path).map_err(failed(&path, "reading"))
-    }
-
-    /// Keeps a startup document that was refused beside the one that is to take its place: it is no
-    /// generation, and somebody's work. Linked, not copied: it may be one that cannot be read.
-    pub fn keep_refused(&self) {
-        let kept = self.startup.with_file_name(REFUSED);
-        let removed = match fs::remove_file(&kept) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        if let Err(error) = removed.and_then(|()| fs::hard_link(&self.startup, &kept)) {
-            tracing::warn!("{}: keeping the refused startup configuration: {error}", kept.display());
-        }
-    }
-
-    /// Number of the last generation; 0 when there is none.
-    pub fn last_generation(&self) -> u64 {
-        self.numbers().last().copied().unwrap_or(0)
-    }
-
-    /// Whether the last generation is this document.
-    pub fn is_last(&self, document: &str) -> bool {
-        let last = self.last_generation();
-        last != 0 && fs::read_to_string(self.generation(last)).is_ok_and(|text| text == document)
-    }
-
-    /// Writes a document as a new generation, ready to become the startup document. Fails while nothing
-    /// has been changed yet, for example on a full partition.
-    pub fn prepare(&self, number: u64, document: &str) -> Result<Prepared, StoreError> {
-        let (folder, generation) = (self.generations(), self.generation(number));
-        fs::create_dir_all(&folder).map_err(failed(&folder, "making the folder"))?;
-        let bytes = document.as_bytes();
-        write_atomically(&generation, bytes, 0o600).map_err(failed(&generation, "writing"))?;
-        let prepared = prepare(&self.startup, bytes, 0o600).map_err(failed(&self.startup, "writing"));
-        if prepared.is_err() {
-            let _ = fs::remove_file(&generation);
-        }
-        Ok(Prepared { new: Some(prepared?), startup: self.startup.clone(), generation })
-    }
-
-    /// Removes generations beyond those kept.
-    pub fn tidy(&self) {
-        let numbers = self.numbers();
-        for number in &numbers[..numbers.len().saturating_sub(KEPT_GENERATIONS)] {
-            let path = self.generation(*number);
-            if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!("{}: removing: {error}", path.display());
-            }
-        }
+        Store { disk: Files, startup: startup.to_owned(), running: running.to_owned() }
     }
 
     /// Publishes the running document for readers of this boot.
     pub fn publish(&self, document: &str) -> Result<(), StoreError> {
         if let Some(folder) = self.running.parent() {
-            fs::create_dir_all(folder).map_err(failed(folder, "making the folder"))?;
+            self.disk.make_folder(folder).map_err(failed(folder, "making the folder"))?;
         }
         // Password hashes are in it, so only root may read it.
         write_atomically(&self.running, document.as_bytes(), 0o600).map_err(failed(&self.running, "writing"))
     }
 }
 
-impl Prepared {
-    /// Makes the document the startup document.
-    pub fn commit(mut self) -> Result<(), StoreError> {
-        if let Some(new) = &self.new {
-            fs::rename(new, &self.startup).map_err(failed(&self.startup, "replacing"))?;
-            self.new = None;
-            // The rename is done; a folder that cannot be synced is no reason to undo the network.
-            if let Err(error) = sync_folder(&self.startup) {
-                tracing::warn!("{}: syncing its folder: {error}", self.startup.display());
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("netd-store-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).unwrap();
-            Folder(path)
-        }
-
-        fn store(&self) -> Store {
-            Store::new(&self.0.join("startup.toml"), &self.0.join("run/running.toml"))
+impl<D: Disk> Store<D> {
+    /// The startup document; `None` on a switch that has none yet.
+    pub fn startup(&self) -> Result<Option<String>, StoreError> {
+        match self.read_text(&self.startup) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&self.startup, "reading")(error)),
         }
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+    /// The document of a generation.
+    pub fn past(&self, number: u64) -> Result<String, StoreError> {
+        let path = self.generation(number);
+        self.read_text(&path).map_err(failed(&path, "reading"))
+    }
+
+    /// Keeps a startup document that was refused beside the one that is to take its place: it is no
+    /// generation, and somebody's work. Linked, not copied: it may be one that cannot be read.
+    pub fn keep_refused(&self) {
+        let kept = self.beside_startup(REFUSED);
+        let linked = self.disk.remove(&kept).and_then(|()| self.disk.link(&self.startup, &kept));
+        if let Err(error) = linked {
+            tracing::warn!("{}: keeping the refused startup configuration: {error}", kept.display());
         }
     }
 
-    #[test]
-    fn a_prepared_document_that_is_dropped_leaves_nothing() {
-        let folder = Folder::new("drop");
-        let store = folder.store();
-        store.prepare(1, "one").unwrap().commit().unwrap();
-        drop(store.prepare(2, "two").unwrap());
-        assert_eq!(store.startup().unwrap().as_deref(), Some("one"));
-        assert_eq!(store.last_generation(), 1);
-        assert!(store.is_last("one"));
-        let names: Vec<_> =
-            fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{names:?}");
+    fn beside_startup(&self, name: &str) -> PathBuf {
+        self.startup.with_file_name(name)
     }
 
-    #[test]
-    fn a_refused_startup_document_outlives_the_one_that_takes_its_place() {
-        let folder = Folder::new("refused");
-        let store = folder.store();
-        for text in ["broken", "broken again"] {
-            fs::write(folder.0.join("startup.toml"), text).unwrap();
-            store.keep_refused();
-            store.prepare(store.last_generation() + 1, "mended").unwrap().commit().unwrap();
-            assert_eq!(fs::read_to_string(folder.0.join(REFUSED)).unwrap(), text);
-            assert_eq!(store.startup().unwrap().as_deref(), Some("mended"));
+    fn folder(&self) -> &Path {
+        self.startup.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn generations(&self) -> PathBuf {
+        self.beside_startup(GENERATIONS)
+    }
+
+    fn generation(&self, number: u64) -> PathBuf {
+        self.generations().join(format!("{number}.toml"))
+    }
+
+    fn meta_path(&self, number: u64) -> PathBuf {
+        self.generations().join(format!("{number}.json"))
+    }
+
+    fn read_text(&self, path: &Path) -> io::Result<String> {
+        let bytes = self.disk.read(path)?;
+        String::from_utf8(bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    }
+
+    /// Replaces a file by a record; the folder is not synced.
+    fn put_record(&self, path: &Path, record: &impl Serialize) -> Result<(), StoreError> {
+        let text =
+            serde_json::to_vec_pretty(record).map_err(io::Error::from).map_err(failed(path, "writing"))?;
+        let new = beside(path);
+        self.disk.write(&new, &text).map_err(failed(path, "writing"))?;
+        self.disk.rename(&new, path).map_err(failed(path, "replacing"))
+    }
+
+    /// Replaces a file by a record.
+    fn write_record(&self, path: &Path, record: &impl Serialize) -> Result<(), StoreError> {
+        self.put_record(path, record)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        self.disk.sync(folder).map_err(failed(folder, "syncing"))
+    }
+
+    /// Reads a record. One that cannot be read counts as none: what it was about ends as if it had not been.
+    fn record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        if self.disk.length(path)? > MAX_RECORD_BYTES {
+            tracing::error!("{}: ignored: it is too long", path.display());
+            return None;
         }
-        assert_eq!(store.numbers(), [1, 2]);
+        let read = self.disk.read(path).map_err(|error| error.to_string());
+        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+        read.inspect_err(|reason| tracing::error!("{}: ignored: {reason}", path.display())).ok()
     }
 
-    #[test]
-    fn old_generations_go() {
-        let folder = Folder::new("tidy");
-        let store = folder.store();
-        for number in 1..=60 {
-            store.prepare(number, "x").unwrap().commit().unwrap();
+    /// Removes a file that is not needed any more.
+    fn discard(&self, path: &Path) {
+        if let Err(error) = self.disk.remove(path) {
+            tracing::warn!("{}: removing: {error}", path.display());
         }
-        store.tidy();
-        assert_eq!(store.numbers(), (11..=60).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn the_published_document_is_for_root_alone() {
-        let folder = Folder::new("publish");
-        folder.store().publish("secret").unwrap();
-        let mode = fs::metadata(folder.0.join("run/running.toml")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_store_that_cannot_be_written_says_where_and_why() {
-        let store = Store::new(Path::new("/proc/startup.toml"), Path::new("/proc/running.toml"));
-        let error = store.prepare(1, "x").err().unwrap().to_string();
-        assert!(error.contains("/proc/generations"), "{error}");
     }
 }

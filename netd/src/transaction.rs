@@ -8,11 +8,18 @@
 //!
 //! The kernel is behind [`Backend`], so that a backend that fails at random can prove the undo path.
 
+use std::collections::BTreeSet;
+
+use crate::daemon::progress;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
 
 /// After this many rounds something keeps changing what was set.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
+/// Actions handed to the backend at once: bounds what waits for its answer.
+const PORTION: usize = 8192;
+/// Lines of a list an operator is shown; the rest is a number.
+const SHOWN: usize = 100;
 
 /// What a transaction changes.
 pub trait Backend {
@@ -20,6 +27,26 @@ pub trait Backend {
     fn snapshot(&mut self) -> Result<Network, KernelError>;
     /// Carries out actions that do not depend on each other; how each fared, in order.
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>>;
+}
+
+impl<B: Backend + ?Sized> Backend for &mut B {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        (**self).snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        (**self).execute(actions)
+    }
+}
+
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        (**self).snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        (**self).execute(actions)
+    }
 }
 
 /// The kernel.
@@ -30,14 +57,24 @@ pub struct Kernel<'a> {
     pub scope: &'a snapshot::Scope,
     /// Name of the bridge.
     pub bridge: &'a str,
+    /// Links known to have no carrier, whatever the kernel says of them yet.
+    pub dark: BTreeSet<String>,
 }
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
-        snapshot::network(self.connection, self.scope, self.bridge)
+        progress();
+        let mut network = snapshot::network(self.connection, self.scope, self.bridge)?;
+        for name in &self.dark {
+            if let Some(link) = network.links.get_mut(name) {
+                link.carrier = false;
+            }
+        }
+        Ok(network)
     }
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        progress();
         batch::execute(self.connection, actions)
     }
 }
@@ -61,7 +98,7 @@ pub enum Reason {
     #[error("{action}: {error}")]
     Refused {
         /// What was to be done, to which object.
-        action: String,
+        action: Box<Action>,
         /// The kernel's words.
         error: KernelError,
     },
@@ -85,6 +122,8 @@ fn show_left(left: &[String]) -> String {
 pub struct Report {
     /// Steps sent.
     pub steps: usize,
+    /// The first of them in words, and how many more there are.
+    pub words: Vec<String>,
     /// The network before: committing it undoes the transaction.
     pub before: Network,
 }
@@ -111,44 +150,76 @@ pub fn commit_part(
         left: Vec::new(),
         before: Box::default(),
     })?;
-    let (mut steps, mut done) = (differences(desired, &before), Vec::new());
-    let reason = 'attempt: {
-        for _ in 0..ROUNDS {
-            if let Err(reason) = run(backend, &steps, &mut done) {
-                break 'attempt reason;
-            }
-            let actual = match backend.snapshot() {
-                Ok(actual) => actual,
-                Err(error) => break 'attempt Reason::Snapshot(error),
-            };
-            steps = differences(desired, &actual);
-            if steps.is_empty() {
-                return Ok(Report { steps: done.len(), before });
-            }
+    let mut done = Vec::new();
+    let steps = differences(desired, &before);
+    match settle(backend, |actual| differences(desired, actual), steps, &mut done) {
+        Ok(()) => Ok(Report { steps: done.len(), words: show(&done), before }),
+        Err(reason) => {
+            let left = undo(backend, |actual| differences(&before, actual), done);
+            Err(CommitError { reason, left, before: Box::new(before) })
         }
-        Reason::Unstable(show(&steps))
-    };
-    let left = undo(backend, |actual| differences(&before, actual), done);
-    Err(CommitError { reason, left, before: Box::new(before) })
+    }
 }
 
-/// Sends steps class by class and notes those that succeeded. Stops after the class in which one failed.
-fn run(backend: &mut impl Backend, steps: &[Step], done: &mut Vec<Step>) -> Result<(), Reason> {
-    for class in steps.chunk_by(|a, b| a.action.rank() == b.action.rank()) {
-        let actions: Vec<&Action> = class.iter().map(|step| &step.action).collect();
-        let mut failed = None;
-        for (step, outcome) in class.iter().zip(backend.execute(&actions)) {
+/// Carries out steps, and those the kernel's state then still calls for, until none are left. A step that is
+/// refused once may have lost what it stands on to another (a link that goes down takes its next hops
+/// along); one that is refused again is refused.
+fn settle(
+    backend: &mut impl Backend,
+    differences: impl Fn(&Network) -> Vec<Step>,
+    mut steps: Vec<Step>,
+    done: &mut Vec<Step>,
+) -> Result<(), Reason> {
+    let mut refused: Option<Box<Action>> = None;
+    for _ in 0..ROUNDS {
+        match run(backend, steps, done) {
+            Err(Reason::Refused { action, error }) if refused.as_ref() == Some(&action) => {
+                return Err(Reason::Refused { action, error });
+            }
+            Err(Reason::Refused { action, .. }) => refused = Some(action),
+            Err(reason) => return Err(reason),
+            Ok(()) => refused = None,
+        }
+        steps = differences(&backend.snapshot()?);
+        if steps.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Reason::Unstable(show(&steps)))
+}
+
+/// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.
+fn run(backend: &mut impl Backend, steps: Vec<Step>, done: &mut Vec<Step>) -> Result<(), Reason> {
+    let mut failed = None;
+    let mut steps = steps.into_iter().peekable();
+    while failed.is_none() && steps.peek().is_some() {
+        let portion = next_portion(&mut steps);
+        let actions: Vec<&Action> = portion.iter().map(|step| &step.action).collect();
+        let outcomes = backend.execute(&actions);
+        for (step, outcome) in portion.into_iter().zip(outcomes) {
             match outcome {
-                Ok(()) => done.push(step.clone()),
-                Err(error) if failed.is_none() => failed = Some((step, error)),
+                Ok(()) => done.push(step),
+                Err(error) if failed.is_none() => failed = Some((step.action, error)),
                 Err(_) => {}
             }
         }
-        if let Some((step, error)) = failed {
-            return Err(Reason::Refused { action: step.action.to_string(), error });
-        }
     }
-    Ok(())
+    match failed {
+        None => Ok(()),
+        Some((action, error)) => Err(Reason::Refused { action: Box::new(action), error }),
+    }
+}
+
+/// Steps of one class, which do not depend on each other.
+fn next_portion(steps: &mut std::iter::Peekable<impl Iterator<Item = Step>>) -> Vec<Step> {
+    let rank = steps.peek().map(|step| step.action.rank());
+    let mut portion = Vec::new();
+    while portion.len() < PORTION
+        && let Some(step) = steps.next_if(|step| Some(step.action.rank()) == rank)
+    {
+        portion.push(step);
+    }
+    portion
 }
 
 /// Undoes steps in reverse, then puts right what the kernel dropped on the way. `differences` are the
@@ -158,66 +229,107 @@ fn undo(
     differences: impl Fn(&Network) -> Vec<Step>,
     done: Vec<Step>,
 ) -> Vec<String> {
-    for step in done.into_iter().rev() {
-        for action in &step.inverse {
-            if let Some(Err(error)) = backend.execute(&[action]).pop() {
-                tracing::warn!("undoing {}: {action}: {error}", step.action);
-            }
-        }
-    }
-    for _ in 0..ROUNDS {
-        let steps = match backend.snapshot() {
-            Ok(actual) => differences(&actual),
-            Err(error) => return vec![format!("the kernel's state cannot be read: {error}")],
-        };
-        if steps.is_empty() || run(backend, &steps, &mut Vec::new()).is_err() {
-            break;
-        }
-    }
-    match backend.snapshot() {
-        Ok(actual) => show(&differences(&actual)),
-        Err(error) => vec![format!("the kernel's state cannot be read: {error}")],
+    undo_steps(backend, done);
+    let outcome = backend.snapshot().map_err(Reason::from).and_then(|actual| {
+        settle(backend, &differences, differences(&actual), &mut Vec::new())
+    });
+    match (outcome, backend.snapshot()) {
+        (Ok(()), _) => Vec::new(),
+        (Err(_), Ok(actual)) => show(&differences(&actual)),
+        (Err(_), Err(error)) => vec![format!("the kernel's state cannot be read: {error}")],
     }
 }
 
-/// Brings back what is missing or was changed by others. Steps that fail are reported and left; the rest
-/// is done. Answers what was done, and what is still wrong.
-pub fn reconcile(
-    backend: &mut impl Backend,
-    desired: &Network,
-) -> Result<(Vec<String>, Vec<String>), KernelError> {
-    let (mut repaired, mut failed) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let steps = plan(desired, &backend.snapshot()?);
-        if steps.is_empty() {
-            return Ok((repaired, Vec::new()));
-        }
-        let (before, tried) = (repaired.len(), std::mem::take(&mut failed));
-        for class in steps.chunk_by(|a, b| a.action.rank() == b.action.rank()) {
-            let actions: Vec<&Action> = class.iter().map(|step| &step.action).collect();
-            for (step, outcome) in class.iter().zip(backend.execute(&actions)) {
-                match outcome {
-                    Ok(()) => repaired.push(step.action.to_string()),
-                    Err(error) => failed.push(format!("{}: {error}", step.action)),
+/// Undoes steps in reverse. Those that need one action to be undone and do not depend on each other go
+/// together.
+fn undo_steps(backend: &mut impl Backend, mut done: Vec<Step>) {
+    while let Some(last) = done.last() {
+        let rank = last.action.rank();
+        let first = done.iter().rposition(|step| step.action.rank() != rank).map_or(0, |place| place + 1);
+        let portion = done.split_off(first.max(done.len().saturating_sub(PORTION)));
+        let inverses: Vec<Vec<Action>> = portion.iter().rev().map(Step::inverse).collect();
+        let longest = inverses.iter().map(Vec::len).max().unwrap_or(0);
+        for depth in 0..longest {
+            let actions: Vec<&Action> = inverses.iter().filter_map(|actions| actions.get(depth)).collect();
+            for (action, outcome) in actions.iter().zip(backend.execute(&actions)) {
+                if let Err(error) = outcome {
+                    tracing::warn!("undoing: {action}: {error}");
                 }
             }
         }
-        if repaired.len() == before || failed == tried && !failed.is_empty() {
+    }
+}
+
+/// What [`reconcile`] did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Steps that were done, the first of them.
+    pub repaired: Vec<Action>,
+    /// How many were done.
+    pub count: usize,
+    /// What is still wrong, the first of it.
+    pub failed: Vec<String>,
+    /// Differences that were let be, the first of them.
+    pub let_be: Vec<Action>,
+}
+
+/// Brings back what is missing or was changed by others, where `allows` lets it. Steps that fail are
+/// reported and left; the rest is done.
+pub fn reconcile(
+    backend: &mut impl Backend,
+    desired: &Network,
+    allows: impl Fn(&Action) -> bool,
+) -> Result<Reconciled, KernelError> {
+    let mut result = Reconciled::default();
+    for _ in 0..ROUNDS {
+        let mut steps = plan(desired, &backend.snapshot()?);
+        let refused = steps.iter().filter(|step| !allows(&step.action)).take(SHOWN);
+        result.let_be = refused.map(|step| step.action.clone()).collect();
+        steps.retain(|step| allows(&step.action));
+        if steps.is_empty() {
+            result.failed.clear();
+            return Ok(result);
+        }
+        let (before, tried) = (result.count, std::mem::take(&mut result.failed));
+        let mut steps = steps.into_iter().peekable();
+        while steps.peek().is_some() {
+            let portion = next_portion(&mut steps);
+            let actions: Vec<&Action> = portion.iter().map(|step| &step.action).collect();
+            for (step, outcome) in portion.iter().zip(backend.execute(&actions)) {
+                match outcome {
+                    Ok(()) => {
+                        result.count += 1;
+                        note(&mut result.repaired, || step.action.clone());
+                    }
+                    Err(error) => note(&mut result.failed, || format!("{}: {error}", step.action)),
+                }
+            }
+        }
+        if result.count == before || result.failed == tried && !result.failed.is_empty() {
             break;
         }
     }
-    if failed.is_empty() {
+    if result.failed.is_empty() {
         // Acknowledged each time, and yet not there: nobody but a later look can put it right.
-        let steps = plan(desired, &backend.snapshot()?);
-        failed = steps.iter().map(|step| format!("{}: acknowledged but not done", step.action)).collect();
+        let steps = plan(desired, &backend.snapshot()?).into_iter();
+        for step in steps.filter(|step| allows(&step.action)) {
+            note(&mut result.failed, || format!("{}: acknowledged but not done", step.action));
+        }
     }
-    Ok((repaired, failed))
+    Ok(result)
+}
+
+/// Adds an entry, unless there are enough.
+fn note<T>(lines: &mut Vec<T>, line: impl FnOnce() -> T) {
+    if lines.len() < SHOWN {
+        lines.push(line());
+    }
 }
 
 fn show(steps: &[Step]) -> Vec<String> {
-    steps.iter().map(|step| step.action.to_string()).collect()
+    let mut lines: Vec<String> = steps.iter().take(SHOWN).map(|step| step.action.to_string()).collect();
+    if steps.len() > SHOWN {
+        lines.push(format!("and {} more", steps.len() - SHOWN));
+    }
+    lines
 }
-
-#[cfg(test)]
-#[path = "transaction_tests.rs"]
-mod tests;

@@ -3,7 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
 mod common;
+#[path = "kernel/entries.rs"]
+mod entries;
+#[path = "kernel/events.rs"]
+mod events;
+#[path = "kernel/links.rs"]
+mod links;
+#[path = "kernel/ports.rs"]
+mod ports;
+#[path = "kernel/room.rs"]
+mod room;
+#[path = "kernel/routes.rs"]
+mod routes;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -13,48 +26,100 @@ use netd::attach::{check_request, workload};
 use netd::kernel::monitor::{Event, Monitor};
 use netd::kernel::snapshot::Scope;
 use netd::kernel::{Connection, address, link};
-use netd::plan::{Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, plan};
+use netd::plan::{
+    FdbKey, Link, LinkKind, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route, RouteKey,
+    RouteTarget, Setting, plan,
+};
 use netd::transaction::{Backend, Kernel, Reason, commit, reconcile};
 use netd_api::attach::AttachRequest;
 
 const BRIDGE: &str = "bridge";
+const TUNNEL: &str = "vxlan10";
 
-/// A bridge with addresses, and a route of each kind. Works on kernels without VLAN filtering too.
+/// A bridge with addresses and a tunnel in it, entries, and a route of each kind. Works on kernels without
+/// VLAN filtering too.
 fn wanted() -> Network {
-    let mut bridge = Link::new(LinkKind::Bridge { vlan_filtering: false, default_pvid: 0 });
+    let mut bridge = Link::new(LinkKind::Bridge);
     bridge.up = true;
-    bridge.alias = "everything".to_owned();
-    bridge.mac = Some("02:00:00:00:00:01".to_owned());
-    bridge.mtu_bytes = Some(1400);
-    bridge.link_local = Some(false);
+    bridge.set(Setting::Alias, "everything");
+    bridge.set(Setting::Mac, "02:00:00:00:00:01");
+    bridge.set(Setting::Mtu, 1400u32);
+    bridge.set(Setting::LinkLocal, false);
+    bridge.set(Setting::Forwarding4, true);
+    bridge.set(Setting::Forwarding6, true);
+    bridge.set(Setting::AgeingTime, 60_000u32);
+    bridge.set(Setting::ForwardDelay, 0u32);
     bridge.addresses =
         ["192.0.2.1/24", "198.51.100.1/31", "2001:db8::1/64"].map(|a| a.parse().unwrap()).to_vec();
+    let kind = LinkKind::Vxlan { vni: 10, local: "192.0.2.1".parse().unwrap(), port: 4789 };
+    let mut tunnel = Link { up: true, master: Some(BRIDGE.to_owned()), ..Link::new(kind) };
+    tunnel.set(Setting::Learning, true);
+    tunnel.set(Setting::Isolated, true);
+    tunnel.set(Setting::PathCost, 40u32);
+    let links = [(BRIDGE.to_owned(), bridge), (TUNNEL.to_owned(), tunnel)];
+    let flood = |remote: &str| {
+        let tunnel = Some((TUNNEL.to_owned(), remote.parse().unwrap()));
+        (FdbKey { mac: "00:00:00:00:00:00".to_owned(), vlan_id: 0, tunnel }, TUNNEL.to_owned())
+    };
+    let neighbour = NeighbourKey { device: BRIDGE.to_owned(), address: "192.0.2.7".parse().unwrap() };
+    let mut network = Network {
+        links: links.into(),
+        next_hops: next_hops(),
+        routes: routes(),
+        fdb: [flood("192.0.2.20"), flood("192.0.2.21")].into(),
+        neighbours: [(neighbour, "02:00:00:00:00:07".to_owned())].into(),
+        ..Network::default()
+    };
+    network.sort();
+    network
+}
+
+fn id(number: u32) -> NextHopId {
+    NextHopId(NextHopId::FIRST + number)
+}
+
+fn next_hops() -> BTreeMap<NextHopId, NextHopObject> {
+    let single = |via: &str, v6| NextHopObject::Single {
+        via: via.parse().ok(),
+        device: BRIDGE.to_owned(),
+        on_link: false,
+        v6,
+    };
+    [
+        (id(1), single("192.0.2.7", false)),
+        (id(2), single("192.0.2.8", false)),
+        (id(3), NextHopObject::Group(vec![(id(1), 3), (id(2), 1)])),
+        (id(4), single("2001:db8::8", true)),
+    ]
+    .into()
+}
+
+fn routes() -> Vec<Route> {
     let hop =
         |via: &str, weight| NextHop { via: via.parse().ok(), device: BRIDGE.into(), weight, on_link: false };
     let route = |prefix: &str, metric, target| Route {
         key: RouteKey { table: 254, prefix: prefix.parse().unwrap(), metric },
         target,
     };
-    let routes = vec![
-        route("203.0.113.0/24", 0, RouteTarget::NextHops(vec![hop("192.0.2.7", 1)])),
-        route("0.0.0.0/0", 30, RouteTarget::NextHops(vec![hop("192.0.2.9", 3), hop("192.0.2.8", 1)])),
+    let inline = |hops: &[NextHop]| RouteTarget::inline(hops.to_vec());
+    vec![
+        route("203.0.113.0/24", 0, inline(&[hop("192.0.2.7", 1)])),
+        route("0.0.0.0/0", 30, inline(&[hop("192.0.2.9", 3), hop("192.0.2.8", 1)])),
         route("10.0.0.0/8", 0, RouteTarget::Blackhole),
         route("10.1.0.0/16", 0, RouteTarget::Unreachable),
-        route("10.2.0.0/16", 0, RouteTarget::NextHops(vec![hop("", 1)])),
-        route(
-            "2001:db8:1::/48",
-            1024,
-            RouteTarget::NextHops(vec![hop("2001:db8::8", 1), hop("2001:db8::9", 1)]),
-        ),
+        route("10.2.0.0/16", 0, inline(&[hop("", 1)])),
+        route("10.3.0.0/16", 0, RouteTarget::Object(id(3))),
+        route("2001:db8:1::/48", 1024, inline(&[hop("2001:db8::8", 1), hop("2001:db8::9", 1)])),
         route("2001:db8:2::/48", 1024, RouteTarget::Blackhole),
-    ];
-    Network { links: [(BRIDGE.to_owned(), bridge)].into(), routes, ..Network::default() }
+        route("2001:db8:3::/48", 1024, RouteTarget::Object(id(4))),
+    ]
 }
 
 fn with_kernel<T>(body: impl FnOnce(&mut Kernel) -> T) -> T {
     let mut connection = Connection::open().expect("netlink");
     let scope = Scope { names: [BRIDGE.to_owned()].into(), ..Scope::default() };
-    body(&mut Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE })
+    let dark = BTreeSet::new();
+    body(&mut Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark })
 }
 
 fn differences(want: &Network, found: &Network) -> Vec<String> {
@@ -84,15 +149,13 @@ fn a_refused_step_is_told_in_the_kernels_words_and_everything_is_undone() {
             let mut broken = wanted();
             let bridge = broken.links.get_mut(BRIDGE).unwrap();
             bridge.addresses.remove(1);
-            bridge.mtu_bytes = Some(1300);
-            broken.links.insert(
-                "lo9".to_owned(),
-                Link { up: true, ..Link::new(LinkKind::Bridge { vlan_filtering: false, default_pvid: 0 }) },
-            );
+            bridge.set(Setting::Mtu, 1300u32);
+            broken.links.insert("lo9".to_owned(), Link { up: true, ..Link::new(LinkKind::Bridge) });
             let hop =
                 NextHop { via: "10.99.0.1".parse().ok(), device: BRIDGE.into(), weight: 1, on_link: false };
             let key = RouteKey { table: 254, prefix: "172.16.0.0/12".parse().unwrap(), metric: 0 };
-            broken.routes.push(Route { key, target: RouteTarget::NextHops(vec![hop]) });
+            broken.routes.push(Route { key, target: RouteTarget::inline(vec![hop]) });
+            broken.sort();
             let error = commit(kernel, &broken).unwrap_err();
             assert!(matches!(error.reason, Reason::Refused { .. }));
             let text = error.to_string();
@@ -126,9 +189,12 @@ fn routes_that_a_link_takes_along_are_noticed_and_brought_back() {
                 }
             }));
             lost.expect("an event within 10 s");
-            let (repaired, failed) = reconcile(kernel, &wanted()).expect("reconcile");
-            assert_eq!(failed, Vec::<String>::new());
-            assert!(repaired.iter().any(|step| step.contains("203.0.113.0/24")), "{repaired:?}");
+            let done = reconcile(kernel, &wanted(), |_| true).expect("reconcile");
+            assert_eq!(done.failed, Vec::<String>::new());
+            let repaired: Vec<String> = done.repaired.iter().map(ToString::to_string).collect();
+            for object in ["route 203.0.113.0/24", "next hop 1073741825", "neighbour 192.0.2.7"] {
+                assert!(repaired.iter().any(|step| step.contains(object)), "{object}: {repaired:?}");
+            }
             assert_eq!(differences(&wanted(), &kernel.snapshot().unwrap()), Vec::<String>::new());
         });
     });
@@ -182,7 +248,7 @@ fn a_port_with_a_smaller_mtu_leaves_the_bridge_as_wide_as_it_is_wanted() {
         with_kernel(|kernel| {
             let mut wanted = wanted();
             // What a bridge has by itself, too.
-            wanted.links.get_mut(BRIDGE).unwrap().mtu_bytes = Some(1500);
+            wanted.links.get_mut(BRIDGE).unwrap().set(Setting::Mtu, 1500u32);
             commit(kernel, &wanted).expect("the commit");
             let request = AttachRequest {
                 key: "default/web/eth0".to_owned(),

@@ -3,42 +3,69 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
 mod common;
+mod model;
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc;
 
 use common::{Folder, isolated};
+use model::Model;
 use netd::dbus;
-use netd::engine::Engine;
+use netd::engine::{Engine, Paths};
+use netd::events::Hub;
+use netd::kernel::KernelError;
+use netd::plan::{Action, Network};
+use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
-use netd_api::bus::{Attach1Proxy, Config1Proxy, State1Proxy, error};
+use netd_api::bus::{Attach1Proxy, Config1Proxy, PATH, State1Proxy, error};
+use netd_api::generation::{ChangeOptions, Health, State, Status};
+use tokio::sync::oneshot;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-/// Runs the engine and the service, and `body` as their client.
-fn with_service(body: impl AsyncFnOnce(Connection)) {
+/// Runs the engine, on the kernel or a stand-in for its network, and the service, and `body` as their client.
+fn with_service_on(
+    stand_in: impl FnOnce() -> Option<Box<dyn Backend>> + Send + 'static,
+    body: impl AsyncFnOnce(Connection),
+) {
     let folder = Folder::new("service");
+    fs::write(folder.0.join("nft"), "#!/bin/sh\ncat >/dev/null\n").unwrap();
+    fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
+    let paths = Paths { nft: folder.0.join("nft"), ..folder.paths() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut engine = Engine::start(folder.paths()).expect("the engine");
-        let (handle, mut jobs) = dbus::handle();
+        let hub = Hub::open().expect("a thread");
+        let (handle, mut jobs) = dbus::handle(hub.clone());
+        // As in the daemon, the engine has a thread of its own.
+        let engine = std::thread::spawn(move || {
+            let mut engine = Engine::start_on(paths, hub, stand_in()).expect("the engine");
+            while let Some(job) = jobs.blocking_recv() {
+                job(&mut engine);
+            }
+        });
         let (server, client) = UnixStream::pair().unwrap();
         let guid = zbus::Guid::generate();
         let server = dbus::serve(Builder::unix_stream(server).server(guid).p2p(), &handle).build();
         let client = Builder::unix_stream(client).p2p().build();
         let (server, client) = tokio::try_join!(server, client).expect("both ends");
-        let serve = async {
-            while let Some(job) = jobs.recv().await {
-                job(&mut engine);
-            }
-        };
-        tokio::select! {
-            () = serve => panic!("the queue of jobs ended"),
-            () = body(client) => {}
-        }
-        drop(server);
+        body(client).await;
+        assert!(!engine.is_finished(), "the engine ended");
+        drop((server, handle));
     });
+}
+
+/// Runs the engine on the kernel.
+fn with_service(body: impl AsyncFnOnce(Connection)) {
+    with_service_on(|| None, body);
+}
+
+fn options() -> ChangeOptions {
+    ChangeOptions::default()
 }
 
 /// Name and words of the error a method answered.
@@ -54,7 +81,7 @@ fn documents_are_checked_and_refused_over_the_bus_and_nothing_changes() {
     isolated("documents_are_checked_and_refused_over_the_bus_and_nothing_changes", || {
         with_service(async |client| {
             let config = Config1Proxy::new(&client).await.unwrap();
-            assert_eq!(config.get().await.unwrap(), ("version = 1\n".to_owned(), 0));
+            assert_eq!(config.get(0).await.unwrap(), ("version = 1\n".to_owned(), 0));
             let three = "version = 1\n[ports.swp1]\nmtu = 3\nvlan.access = 4095\nsped = 1\n";
             let mistakes = config.validate(three).await.unwrap();
             assert_eq!(
@@ -62,14 +89,164 @@ fn documents_are_checked_and_refused_over_the_bus_and_nothing_changes() {
                 [3, 4, 5],
                 "{mistakes:?}"
             );
-            let (name, words) = refusal(config.apply(three, 0, 0).await);
+            let (name, words) = refusal(config.apply(three, 0, 0, options()).await);
             assert_eq!((name.as_str(), words.lines().count()), (error::INVALID, 3), "{words}");
             let missing = config.validate("version = 1\n[ports.swp1]\nvlan.access = 10\n").await.unwrap();
             assert!(missing[0].message.contains("no port swp1 on this switch"), "{missing:?}");
-            assert_eq!(refusal(config.apply("version = 1\n", 7, 0).await).0, error::CONFLICT);
-            assert_eq!(refusal(config.apply("version = 1\n", 0, 60).await).0, error::FAILED);
-            assert_eq!(refusal(config.apply(&"x = [".repeat(2_000_000), 0, 0).await).0, error::INVALID);
-            assert_eq!(config.get().await.unwrap().1, 0);
+            assert_eq!(refusal(config.apply("version = 1\n", 7, 0, options()).await).0, error::CONFLICT);
+            assert_eq!(
+                refusal(config.apply(&"x = [".repeat(2_000_000), 0, 0, options()).await).0,
+                error::INVALID
+            );
+            assert_eq!(config.get(0).await.unwrap().1, 0);
+        });
+    });
+}
+
+const LOOPBACK: &str = "version = 1\n[loopbacks.lo1]\naddresses = [\"192.0.2.1/32\"]\n";
+
+#[test]
+fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
+    isolated("a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus", || {
+        let model = || Some(Box::new(Model::new(Network::default())) as Box<dyn Backend>);
+        with_service_on(model, async |client| {
+            let config = Config1Proxy::new(&client).await.unwrap();
+            let steps = config.diff(LOOPBACK).await.unwrap();
+            assert!(steps.contains(&"lo1: create dummy".to_owned()), "{steps:?}");
+            let options = || ChangeOptions { comment: Some("why".to_owned()), key_fingerprint: None };
+            assert_eq!(config.apply(LOOPBACK, 0, 600, options()).await.unwrap(), 1);
+            let status = config.status().await.unwrap();
+            assert_eq!((status.state, status.generation), (Health::Unconfirmed, 1));
+            assert!(status.confirm_by_s > 1_600_000_000);
+            assert_eq!(config.confirm(ChangeOptions::default()).await.unwrap(), 1);
+            assert_eq!(config.apply("version = 1\n", 1, 600, options()).await.unwrap(), 2);
+            let history = config.history().await.unwrap();
+            assert_eq!(
+                history.iter().map(|row| row.state).collect::<Vec<_>>(),
+                [State::Unconfirmed, State::Startup]
+            );
+            // The namespace maps whoever runs the test to root.
+            assert_eq!((history[0].user.as_str(), history[0].user_id), ("root", 0));
+            assert_eq!(history[0].comment, "why");
+            assert_eq!(config.get(1).await.unwrap(), (LOOPBACK.to_owned(), 1));
+            assert_eq!(config.roll_back(0, ChangeOptions::default()).await.unwrap(), 1);
+            assert_eq!(config.status().await.unwrap(), Status { generation: 1, ..Status::default() });
+            let claim = ChangeOptions { comment: None, key_fingerprint: Some("SHA256:none".to_owned()) };
+            assert_eq!(refusal(config.apply(LOOPBACK, 0, 0, claim).await).0, error::DENIED);
+            assert_eq!(refusal(config.get(7).await).0, error::NOT_FOUND);
+            assert_eq!(refusal(config.confirm(options()).await).0, error::NOT_FOUND);
+            assert_eq!(refusal(config.diff("version = 2\n").await).0, error::INVALID);
+        });
+    });
+}
+
+#[test]
+fn options_nobody_knows_are_refused() {
+    isolated("options_nobody_knows_are_refused", || {
+        with_service(async |client| {
+            let unknown = HashMap::from([("force", zbus::Variant::from(true))]);
+            let wrong = HashMap::from([("comment", zbus::Variant::from(7_u32))]);
+            for options in [unknown, wrong] {
+                let body = ("version = 1\n", 0_u64, 0_u32, options);
+                let answer = client
+                    .call_method(None::<&str>, PATH, Some("org.corten.Netd1.Config1"), "Apply", &body)
+                    .await;
+                let error = answer.expect_err("refused").to_string();
+                assert!(error.contains("InvalidArgs") || error.contains("comment"), "{error}");
+            }
+        });
+    });
+}
+
+/// The rules of a group in the bus policy of the image.
+fn policy_of(group: &str) -> String {
+    let path = "../os-image/rootfs/usr/share/dbus-1/system.d/org.corten.Netd1.conf";
+    let policy = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (_, rules) = policy.split_once(&format!("<policy group=\"{group}\">")).expect("the group's rules");
+    rules.split_once("</policy>").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_bus_admits_viewers_to_looking_and_administrators_to_every_change() {
+    isolated("the_bus_admits_viewers_to_looking_and_administrators_to_every_change", || {
+        with_service(async |client| {
+            let interface = Some("org.freedesktop.DBus.Introspectable");
+            let answer = client.call_method(None::<&str>, PATH, interface, "Introspect", &()).await.unwrap();
+            let description: String = answer.body().deserialize().unwrap();
+            let (viewers, administrators) = (policy_of("corten-view"), policy_of("corten-admin"));
+            let mut members = 0;
+            for part in description.split("<interface name=\"org.corten.Netd1.").skip(1) {
+                let (interface, rest) = part.split_once('"').unwrap();
+                let methods = rest.split("</interface>").next().unwrap().split("<method name=\"").skip(1);
+                for method in methods.map(|method| method.split('"').next().unwrap()) {
+                    let all = format!("send_interface=\"org.corten.Netd1.{interface}\"/>");
+                    let one =
+                        format!("send_interface=\"org.corten.Netd1.{interface}\" send_member=\"{method}\"/>");
+                    let admits = |rules: &str| rules.contains(&all) || rules.contains(&one);
+                    let changes = ["Apply", "Confirm", "RollBack"].contains(&method);
+                    let for_root = interface == "Attach1";
+                    assert_eq!(admits(&viewers), !changes && !for_root, "viewers: {interface}.{method}");
+                    assert_eq!(admits(&administrators), !for_root, "administrators: {interface}.{method}");
+                    members += 1;
+                }
+            }
+            assert!(members > 12, "{description}");
+        });
+    });
+}
+
+/// A kernel that takes its time.
+struct Slow {
+    model: Model,
+    begun: Option<oneshot::Sender<()>>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Backend for Slow {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        self.model.snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        if actions.iter().any(|action| action.object() == "lo1")
+            && let Some(begun) = self.begun.take()
+        {
+            begun.send(()).unwrap();
+            self.go_on.recv().unwrap();
+        }
+        self.model.execute(actions)
+    }
+}
+
+#[test]
+fn while_a_change_is_made_a_second_one_is_refused_at_once() {
+    isolated("while_a_change_is_made_a_second_one_is_refused_at_once", || {
+        let (begun, has_begun) = oneshot::channel();
+        let (go_on, waits) = mpsc::channel();
+        let slow = move || {
+            let slow = Slow { model: Model::new(Network::default()), begun: Some(begun), go_on: waits };
+            Some(Box::new(slow) as Box<dyn Backend>)
+        };
+        with_service_on(slow, async |client| {
+            let config = Config1Proxy::new(&client).await.unwrap();
+            let first = tokio::spawn({
+                let config = config.clone();
+                async move { config.apply(LOOPBACK, 0, 0, ChangeOptions::default()).await }
+            });
+            has_begun.await.unwrap();
+            let seconds = [
+                config.apply("version = 1\n", 0, 0, options()).await,
+                config.confirm(options()).await,
+                config.roll_back(0, options()).await,
+            ];
+            for second in seconds {
+                let (name, words) = refusal(second);
+                assert_eq!(name, error::LOCKED);
+                assert!(words.starts_with("locked by root since 2"), "{words}");
+            }
+            go_on.send(()).unwrap();
+            assert_eq!(first.await.unwrap().unwrap(), 1);
+            assert_eq!(config.apply("version = 1\n", 0, 0, options()).await.unwrap(), 2);
         });
     });
 }

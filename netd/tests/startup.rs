@@ -11,6 +11,8 @@ use std::time::Duration;
 use common::{Folder, isolated, workload_namespace};
 use netd::daemon;
 use netd::engine::Engine;
+use netd::engine::changes::Request;
+use netd::events::Hub;
 use netd::failure::Failure;
 use netd::kernel::{Connection, link};
 use netd_api::attach::AttachRequest;
@@ -44,8 +46,9 @@ fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
             folder.write("generations/2.toml", generation(2));
             folder.write("generations/10.toml", generation(10));
             folder.write("generations/11.toml", "version = 2\n");
-            let mut engine = Engine::start(folder.paths()).expect("the engine");
-            assert_eq!(engine.get(true).unwrap(), (generation(10), 10));
+            let mut engine =
+                Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
+            assert_eq!(engine.get(0, true).unwrap(), (generation(10), 10));
             assert_eq!(folder.read("run/running.toml"), generation(10));
             let status = engine.status();
             assert!(status.contains("startup.toml is refused"), "{status}");
@@ -57,7 +60,7 @@ fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
             }
             // The document stays, also when a look follows and when an operator's change is refused.
             engine.look().expect("a look");
-            assert!(engine.apply(BROKEN.to_owned(), 0, 0).is_err());
+            assert!(engine.apply(BROKEN.to_owned(), 0, 0, &Request::default()).is_err());
             assert_eq!(engine.status(), status);
             assert_eq!(fs::read(folder.0.join("startup.toml")).unwrap(), broken);
             assert!(!folder.has("startup.refused.toml") && !folder.has("generations/12.toml"));
@@ -71,10 +74,10 @@ fn with_no_generation_that_fits_ports_are_left_as_they_are() {
         let folder = Folder::new("no-fallback");
         folder.write("startup.toml", BROKEN);
         folder.write("generations/1.toml", "version = 2\n");
-        let mut engine = Engine::start(folder.paths()).expect("the engine");
-        assert_eq!(engine.get(true).unwrap().1, 0);
+        let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
+        assert_eq!(engine.get(0, true).unwrap().1, 0);
         engine.look().expect("a look");
-        assert!(engine.status().starts_with("1 problem: "), "{}", engine.status());
+        assert!(engine.status().starts_with("degraded: "), "{}", engine.status());
         assert!(engine.status().contains("no generation fits: ports are left"), "{}", engine.status());
         assert_eq!(folder.read("startup.toml"), BROKEN);
         let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
@@ -90,8 +93,8 @@ fn ports_that_are_missing_are_told_and_the_rest_of_the_document_runs() {
         let document = "version = 1\n[ports.swp7]\nvlan.access = 10\n";
         folder.write("startup.toml", document);
         folder.write("generations/1.toml", "version = 1\n");
-        let engine = Engine::start(folder.paths()).expect("the engine");
-        assert_eq!(engine.get(true).unwrap(), (document.to_owned(), 2));
+        let engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
+        assert_eq!(engine.get(0, true).unwrap(), (document.to_owned(), 2));
         assert!(engine.status().contains("no port swp7 on this switch"), "{}", engine.status());
     });
 }
@@ -116,7 +119,7 @@ fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
             stubborn_nft(&folder, 2);
             folder.write("startup.toml", startup);
             let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
-            let mut engine = Engine::start(paths).expect("the engine");
+            let mut engine = Engine::start(paths, Hub::open().expect("a thread")).expect("the engine");
             let refused =
                 |engine: &Engine| engine.problems().concat().contains("refused the control-plane rules");
             assert!(refused(&engine), "{:?}", engine.problems());
@@ -126,6 +129,48 @@ fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
             engine.look().unwrap();
             assert!(!refused(&engine), "{:?}", engine.problems());
         }
+    });
+}
+
+#[test]
+fn the_daemon_rolls_back_by_itself_when_the_time_is_up() {
+    isolated("the_daemon_rolls_back_by_itself_when_the_time_is_up", || {
+        let folder = Folder::new("expiry");
+        stubborn_nft(&folder, 0);
+        let document = |name: &str| format!("version = 1\n[system]\nhostname = \"{name}\"\n");
+        folder.write("startup.toml", document("old"));
+        folder.write("generations/1.toml", document("old"));
+        folder.write("generations/2.toml", document("new"));
+        let record = r#"{"time_s": 1, "user": "ana", "user_id": 2001, "outcome": "unconfirmed"}"#;
+        folder.write("generations/2.json", record);
+        let now = netd::clock::Moment::now();
+        let pending = format!(
+            r#"{{"generation": 2, "previous": 1, "user": "ana", "user_id": 2001, "since_s": 1,
+                "boot_id": "{}", "deadline_ns": {}}}"#,
+            now.boot_id,
+            now.boottime_ns + 2_000_000_000
+        );
+        folder.write("pending.json", pending);
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runs = async |name: &str| {
+            while fs::read_to_string(folder.0.join("run/running.toml")).ok() != Some(document(name)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let rolled_back = async {
+            runs("new").await;
+            runs("old").await;
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                ended = daemon::run(paths) => panic!("the daemon ended: {ended:?}"),
+                in_time = tokio::time::timeout(Duration::from_secs(30), rolled_back) => in_time.expect("rolled back"),
+            }
+        });
+        assert!(!folder.has("pending.json"));
+        assert!(folder.read("generations/2.json").contains("not confirmed in time"));
+        assert_eq!(folder.read("startup.toml"), document("old"));
     });
 }
 
@@ -172,7 +217,7 @@ fn no_workload_is_attached_while_the_rules_are_refused() {
         stubborn_nft(&folder, usize::MAX / 2);
         folder.write("startup.toml", "version = 1\n[vlans.10]\nname = \"servers\"\n");
         let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
-        let mut engine = Engine::start(paths).expect("the engine");
+        let mut engine = Engine::start(paths, Hub::open().expect("a thread")).expect("the engine");
         let (namespace, socket) = workload_namespace();
         let attached = engine.attach(&request("default/web/eth0"), &namespace, socket);
         let Err(Failure::Refused(words)) = attached else { panic!("{attached:?}") };
@@ -197,7 +242,7 @@ fn a_workload_is_judged_by_its_own_port_though_something_else_stays_refused() {
             "startup.toml",
             "version = 1\n[vlans.10]\nname = \"servers\"\n[loopbacks.lo0]\naddresses = [\"192.0.2.1/32\"]\n",
         );
-        let mut engine = Engine::start(folder.paths()).expect("the engine");
+        let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
         assert!(engine.problems().concat().contains("lo0: create"), "{:?}", engine.problems());
 
         let (namespace, socket) = workload_namespace();

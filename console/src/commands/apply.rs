@@ -5,6 +5,7 @@ use crate::caret;
 use crate::client::{Error, Netd};
 use crate::document::{self, Document};
 use crate::outcome::{Exit, Outcome};
+use crate::{text, timespan};
 
 /// The generation a document is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +18,19 @@ pub enum Base {
     Any,
 }
 
+/// How a document is applied.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The generation it is based on.
+    pub base: Base,
+    /// In what time it must be confirmed; `None` when it need not be.
+    pub confirm_timeout_s: Option<u32>,
+    /// What the history is to say.
+    pub comment: Option<String>,
+}
+
 /// Reads, checks and applies a document.
-pub async fn run(file: &str, base: Base, context: &Context) -> Result<Outcome, Error> {
+pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcome, Error> {
     let document = match document::read(file, context.sources) {
         Ok(document) => document,
         Err(message) => return Ok(check::unreadable(&message)),
@@ -29,36 +41,58 @@ pub async fn run(file: &str, base: Base, context: &Context) -> Result<Outcome, E
         return Ok(not_applied(check::explain(&document, &mistakes, context)));
     }
     let netd = super::connect().await?;
-    match apply(&document, base, &netd, context).await {
+    match apply(&document, change, &netd, context).await {
         Ok(outcome) => Ok(outcome),
         Err(Error::Invalid(text)) => {
             Ok(not_applied(check::explain(&document, &caret::parse_lines(&text), context)))
         }
-        Err(Error::Denied(text)) => Ok(not_applied(format!(
-            "corten: not allowed: applying a configuration needs the role admin ({text})\n"
-        ))),
         Err(Error::Conflict(text)) => Ok(not_applied(format!(
             "corten: {text}\n\
              The running configuration was changed by someone else: see `corten config`, then apply again \
              (--force overwrites).\n"
         ))),
-        Err(error @ Error::Unreachable(_)) => Err(error),
-        Err(error) => Ok(not_applied(format!("corten: {error}\n"))),
+        Err(error) => Ok(not_applied(super::refusal(error)?)),
     }
 }
 
-async fn apply(document: &Document, base: Base, netd: &Netd, context: &Context) -> Result<Outcome, Error> {
-    let base_generation = match base {
+async fn apply(
+    document: &Document,
+    change: Change,
+    netd: &Netd,
+    context: &Context,
+) -> Result<Outcome, Error> {
+    let running = netd.status().await?.generation;
+    let base_generation = match change.base {
         Base::Any => 0,
         Base::Is(generation) => generation,
-        Base::Running => netd.running().await?.1,
+        Base::Running => running,
     };
     let mistakes = check::all_mistakes(document, netd).await?;
     if !mistakes.is_empty() {
         return Ok(not_applied(check::explain(document, &mistakes, context)));
     }
-    let generation = netd.apply(&document.text, base_generation).await?;
-    Ok(Outcome::done(format!("{}: applied as generation {generation}\n", document.name)))
+    let timeout_s = change.confirm_timeout_s.unwrap_or(0);
+    let generation = netd.apply(&document.text, base_generation, timeout_s, change.comment).await?;
+    let mut out = format!("{}: applied as generation {generation}\n", document.name);
+    if timeout_s != 0 {
+        // It is applied, whatever becomes of this question.
+        let until = netd.status().await.map_or(0, |status| status.confirm_by_s);
+        out.push_str(&format!(
+            "It is rolled back {} unless you confirm it: `corten confirm`.\n\
+             `corten rollback` takes it back at once.\n",
+            when(until, timeout_s)
+        ));
+    }
+    Ok(Outcome::done(out))
+}
+
+/// `at 14:05:09, in 2 min`.
+fn when(until_s: u64, timeout_s: u32) -> String {
+    let within = timespan::show(timeout_s);
+    match until_s {
+        0 => format!("in {within}"),
+        until_s => format!("at {}, in {within}", text::clock(until_s)),
+    }
 }
 
 fn not_applied(mut text: String) -> Outcome {

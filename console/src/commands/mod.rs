@@ -4,6 +4,9 @@
 mod apply;
 mod check;
 mod config;
+mod diff;
+mod events;
+mod generations;
 mod show;
 
 use std::io::IsTerminal;
@@ -66,12 +69,16 @@ async fn run(command: Command, context: &Context) -> Outcome {
     let done = match command {
         Command::Show(what) => show::run(what, context).await,
         Command::Check { file, json } => check::run(&file, json, context).await,
-        Command::Apply { file, base, force } => {
+        Command::Diff { file, json } => diff::run(&file, json, context).await,
+        Command::Apply { file, base, force, confirm, comment } => {
             let base =
                 if force { apply::Base::Any } else { base.map_or(apply::Base::Running, apply::Base::Is) };
-            apply::run(&file, base, context).await
+            apply::run(&file, apply::Change { base, confirm_timeout_s: confirm, comment }, context).await
         }
-        Command::Config { json } => config::run(json, context).await,
+        Command::Confirm => generations::confirm().await,
+        Command::Rollback { generation, comment } => generations::roll_back(generation, comment).await,
+        Command::History { format } => generations::history(format, context).await,
+        Command::Config { generation, json } => config::run(generation, json, context).await,
         Command::Completion { shell } => Ok(completion(shell)),
         Command::Man => Ok(Outcome::done(crate::man::page())),
     };
@@ -88,11 +95,34 @@ async fn connect() -> Result<Netd, client::Error> {
     Netd::connect(CALL_TIMEOUT).await
 }
 
-/// A value as JSON for programs. Control characters that JSON leaves as they are (DEL and C1) are
-/// escaped, since the reader may be a terminal.
+/// What a user reads when netd refuses a change.
+fn refusal(error: client::Error) -> Result<String, client::Error> {
+    Ok(match error {
+        client::Error::Denied(text) => format!(
+            "corten: not allowed: {text}\nA change needs the role admin, and a key the configuration has.\n"
+        ),
+        error @ client::Error::Unreachable(_) => return Err(error),
+        error => format!("corten: {error}\n"),
+    })
+}
+
+/// A value as JSON for programs.
 fn json(value: &impl Serialize) -> Result<Outcome, client::Error> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| client::Error::Failed(format!("cannot write JSON: {error}")))?;
+    let text = serde_json::to_string_pretty(value).map_err(no_json)?;
+    Ok(Outcome::done(escape(&text) + "\n"))
+}
+
+/// A value as JSON on one line.
+fn json_line(value: &impl Serialize) -> Result<String, client::Error> {
+    Ok(escape(&serde_json::to_string(value).map_err(no_json)?))
+}
+
+fn no_json(error: serde_json::Error) -> client::Error {
+    client::Error::Failed(format!("cannot write JSON: {error}"))
+}
+
+/// Escapes control characters that JSON leaves as they are (DEL and C1): the reader may be a terminal.
+fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         match c {
@@ -100,8 +130,7 @@ fn json(value: &impl Serialize) -> Result<Outcome, client::Error> {
             c => out.push(c),
         }
     }
-    out.push('\n');
-    Ok(Outcome::done(out))
+    out
 }
 
 #[cfg(test)]

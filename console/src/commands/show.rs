@@ -64,6 +64,13 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
             });
             print(&rows, tables::fdb::table, format, context)
         }
+        Show::Mdb { groups, port, format } => {
+            let all = netd.mdb().await?;
+            let mut rows =
+                narrow(all, &groups, "group", |e| &e.group, |wanted, e| same_address(wanted, &e.group))?;
+            rows.retain(|entry| is(port.as_deref(), &entry.port));
+            print(&rows, tables::mdb::table, format, context)
+        }
         Show::System { format } => system::run(format, context).await,
     }
 }

@@ -22,7 +22,7 @@ pub fn table(entries: &[FdbEntry]) -> Table {
             vlan.into(),
             entry.port.as_str().into(),
             entry.kind.as_str().into(),
-            super::hardware(&entry.hardware),
+            super::hardware(entry.kernel, &entry.hardware),
         ]);
     }
     table

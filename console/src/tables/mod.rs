@@ -1,6 +1,8 @@
 //! The tables of the switch: which columns each object has.
 
 pub mod fdb;
+pub mod history;
+pub mod mdb;
 pub mod neighbours;
 pub mod ports;
 pub mod routes;
@@ -9,8 +11,11 @@ pub mod vlans;
 use crate::look::Tone;
 use crate::table::Cell;
 
-/// The hardware's answer, in red where it failed.
-fn hardware(flag: &str) -> Cell {
+/// The hardware's answer, in red where it failed. What is wanted and not in the kernel is missing altogether.
+fn hardware(kernel: bool, flag: &str) -> Cell {
+    if !kernel {
+        return Cell::new("missing", Tone::Bad);
+    }
     let tone = match flag {
         "failed" => Tone::Bad,
         "offloaded" => Tone::Good,
@@ -109,6 +114,7 @@ pub mod tests {
                 addresses: names(&["10.0.10.1/24", "2001:db8:10::1/64"]),
                 vrf: "blue".into(),
                 oper_state: "up".into(),
+                ..Vlan::default()
             },
             Vlan {
                 id: 20,
@@ -170,6 +176,8 @@ pub mod tests {
             device: "vlan10".into(),
             state: state.into(),
             vrf: String::new(),
+            wanted: false,
+            kernel: true,
             hardware: "software".into(),
         };
         vec![
@@ -186,6 +194,8 @@ pub mod tests {
             vlan_id,
             port: port.into(),
             kind: kind.into(),
+            wanted: kind == "static",
+            kernel: true,
             hardware: hardware.into(),
         };
         vec![

@@ -30,7 +30,7 @@ pub fn table(neighbours: &[Neighbour]) -> Table {
             entry.device.as_str().into(),
             Cell::new(&entry.state, tone),
             super::vrf(&entry.vrf),
-            super::hardware(&entry.hardware),
+            super::hardware(entry.kernel, &entry.hardware),
         ]);
     }
     table

@@ -35,7 +35,7 @@ pub fn table(routes: &[Route]) -> Table {
                 route.protocol.as_str().into(),
                 route.metric.to_string().into(),
                 super::vrf(&route.vrf),
-                hardware(route),
+                super::hardware(route.kernel, &route.hardware),
             ]);
         }
     }
@@ -48,14 +48,6 @@ fn way(hop: &netd_api::state::NextHop) -> [Cell; 2] {
     match hop.dead {
         true => [Cell::new(format!("{via}{weight} dead"), Tone::Bad), Cell::new(&hop.device, Tone::Bad)],
         false => [format!("{via}{weight}").into(), hop.device.as_str().into()],
-    }
-}
-
-/// What the hardware says; a route that is wanted and not in the kernel is missing altogether.
-fn hardware(route: &Route) -> Cell {
-    match route.kernel {
-        true => super::hardware(&route.hardware),
-        false => Cell::new("missing", Tone::Bad),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use netd_api::generation::Status;
 use netd_api::state::{FdbEntry, Vlan};
 
 use super::feed::Update;
@@ -130,8 +131,10 @@ pub struct App {
     pub host: String,
     /// Local time, `14:05`.
     pub clock: String,
-    /// Running generation, once known.
-    pub generation: Option<u64>,
+    /// Running generation and how it is doing, once known.
+    pub status: Option<Status>,
+    /// Generations that can be gone back to.
+    pub generations: Vec<u64>,
     /// Whether netd answers.
     pub link: Link,
     /// The screen shown.
@@ -161,7 +164,8 @@ impl App {
             look,
             host,
             clock,
-            generation: None,
+            status: None,
+            generations: Vec::new(),
             link: Link::default(),
             screen: Screen::default(),
             ports: PortsView::default(),
@@ -187,7 +191,8 @@ impl App {
                 self.ports.forget_rates();
                 return;
             }
-            Update::Generation(generation) => self.generation = Some(generation),
+            Update::Status(status) => self.status = Some(status),
+            Update::Generations(generations) => self.generations = generations,
             Update::Ports(at, ports) => self.update_ports(at, ports),
             Update::Vlans(vlans, fdb) => {
                 // The selection stays on its VLAN when others come and go.
@@ -231,6 +236,7 @@ impl App {
         Names {
             ports: self.ports.names(),
             vlans: self.vlans.vlans.iter().map(|vlan| vlan.id.to_string()).collect(),
+            generations: self.generations.iter().map(u64::to_string).collect(),
         }
     }
 

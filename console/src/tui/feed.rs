@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use netd_api::generation::Status;
 use netd_api::state::{FdbEntry, Port, Vlan};
 use tokio::sync::{mpsc, watch};
 use tokio::time;
@@ -15,15 +16,15 @@ use crate::client::{Error, Netd};
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before the next attempt to reach netd.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How often the generation is asked for.
-const GENERATION_PERIOD: Duration = Duration::from_secs(5);
+/// How often the status is asked for.
+const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
 /// What is on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Want {
     /// The screen shown.
     pub screen: Screen,
-    /// Counts up when the generation is to be read anew, after a command.
+    /// Counts up when the status is to be read anew, after a command.
     pub refresh: u64,
 }
 
@@ -32,8 +33,10 @@ pub struct Want {
 pub enum Update {
     /// netd does not answer; why.
     Away(String),
-    /// The running generation.
-    Generation(u64),
+    /// What runs, and how that is doing.
+    Status(Status),
+    /// Generations that are kept.
+    Generations(Vec<u64>),
     /// Ports, and when they were read.
     Ports(Instant, Vec<Port>),
     /// VLANs and the forwarding database.
@@ -88,16 +91,22 @@ async fn ask(
     updates: &mpsc::Sender<Update>,
 ) -> Result<std::convert::Infallible, End> {
     let netd = Netd::connect(CALL_TIMEOUT).await?;
-    let mut generation_due = Instant::now();
+    let mut status_due = Instant::now();
     let mut refresh = None;
+    let mut generation = None;
     loop {
         let started = Instant::now();
         let wanted = *want.borrow_and_update();
-        if refresh != Some(wanted.refresh) || started >= generation_due {
-            let (_, generation) = netd.running().await?;
-            send(updates, Update::Generation(generation)).await?;
+        if refresh != Some(wanted.refresh) || started >= status_due {
+            let status = netd.status().await?;
+            let other = generation.replace(status.generation) != Some(status.generation);
+            send(updates, Update::Status(status)).await?;
+            if other {
+                let generations = netd.history().await?.iter().map(|row| row.generation).collect();
+                send(updates, Update::Generations(generations)).await?;
+            }
             refresh = Some(wanted.refresh);
-            generation_due = started + GENERATION_PERIOD;
+            status_due = started + STATUS_PERIOD;
         }
         match wanted.screen {
             Screen::Ports => {
@@ -122,7 +131,7 @@ fn period(screen: Screen) -> Duration {
     match screen {
         Screen::Ports => Duration::from_secs(1),
         Screen::Vlans => Duration::from_secs(2),
-        Screen::Log => GENERATION_PERIOD,
+        Screen::Log => STATUS_PERIOD,
     }
 }
 

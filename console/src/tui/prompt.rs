@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn tab_completes_and_lists_what_it_cannot_decide() {
-        let names = || Names { ports: vec!["swp1".into(), "swp2".into()], vlans: vec![] };
+        let names = || Names { ports: vec!["swp1".into(), "swp2".into()], ..Names::default() };
         let mut prompt = Prompt::command();
         typed(&mut prompt, "sh", &[]);
         prompt.press(Key::Tab, &[], names);

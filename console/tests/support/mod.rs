@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use netd_api::bus::{NAME, PATH};
 use netd_api::diagnostic::Diagnostic;
+use netd_api::events::{Event, EventKind, EventSource};
+use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
 use netd_api::state::{Counters, FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
 use tempfile::TempDir;
 
@@ -78,6 +80,14 @@ pub struct Switch {
     pub refuses: Option<String>,
     /// What `Apply` answers instead of applying: the error's name and text.
     pub apply_fails: Option<Failure>,
+    /// Until when the running generation must be confirmed; 0 for not at all.
+    pub confirm_by_s: u64,
+    /// What came with the last change.
+    pub options: ChangeOptions,
+    /// Documents that ran before.
+    pub past: Vec<String>,
+    /// What is wrong.
+    pub problems: Vec<String>,
     /// How often a page was asked for.
     pub pages_read: usize,
 }
@@ -109,6 +119,7 @@ impl Netd {
         let connecting = zbus::connection::Builder::address(bus.address.as_str())
             .serve_at(PATH, Config(switch.clone()))
             .serve_at(PATH, State(switch.clone()))
+            .serve_at(PATH, Events(switch.clone()))
             .name(NAME)
             .build();
         let connection = tokio::time::timeout(std::time::Duration::from_secs(30), connecting).await;
@@ -127,6 +138,8 @@ pub enum Failure {
     Conflict(String),
     Refused(String),
     Denied(String),
+    NotFound(String),
+    Locked(String),
 }
 
 struct Config(Shared);
@@ -145,7 +158,18 @@ impl Config {
         if refused { vec![mistake] } else { vec![] }
     }
 
-    fn apply(&self, document: &str, base_generation: u64, _confirm_timeout_s: u32) -> Result<u64, Failure> {
+    fn diff(&self, document: &str) -> Vec<String> {
+        let switch = self.0.lock();
+        if switch.document == document { vec![] } else { vec!["swp1: set mtu 9216".to_owned()] }
+    }
+
+    fn apply(
+        &self,
+        document: &str,
+        base_generation: u64,
+        confirm_timeout_s: u32,
+        options: ChangeOptions,
+    ) -> Result<u64, Failure> {
         let mut switch = self.0.lock();
         if let Some(failure) = &switch.apply_fails {
             return Err(failure.clone());
@@ -153,14 +177,107 @@ impl Config {
         if base_generation != 0 && base_generation != switch.generation {
             return Err(Failure::Conflict(format!("generation {} is running", switch.generation)));
         }
-        switch.document = document.to_owned();
+        let before = std::mem::replace(&mut switch.document, document.to_owned());
+        switch.past.push(before);
         switch.generation += 1;
+        switch.confirm_by_s = if confirm_timeout_s == 0 { 0 } else { 1_800_000_000 };
+        switch.options = options;
         Ok(switch.generation)
     }
 
-    fn get(&self) -> (String, u64) {
+    fn confirm(&self, options: ChangeOptions) -> Result<u64, Failure> {
+        let mut switch = self.0.lock();
+        if switch.confirm_by_s == 0 {
+            return Err(Failure::NotFound("nothing waits for a confirmation".to_owned()));
+        }
+        switch.confirm_by_s = 0;
+        switch.options = options;
+        Ok(switch.generation)
+    }
+
+    fn roll_back(&self, generation: u64, options: ChangeOptions) -> Result<u64, Failure> {
+        let mut switch = self.0.lock();
+        if let Some(failure) = &switch.apply_fails {
+            return Err(failure.clone());
+        }
+        switch.confirm_by_s = 0;
+        switch.generation = if generation == 0 { switch.generation - 1 } else { generation };
+        switch.options = options;
+        Ok(switch.generation)
+    }
+
+    fn get(&self, generation: u64) -> Result<(String, u64), Failure> {
         let switch = self.0.lock();
-        (switch.document.clone(), switch.generation)
+        match generation {
+            0 => Ok((switch.document.clone(), switch.generation)),
+            3 => Ok(("version = 1 # of old\n".to_owned(), 3)),
+            number => Err(Failure::NotFound(format!("there is no generation {number}"))),
+        }
+    }
+
+    fn history(&self) -> Vec<Generation> {
+        let switch = self.0.lock();
+        let state =
+            if switch.confirm_by_s == 0 { GenerationState::Running } else { GenerationState::Unconfirmed };
+        let row = Generation {
+            generation: switch.generation,
+            time_s: 1_700_000_000,
+            user: "ana".to_owned(),
+            comment: switch.options.comment.clone().unwrap_or_default(),
+            key_fingerprint: switch.options.key_fingerprint.clone().unwrap_or_default(),
+            state,
+            confirm_by_s: switch.confirm_by_s,
+            ..Generation::default()
+        };
+        let past = Generation {
+            generation: 3,
+            state: GenerationState::RolledBack,
+            reason: "not confirmed in time".to_owned(),
+            ..row.clone()
+        };
+        vec![row, past]
+    }
+
+    fn status(&self) -> Status {
+        let switch = self.0.lock();
+        let problems = switch.problems.clone();
+        let state = match (problems.is_empty(), switch.confirm_by_s) {
+            (false, _) => Health::Degraded,
+            (true, 0) => Health::Ok,
+            (true, _) => Health::Unconfirmed,
+        };
+        let user = if switch.confirm_by_s == 0 { "" } else { "ana" };
+        Status {
+            state,
+            problems,
+            generation: switch.generation,
+            confirm_by_s: switch.confirm_by_s,
+            user: user.to_owned(),
+        }
+    }
+}
+
+struct Events(Shared);
+
+#[zbus::interface(name = "org.corten.Netd1.Events1")]
+impl Events {
+    /// One event for each port that is watched, then the end.
+    fn watch(&self, _boot_id: &str, _after_seq: u64, ports: Vec<String>) -> zbus::OwnedFd {
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        for (seq, object) in (1..).zip(ports) {
+            let event = Event {
+                boot_id: "boot".into(),
+                seq,
+                monotonic_ns: 1,
+                kind: EventKind::LinkDown,
+                object,
+                source: EventSource::Poll,
+                detail: String::new(),
+                snapshot: false,
+            };
+            writeln!(ours, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+        }
+        zbus::OwnedFd::from(std::os::fd::OwnedFd::from(theirs))
     }
 }
 
@@ -241,6 +358,7 @@ pub fn switch() -> Switch {
             address: "10.0.10.254".into(),
             device: "vlan10".into(),
             state: "stale".into(),
+            kernel: true,
             ..Neighbour::default()
         }],
         fdb: (1..=10)
@@ -249,7 +367,9 @@ pub fn switch() -> Switch {
                 vlan_id: 10,
                 port: "swp1".into(),
                 kind: "learned".into(),
+                kernel: true,
                 hardware: "software".into(),
+                ..FdbEntry::default()
             })
             .collect(),
         document: "version = 1\n".into(),

@@ -5,7 +5,8 @@ use zbus::proxy;
 
 use crate::attach::{AttachRequest, Attached};
 use crate::diagnostic::Diagnostic;
-use crate::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use crate::generation::{ChangeOptions, Generation, Status};
+use crate::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
 
 /// Well-known bus name of netd.
 pub const NAME: &str = "org.corten.Netd1";
@@ -24,11 +25,14 @@ pub mod error {
     pub const DENIED: &str = "org.corten.Netd1.Error.Denied";
     /// Nothing by that name.
     pub const NOT_FOUND: &str = "org.corten.Netd1.Error.NotFound";
+    /// Somebody else is changing the switch, or has a change that waits for its confirmation; the message
+    /// says who, and since when.
+    pub const LOCKED: &str = "org.corten.Netd1.Error.Locked";
     /// Something else went wrong; the message says what.
     pub const FAILED: &str = "org.corten.Netd1.Error.Failed";
 }
 
-/// The configuration: check it, apply it, read it.
+/// The configuration: check it, apply it, take it back, read it.
 #[proxy(
     interface = "org.corten.Netd1.Config1",
     default_service = "org.corten.Netd1",
@@ -38,14 +42,40 @@ pub trait Config1 {
     /// Checks a document against the model and this switch. An empty answer means it could be applied.
     fn validate(&self, document: &str) -> zbus::Result<Vec<Diagnostic>>;
 
-    /// Applies a document and answers the new generation.
-    ///
-    /// `base_generation` is the generation the caller edited, or 0 for any. `confirm_timeout_s` must be
-    /// 0: confirmation is not supported yet.
-    fn apply(&self, document: &str, base_generation: u64, confirm_timeout_s: u32) -> zbus::Result<u64>;
+    /// What applying a document would do to the network, a line each step, in order; bounded. Nothing is
+    /// changed.
+    fn diff(&self, document: &str) -> zbus::Result<Vec<String>>;
 
-    /// The running document and its generation.
-    fn get(&self) -> zbus::Result<(String, u64)>;
+    /// Applies a document whole, or leaves everything as it was, and answers the new generation.
+    ///
+    /// `base_generation` is the generation the caller edited, or 0 for any. With a `confirm_timeout_s` other
+    /// than 0 the document runs until [`confirm`](Self::confirm), or is rolled back after that many seconds,
+    /// or when the switch restarts; until then nobody else may apply one.
+    fn apply(
+        &self,
+        document: &str,
+        base_generation: u64,
+        confirm_timeout_s: u32,
+        options: ChangeOptions,
+    ) -> zbus::Result<u64>;
+
+    /// Confirms the generation that waits for it, and answers which one that is: the switch starts with it
+    /// from now on.
+    fn confirm(&self, options: ChangeOptions) -> zbus::Result<u64>;
+
+    /// Takes back what waits for its confirmation; when nothing does, applies the document of an earlier
+    /// generation again, as a new one. `generation` 0 is the one before. Answers what runs now.
+    fn roll_back(&self, generation: u64, options: ChangeOptions) -> zbus::Result<u64>;
+
+    /// The document of a generation, 0 for the running one, and which one that is. Who is no administrator
+    /// sees no password hashes.
+    fn get(&self, generation: u64) -> zbus::Result<(String, u64)>;
+
+    /// All generations that are kept, the newest first.
+    fn history(&self) -> zbus::Result<Vec<Generation>>;
+
+    /// What runs, and what is wrong with it.
+    fn status(&self) -> zbus::Result<Status>;
 }
 
 /// The state of the switch. Long tables come in pages: an empty cursor asks for the first page, and an
@@ -66,6 +96,10 @@ pub trait State1 {
     fn neighbours(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Neighbour>, String)>;
     /// Entries of the bridge's forwarding database.
     fn fdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<FdbEntry>, String)>;
+    /// Multicast groups of the bridge and their members.
+    fn mdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<MdbEntry>, String)>;
+    /// What somebody else changed and is only reported, as `[drift]` says: the steps that would put it right.
+    fn drift(&self) -> zbus::Result<Vec<String>>;
 }
 
 /// Ports of workloads. Root only.

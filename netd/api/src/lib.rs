@@ -9,5 +9,7 @@ pub mod attach;
 pub mod bus;
 pub mod config;
 pub mod diagnostic;
+pub mod events;
+pub mod generation;
 pub mod paths;
 pub mod state;

@@ -41,7 +41,7 @@ pub struct VlanRange {
 pub struct Port {
     /// Interface name (`swp1`).
     pub name: String,
-    /// `front-panel`, `attachment` or `management`.
+    /// `front-panel`, `lag`, `attachment` or `management`.
     pub kind: String,
     /// Text from the configuration; empty when none.
     pub description: String,
@@ -75,6 +75,8 @@ pub struct Port {
     pub switch_id: String,
     /// `offloaded` when the ASIC forwards for this port, else `software`.
     pub hardware: String,
+    /// LAG this port is a member of; empty for none.
+    pub lag: String,
     /// Attachment key `namespace/service/interface`; empty for other kinds.
     pub attachment: String,
     /// Counters.
@@ -98,6 +100,12 @@ pub struct Vlan {
     pub vrf: String,
     /// Operational state of the VLAN interface; empty when the VLAN has none.
     pub oper_state: String,
+    /// Whether the configuration wants this VLAN.
+    pub wanted: bool,
+    /// Whether a port of the bridge carries it.
+    pub kernel: bool,
+    /// `offloaded` when a port of the ASIC carries it, else `software`.
+    pub hardware: String,
 }
 
 /// One way out of a route.
@@ -149,6 +157,10 @@ pub struct Neighbour {
     pub state: String,
     /// VRF name; empty for the default VRF.
     pub vrf: String,
+    /// Whether the configuration wants this entry; false for those that were learned.
+    pub wanted: bool,
+    /// Whether the kernel holds it; false only for wanted entries that are missing.
+    pub kernel: bool,
     /// `offloaded` or `software`.
     pub hardware: String,
 }
@@ -164,6 +176,29 @@ pub struct FdbEntry {
     pub port: String,
     /// `learned`, `static`, `local` or `external` (learned by the ASIC or another manager).
     pub kind: String,
+    /// Whether the configuration wants this entry; false for those that were learned.
+    pub wanted: bool,
+    /// Whether the kernel holds it; false only for wanted entries that are missing.
+    pub kernel: bool,
+    /// `offloaded` or `software`.
+    pub hardware: String,
+}
+
+/// A port's membership in a multicast group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct MdbEntry {
+    /// Group address.
+    pub group: String,
+    /// VLAN id; 0 when the entry has none.
+    pub vlan_id: u16,
+    /// Port.
+    pub port: String,
+    /// `static`, or `learned` from IGMP or MLD.
+    pub kind: String,
+    /// Whether the configuration wants this entry; false for those that were learned.
+    pub wanted: bool,
+    /// Whether the kernel holds it; false only for wanted entries that are missing.
+    pub kernel: bool,
     /// `offloaded` or `software`.
     pub hardware: String,
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, parse};
+use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, MAX_TREE_BYTES, parse};
 use netd_api::diagnostic::Diagnostic;
 use proptest::prelude::*;
 
@@ -22,13 +22,13 @@ fn errors(text: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// As many copies as fit an eighth of the largest document, which is enough to tell linear cost from
+/// As many copies as fit an eighth of what may become a tree, which is enough to tell linear cost from
 /// quadratic.
 fn fill(head: &str, copy: impl Fn(usize) -> String, tail: &str) -> String {
     let mut text = head.to_owned();
     for index in 0.. {
         let next = copy(index);
-        if text.len() + next.len() + tail.len() > MAX_DOCUMENT_BYTES / 8 {
+        if text.len() + next.len() + tail.len() > MAX_TREE_BYTES / 8 {
             break;
         }
         text.push_str(&next);
@@ -40,7 +40,61 @@ fn fill(head: &str, copy: impl Fn(usize) -> String, tail: &str) -> String {
 fn ten_megabytes_of_garbage_are_one_clear_error() {
     let errors = errors(&"\u{1}garbage = [[[\n".repeat(700_000));
     assert_eq!(errors.len(), 1);
-    assert_eq!(errors[0].message, "the document has 10500000 bytes; the limit is 4194304 (4 MiB)");
+    assert_eq!(
+        errors[0].message,
+        "the document has 10500000 bytes beside plain [[routes]] blocks; the limit is 4194304 (4 MiB)"
+    );
+}
+
+#[test]
+fn a_document_beyond_every_limit_is_one_clear_error() {
+    let errors = errors(&" ".repeat(MAX_DOCUMENT_BYTES + 1));
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].message, "the document has 134217729 bytes; the limit is 134217728 (128 MiB)");
+}
+
+#[test]
+fn very_many_blocks_that_look_like_routes_are_one_clear_error() {
+    for block in [
+        "[[routes]]\n",
+        "[[routes]]\nprefix = 1\n",
+        "[[routes]] #\nvia = [\n",
+        "[[routes]]\nprefix=\"\"\nmtu=1\n",
+    ] {
+        let errors = errors(&block.repeat(10_000_000 / block.len()));
+        assert_eq!(errors.len(), 1, "{block:?}");
+        assert!(errors[0].message.contains("beside plain [[routes]] blocks"), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn of_very_many_wrong_routes_the_first_are_told() {
+    let block = "[[routes]]\nprefix = \"10.0.0.1/8\"\nvia = [\"10.0.0.2\"]\n";
+    let errors = errors(&format!("version = 1\n{}", block.repeat(200_000)));
+    assert_eq!(errors.len(), MAX_DIAGNOSTICS + 1);
+    assert!(errors[0].message.contains("bits beyond its prefix length"), "{}", errors[0]);
+    assert!(errors[MAX_DIAGNOSTICS].message.contains("more mistakes"));
+}
+
+#[test]
+fn routes_that_are_all_alike_or_lead_all_to_nowhere_are_no_slower() {
+    let alike = "[[routes]]\nprefix=\"10.0.0.0/8\"\nblackhole=true\n";
+    errors(&format!("version = 1\n{}", alike.repeat(200_000)));
+    let nowhere = |n: u32| {
+        let (a, b, c) = (n / 65536, n / 256 % 256, n % 256);
+        format!("[[routes]]\nprefix=\"10.{a}.{b}.{c}/32\"\nvia=[\"192.{a}.{b}.{c}\"]\nvrf=\"v{n}\"\n")
+    };
+    errors(&format!("version = 1\n{}", (0..200_000).map(nowhere).collect::<String>()));
+}
+
+#[test]
+fn ranges_in_lists_do_not_multiply() {
+    let group = |n: usize| {
+        format!("[[mdb]]\ngroup = \"239.1.{}.{}\"\nvlan = 1\nports = [\"swp[0-1023]\"]\n", n / 256, n % 256)
+    };
+    errors(&format!("version = 1\n{}", (0..8000).map(group).collect::<String>()));
+    let lag = |n: usize| format!("[lags.a{n}]\nmembers = [\"swp[0-1023]\", \"swp[0-1023]\"]\n");
+    errors(&format!("version = 1\n{}", (0..256).map(lag).collect::<String>()));
 }
 
 #[test]
@@ -75,7 +129,7 @@ fn huge_lists_are_refused_in_one_sentence() {
         ("version = 1\nports.swp1.vlan.trunk = [", "1,", "]"),
         ("version = 1\nports.swp1.addresses = [", "1,", "]"),
         ("version = 1\nmanagement.ntp = [", "\"a\",", "]"),
-        ("version = 1\nroutes = [", "{},", "]"),
+        ("version = 1\nneighbours = [", "{},", "]"),
     ] {
         let errors = errors(&fill(head, |_| copy.to_owned(), tail));
         assert!(errors.iter().any(|error| error.message.contains("are supported")), "{head}");
@@ -142,6 +196,10 @@ proptest! {
             "version = 1\n", "[ports.swp1]\n", "[ports.\"swp[1-3]\"]\n", "vlan.access = 10\n", "vlan = { trunk = [1, \"2-3\"] }\n",
             "addresses = [\"10.0.0.1/24\"]\n", "[vlans.10]\n", "[[routes]]\n", "prefix = \"10.0.0.0/8\"\n", "via = \"10.0.0.2\"\n",
             "vrf = \"blue\"\n", "[vrfs.blue]\n", "table = 5\n", "[", "]", "=", "\"", "{", "}", "\n", "[[fdb]]\n", "dev = \"swp1\"\n",
+            "[lags.a]\n", "members = [\"swp[2-3]\"]\n", "[subinterfaces.\"a.5\"]\n", "[subinterfaces.\"swp1.5\"]\n", "[bridge]\n", "priority = 1\n",
+            "[[mdb]]\n", "group = \"239.1.1.1\"\n", "vlan = 10\n", "ports = [\"a\", \"swp1\"]\n", "[[neighbours]]\n", "address = \"10.0.0.2\"\n",
+            "mac = \"02:00:00:00:00:01\"\n", "[vxlans.b]\n", "vni = 1\n", "local = \"10.0.0.1\"\n", "remotes = [\"10.0.0.2\"]\n", "[drift]\n",
+            "routes = \"report\"\n", "[routing]\n", "ipv4 = false\n", "distance = 255\n", "unreachable = true\n", "breakout = 4\n", "speed = \"10G\"\n",
             "[management]\n", "address = \"10.0.0.9/24\"\n", "gateway = \"10.0.0.1\"\n", "weights = [1]\n", "blackhole = true\n",
         ]), 0..40)
     ) {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use nix::libc;
 
 use super::{Record, derive_mac};
-use crate::kernel::link::VethRequest;
+use crate::kernel::veth::{self, VethRequest};
 use crate::kernel::netns::{self, DescriptorError};
 use crate::kernel::route::ResolvedNextHop;
 use crate::kernel::wire::parse_mac;
@@ -57,7 +57,7 @@ pub fn create(
         mtu_bytes: record.mtu_bytes,
     };
     connection
-        .request(link::create_veth(&request))
+        .request(veth::create(&request))
         .map_err(failed(format!("making {} with {} inside the workload", record.port, record.interface)))?;
     let prepared = Connection::adopt(netlink)
         .map_err(failed("using the workload's netlink socket"))
@@ -100,7 +100,7 @@ fn set_up(inside: &mut Connection, record: &Record) -> Result<(), WorkloadError>
         let prefix: IpNet = default.parse().unwrap_or_else(|_| IpNet::from(*gateway));
         let key = RouteKey { table: u32::from(libc::RT_TABLE_MAIN), prefix, metric: 0 };
         let hop = ResolvedNextHop { via: Some(*gateway), index, weight: 1, on_link: false };
-        let message = route::add(&key, &RouteTarget::NextHops(Vec::new()), &[hop], false);
+        let message = route::set(&key, &RouteTarget::inline(Vec::new()), &[hop], false);
         inside.request(message).map_err(failed(format!("{name}: adding the default route via {gateway}")))?;
     }
     Ok(())

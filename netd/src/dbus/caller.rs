@@ -1,6 +1,6 @@
 //! Who is asking.
 
-use nix::unistd::Group;
+use nix::unistd::{Group, Uid, User};
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
 use zbus::message::Header;
@@ -10,6 +10,8 @@ use crate::failure::Failure;
 
 /// Group whose members may change the switch.
 const ADMIN_GROUP: &str = "corten-admin";
+/// Group whose members may look.
+const VIEW_GROUP: &str = "corten-view";
 
 /// A caller's identity, as the bus vouches for it.
 #[derive(Clone, Debug)]
@@ -40,9 +42,29 @@ impl Caller {
         self.user_id == 0
     }
 
-    /// Whether the caller may see secrets: root and administrators.
+    /// User id.
+    pub fn user_id(&self) -> u32 {
+        self.user_id
+    }
+
+    /// User name; for a user nobody knows by name, the id.
+    pub fn user_name(&self) -> String {
+        let user = User::from_uid(Uid::from_raw(self.user_id)).ok().flatten();
+        user.map_or_else(|| format!("uid {}", self.user_id), |user| user.name)
+    }
+
+    /// Whether the caller may change the switch and see secrets: root and administrators.
     pub fn is_admin(&self) -> bool {
-        let admin = || Group::from_name(ADMIN_GROUP).ok().flatten().map(|group| group.gid.as_raw());
-        self.is_root() || admin().is_some_and(|group_id| self.group_ids.contains(&group_id))
+        self.is_root() || self.is_in(ADMIN_GROUP)
+    }
+
+    /// Whether the caller may look.
+    pub fn is_viewer(&self) -> bool {
+        self.is_admin() || self.is_in(VIEW_GROUP)
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        let group = Group::from_name(group).ok().flatten();
+        group.is_some_and(|group| self.group_ids.contains(&group.gid.as_raw()))
     }
 }

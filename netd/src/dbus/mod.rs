@@ -1,10 +1,13 @@
 //! The D-Bus service `org.corten.Netd1`: thin, each method hands a job to the engine's thread of control.
 //!
-//! One file an interface: [`config`], [`state`], [`attach`]; [`caller`] finds out who is asking.
+//! One file an interface: [`config`], [`state`], [`events`], [`attach`]; [`caller`] finds out who is asking,
+//! [`lock`] lets one change the switch at a time.
 
 pub mod attach;
 pub mod caller;
 pub mod config;
+pub mod events;
+pub mod lock;
 pub mod state;
 
 use tokio::sync::{mpsc, oneshot};
@@ -12,22 +15,28 @@ use zbus::Connection;
 use zbus::connection::Builder;
 
 use crate::engine::Engine;
+use crate::events::Hub;
 use crate::failure::Failure;
 
 /// A job for the engine.
 pub type Job = Box<dyn FnOnce(&mut Engine) + Send>;
 
-/// Where the interfaces leave their jobs.
-#[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<Job>);
+/// Where the interfaces leave their jobs, and where events come from.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::Sender<Job>,
+    hub: Hub,
+    /// Taken before a change gets into the queue.
+    writer: lock::WriterLock,
+}
 
 /// Jobs that may wait; further callers wait for their turn.
 const WAITING_JOBS: usize = 64;
 
 /// A handle, and the queue it fills.
-pub fn handle() -> (Handle, mpsc::Receiver<Job>) {
-    let (sender, receiver) = mpsc::channel(WAITING_JOBS);
-    (Handle(sender), receiver)
+pub fn handle(hub: Hub) -> (Handle, mpsc::Receiver<Job>) {
+    let (jobs, receiver) = mpsc::channel(WAITING_JOBS);
+    (Handle { jobs, hub, writer: lock::WriterLock::default() }, receiver)
 }
 
 impl Handle {
@@ -42,7 +51,7 @@ impl Handle {
             // A caller that went away needs no answer.
             let _ = reply.send(job(engine));
         });
-        self.0.send(job).await.map_err(|_| ended())?;
+        self.jobs.send(job).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
     }
 }
@@ -53,6 +62,7 @@ pub fn serve<'a>(builder: Builder<'a>, handle: &Handle) -> Builder<'a> {
     builder
         .serve_at(path, config::Config1(handle.clone()))
         .serve_at(path, state::State1(handle.clone()))
+        .serve_at(path, events::Events1(handle.hub.clone()))
         .serve_at(path, attach::Attach1(handle.clone()))
 }
 

@@ -1,6 +1,6 @@
 //! `org.corten.Netd1.State1`.
 
-use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
 use zbus::interface;
 
 use super::Handle;
@@ -35,5 +35,15 @@ impl State1 {
     /// Entries of the bridge's forwarding database.
     async fn fdb(&self, cursor: String, limit: u32) -> Result<(Vec<FdbEntry>, String), Failure> {
         self.0.call(move |engine| engine.fdb_table(&cursor, limit)).await
+    }
+
+    /// Multicast groups of the bridge and their members.
+    async fn mdb(&self, cursor: String, limit: u32) -> Result<(Vec<MdbEntry>, String), Failure> {
+        self.0.call(move |engine| engine.mdb_table(&cursor, limit)).await
+    }
+
+    /// What somebody else changed and is only reported: the steps that would put it right.
+    async fn drift(&self) -> Result<Vec<String>, Failure> {
+        self.0.call(|engine| Ok(engine.drift().to_vec())).await
     }
 }

@@ -1,12 +1,12 @@
 //! What State1 answers.
 
-use netd_api::state::{FdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Interfaces;
-use crate::kernel::{fdb, neighbour, route};
+use crate::kernel::{fdb, mdb, neighbour, route};
 use crate::state::{View, page};
 
 impl Engine {
@@ -54,5 +54,19 @@ impl Engine {
             None => Vec::new(),
         };
         Ok(page(self.view(&interfaces).fdb_rows(&records), cursor, limit))
+    }
+
+    /// A page of group members, and the cursor of the next.
+    pub fn mdb_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<MdbEntry>, String), Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        let mut records = mdb::dump(&mut self.connection)?;
+        let bridge = interfaces.by_name(BRIDGE).map(|bridge| bridge.index);
+        records.retain(|record| Some(record.bridge) == bridge);
+        Ok(page(self.view(&interfaces).mdb_rows(&records), cursor, limit))
+    }
+
+    /// What somebody else changed and is only reported: the steps that would put it right.
+    pub fn drift(&self) -> &[String] {
+        &self.drift
     }
 }

@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use netd_api::config::is_port_name;
 use netd_api::config::model::Inventory;
+use netd_api::events::{EventKind, EventSource};
 
-use crate::desired::BRIDGE;
 use crate::engine::Engine;
+use crate::engine::drift::Judge;
+use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
+use crate::kernel::route::RouteRecord;
 use crate::kernel::{KernelError, link};
+use crate::plan::LinkKind;
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
-use crate::transaction::{self, Kernel};
+use crate::quirks;
+use crate::transaction::{self, Reconciled};
 
 /// What a look at the kernel found.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,19 +31,36 @@ pub enum Look {
 
 impl Engine {
     /// Tells whether events ask for a look. Those an operator should know of are logged.
-    pub fn note(&self, events: &[Event]) -> bool {
+    pub fn note(&mut self, events: &[Event]) -> bool {
         let mut look = false;
         for event in events {
             match event {
                 Event::Link(link) => {
+                    if self.has_port(&link.name) {
+                        self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
+                    }
+                    self.flapped.links.insert(link.name.clone());
                     // A name no rule gave, or any link that is wanted.
                     look |= link.is_hardware() || self.desired.links.contains_key(&link.name);
                 }
                 Event::LinkGone { name, .. } => look |= self.desired.links.contains_key(name),
                 Event::AddressLost(address) if address.is_duplicate() => {
                     tracing::error!("{}: another host on the link uses this address", address.address);
+                    let address = address.address.to_string();
+                    self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
                 }
-                Event::AddressLost(_) | Event::RouteLost(_) => look = true,
+                Event::RouteNotOffloaded(route) => self.route_alarm(route),
+                Event::BridgePort { name, .. } => {
+                    look |= name.is_empty() || self.desired.links.contains_key(name)
+                }
+                Event::AddressLost(_)
+                | Event::RouteLost(_)
+                | Event::RouteReplaced(_)
+                | Event::NextHop(_)
+                | Event::Neighbour(_)
+                | Event::Fdb(_)
+                | Event::Mdb(_) => look = true,
+                Event::AddressReady(_) => {}
                 Event::Overrun => {
                     tracing::warn!("events of the kernel were lost: looking at everything");
                     look = true;
@@ -46,6 +68,40 @@ impl Engine {
             }
         }
         look
+    }
+
+    /// A route that was meant for the hardware is not in it.
+    fn route_alarm(&self, route: &RouteRecord) {
+        let (prefix, hardware) = (route.prefix.to_string(), route.hardware());
+        tracing::error!("route {prefix}: the hardware does not forward by it: {hardware}");
+        self.hub.tell(EventKind::RouteAlarm, &prefix, EventSource::Netlink, hardware);
+    }
+
+    /// Whether operators know the link as a port: front panel, workload or LAG.
+    fn has_port(&self, name: &str) -> bool {
+        let lag =
+            || self.desired.links.get(name).is_some_and(|link| matches!(link.kind, LinkKind::Lag { .. }));
+        self.ports.contains(name) || self.attachments.values().any(|record| record.port == name) || lag()
+    }
+
+    /// Tells the hub which links there are, and which of them matter at once: those whose next hops share
+    /// routes with others, and members of LAGs.
+    pub(super) fn tell_links(&mut self) -> Result<(), KernelError> {
+        let groups = Groups::of(&self.desired);
+        let mut needed = groups.links();
+        for (name, link) in &self.desired.links {
+            let lag = link.master.as_ref().and_then(|master| self.desired.links.get(master));
+            if lag.is_some_and(|lag| matches!(lag.kind, LinkKind::Lag { .. })) {
+                needed.insert(name.clone());
+            }
+        }
+        let links = link::dump(&mut self.connection, false)?;
+        for link in links.iter().filter(|link| self.has_port(&link.name)) {
+            self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
+        }
+        let indexes = links.into_iter().map(|link| (link.name, link.index)).collect();
+        self.hub.set_links(indexes, needed, groups);
+        Ok(())
     }
 
     /// Compares the kernel with what is wanted and puts right what differs.
@@ -63,29 +119,59 @@ impl Engine {
             self.take_note(vec![words]);
             return Ok(Look::Wrong);
         }
-        let goal = if self.managing { Some(&self.desired) } else { self.to_restore.as_ref() };
-        let (repaired, failed) = match goal.cloned() {
-            Some(goal) => {
-                let scope = self.scope(&goal);
-                let mut kernel = Kernel { connection: &mut self.connection, scope: &scope, bridge: BRIDGE };
-                transaction::reconcile(&mut kernel, &goal)?
-            }
-            None => (Vec::new(), Vec::new()),
-        };
-        for step in &repaired {
-            tracing::info!("{step}");
-        }
-        let wrong = !failed.is_empty();
+        let result = self.bring_back()?;
+        self.tell_drift(&result);
+        let wrong = !result.failed.is_empty();
         if !wrong {
-            self.to_restore = None;
+            self.all_undone();
         }
+        self.tell_links()?;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
-        self.take_note(self.missing_ports().into_iter().chain(failed).collect());
-        Ok(match (wrong, repaired.is_empty()) {
+        self.take_note(self.missing_ports().into_iter().chain(result.failed).collect());
+        Ok(match (wrong, result.count == 0) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,
             (false, true) => Look::Same,
         })
+    }
+
+    /// Makes the kernel as wanted again, but for what the configuration says is only to be reported.
+    fn bring_back(&mut self) -> Result<Reconciled, KernelError> {
+        let (goal, managed) = match (self.managing, &self.to_restore) {
+            (true, _) => (self.desired.clone(), true),
+            (false, Some(before)) => (before.clone(), false),
+            (false, None) => return Ok(Reconciled::default()),
+        };
+        let flapped = std::mem::take(&mut self.flapped);
+        let judge = Judge::new(&self.config, &goal, &flapped);
+        let (scope, dark) = (self.scope(&goal), self.hub.dark());
+        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark);
+        // A switch that comes up has no drift yet: nobody had anything to change.
+        let settled = self.settled;
+        transaction::reconcile(&mut kernel, &goal, |action| !managed || !settled || judge.allows(action))
+    }
+
+    /// Logs and tells what was found changed, and what became of it.
+    fn tell_drift(&mut self, result: &Reconciled) {
+        for action in &result.repaired {
+            tracing::info!("{action}");
+            if self.settled {
+                let (object, detail) = (action.object(), action.to_string());
+                self.hub.tell(EventKind::Repaired, &object, EventSource::Netlink, detail);
+            }
+        }
+        if result.count > result.repaired.len() {
+            tracing::info!("and {} steps more", result.count - result.repaired.len());
+        }
+        let drift: Vec<String> = result.let_be.iter().map(ToString::to_string).collect();
+        for (action, words) in
+            result.let_be.iter().zip(&drift).filter(|(_, words)| !self.drift.contains(words))
+        {
+            tracing::warn!("drift, only reported: {words}");
+            self.hub.tell(EventKind::Drift, &action.object(), EventSource::Netlink, words.clone());
+        }
+        self.drift = drift;
+        self.settled = true;
     }
 
     /// Keeps problems for the status; those that are new are logged.
@@ -94,6 +180,7 @@ impl Engine {
             tracing::error!("{problem}");
         }
         self.problems = problems;
+        self.tell_health();
     }
 
     /// What the running configuration says of ports this switch does not have, or not yet.
@@ -112,6 +199,13 @@ impl Engine {
             let management = devices.iter().any(|device| device.name == MANAGEMENT);
             let management = if management { "and a" } else { "and no" };
             tracing::info!("{} front-panel ports {management} management port", ports.len());
+        }
+        if changed {
+            let links = link::dump(&mut self.connection, false)?;
+            let born =
+                links.into_iter().filter(|link| ports.contains(&link.name) && !link.permanent_mac.is_empty());
+            self.permanent_macs = born.map(|link| (link.name, link.permanent_mac)).collect();
+            self.next_hop_objects = !quirks::refuse_next_hop_objects(&devices);
         }
         self.ports = ports;
         self.devices = devices;

@@ -35,6 +35,11 @@ impl AddressRecord {
         self.flags & libc::IFA_F_DADFAILED != 0
     }
 
+    /// Whether that detection still goes on, so that the address cannot be used yet.
+    pub fn is_tentative(&self) -> bool {
+        self.flags & libc::IFA_F_TENTATIVE != 0
+    }
+
     /// Whether this is one netd set.
     pub fn is_own(&self) -> bool {
         self.protocol == OWN_PROTOCOL

@@ -1,106 +1,148 @@
 //! Carrying out the actions of a plan.
 
-use std::collections::HashMap;
-
 use nix::errno::Errno;
-use nix::net::if_::if_nametoindex;
 
 use super::connection::Connection;
 use super::extack::KernelError;
-use super::route::ResolvedNextHop;
+use super::names::Names;
+use super::port_changes::PortChanges;
+use super::sender::{Outcomes, Sender};
+use super::setting::{self, Change};
 use super::wire::Message;
-use super::{address, fdb, link, route, vlan};
-use crate::plan::{Action, LinkKind, NextHop, RouteTarget};
+use super::{address, fdb, inet, link, mdb, neighbour, next_hop, route, vlan};
+use crate::plan::{Action, FdbKey, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget};
 
-/// Sends actions of one dependency class in one go and answers how each fared. Actions do not depend on
-/// each other within a call; removing what is gone already is success.
-pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-    let mut names = Names::default();
-    let mut outcomes: Vec<Result<(), KernelError>> = Vec::with_capacity(actions.len());
-    let (mut messages, mut places) = (Vec::new(), Vec::new());
+/// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
+/// other within a call; removing what is gone already is success.
+pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
+    let mut outcomes: Outcomes = vec![Ok(()); actions.len()];
+    let (mut names, mut sender, mut ports) = (Names::default(), Sender::default(), PortChanges::default());
     for (place, action) in actions.iter().enumerate() {
-        match message(action, &mut names) {
-            Ok(message) => {
-                messages.push(message);
-                places.push(place);
-                outcomes.push(Ok(()));
-            }
-            Err(error) => outcomes.push(Err(error)),
+        match change(connection, &mut names, action) {
+            Ok(Change::Nothing) => {}
+            Ok(Change::Message(message)) => sender.push(connection, place, &message, &mut outcomes),
+            Ok(Change::Forwarding6 { link, on }) => outcomes[place] = inet::set_forwarding6(link, on),
+            Ok(Change::LinkModes { link, modes }) => ports.add_modes(place, link, &modes),
+            Ok(Change::Fec { link, fec }) => ports.add_fec(place, link, fec),
+            Err(error) => outcomes[place] = Err(error),
         }
     }
-    for (place, outcome) in places.into_iter().zip(connection.batch(messages)) {
-        outcomes[place] = outcome;
-    }
+    sender.flush(connection, &mut outcomes);
+    ports.carry_out(&mut names, &mut outcomes);
     for (outcome, action) in outcomes.iter_mut().zip(actions) {
-        if action.is_removal() && matches!(outcome, Err(error) if error.is_absent()) {
+        if action.is_removal() && matches!(outcome, Err(error) if says_absent(action, error)) {
             *outcome = Ok(());
         }
     }
     outcomes
 }
 
-/// Interface indexes by name, looked up once a batch: they change when a link is made anew.
-#[derive(Default)]
-struct Names(HashMap<String, u32>);
-
-impl Names {
-    fn index(&mut self, name: &str) -> Result<u32, KernelError> {
-        if let Some(index) = self.0.get(name) {
-            return Ok(*index);
-        }
-        let index = if_nametoindex(name).map_err(|_| KernelError {
-            words: Some(format!("there is no interface {name}")),
-            ..KernelError::from(Errno::ENODEV)
-        })?;
-        self.0.insert(name.to_owned(), index);
-        Ok(index)
-    }
-
-    fn next_hop(&mut self, hop: &NextHop) -> Result<ResolvedNextHop, KernelError> {
-        let index = self.index(&hop.device)?;
-        Ok(ResolvedNextHop { via: hop.via, index, weight: hop.weight, on_link: hop.on_link })
-    }
-
-    fn next_hops(&mut self, target: &RouteTarget) -> Result<Vec<ResolvedNextHop>, KernelError> {
-        target.next_hops().iter().map(|hop| self.next_hop(hop)).collect()
-    }
+/// Whether an error says that what was to be removed is not there.
+fn says_absent(action: &Action, error: &KernelError) -> bool {
+    // Of groups, the bridge says nothing more than this (`__br_mdb_del`).
+    let bare =
+        matches!(action, Action::Mdb { .. }) && error.errno == Errno::EINVAL && error.words().is_none();
+    bare || error.is_absent()
 }
 
-fn message(action: &Action, names: &mut Names) -> Result<Message, KernelError> {
-    Ok(match action {
-        Action::CreateLink { name, kind, mac } => {
+fn change<'a>(
+    connection: &mut Connection,
+    names: &mut Names,
+    action: &'a Action,
+) -> Result<Change<'a>, KernelError> {
+    let message = match action {
+        Action::Set { link, setting, value, .. } => {
+            return setting::change(link, |name| names.index(name), *setting, value);
+        }
+        Action::CreateLink { name, kind, settings } => {
             let lower = match kind {
                 LinkKind::Vlan { parent, .. } => Some(names.index(parent)?),
                 _ => None,
             };
-            link::create(name, kind, lower, mac.as_deref())
+            Some(link::create(name, kind, lower, settings)?)
         }
-        Action::DeleteLink { name, .. } => link::delete(name),
-        Action::SetBridge { name, vlan_filtering, default_pvid } => {
-            link::set_bridge(name, *vlan_filtering, *default_pvid)
-        }
-        Action::SetMtu { name, mtu_bytes, .. } => link::set_mtu(name, *mtu_bytes),
-        Action::SetMac { name, mac } => link::set_mac(name, mac),
-        Action::SetAlias { name, alias } => link::set_alias(name, alias),
-        Action::SetLinkLocal { name, on } => link::set_link_local(name, *on),
-        Action::SetMaster { name, master } => link::set_master(name, names.index(master)?),
-        Action::ClearMaster { name } => link::set_master(name, 0),
-        Action::SetUp { name, .. } => link::set_admin(name, true),
-        Action::SetDown { name } => link::set_admin(name, false),
+        Action::DeleteLink { name, .. } => Some(link::delete(name)),
+        Action::SetMaster { name, master } => Some(link::set_master(name, names.index(master)?)),
+        Action::ClearMaster { name } => Some(link::set_master(name, 0)),
+        Action::SetUp { name, .. } => Some(link::set_admin(name, true)),
+        Action::SetDown { name } => Some(link::set_admin(name, false)),
         Action::AddVlans { port, first, last, membership, on_bridge } => {
-            vlan::add(names.index(port)?, *first, *last, *membership, *on_bridge)
+            Some(vlan::add(names.index(port)?, *first, *last, *membership, *on_bridge))
         }
         Action::DeleteVlans { port, first, last, on_bridge } => {
-            vlan::delete(names.index(port)?, *first, *last, *on_bridge)
+            Some(vlan::delete(names.index(port)?, *first, *last, *on_bridge))
         }
         Action::AddAddress { link, address, detect_duplicates } => {
-            address::add(names.index(link)?, address, *detect_duplicates)
+            Some(address::add(names.index(link)?, address, *detect_duplicates))
         }
-        Action::DeleteAddress { link, address } => address::delete(names.index(link)?, address),
-        Action::AddRoute { key, target } => route::add(key, target, &names.next_hops(target)?, false),
-        Action::ReplaceRoute { key, target } => route::add(key, target, &names.next_hops(target)?, true),
-        Action::DeleteRoute { key, target } => route::delete(key, target),
-        Action::AddFdb { key, port } => fdb::add(key, names.index(port)?),
-        Action::DeleteFdb { key, port } => fdb::delete(key, names.index(port)?),
+        Action::DeleteAddress { link, address } => Some(address::delete(names.index(link)?, address)),
+        Action::NextHop { id, from, to } => next_hop(names, *id, from.is_some(), to.as_ref())?,
+        Action::Route { key, from, to } => route(names, key, from.as_ref(), to.as_ref())?,
+        Action::Fdb { key, from, to } => fdb(names, key, from.as_deref(), to.as_deref())?,
+        Action::Mdb { key, add } => Some(mdb(connection, names, key, *add)?),
+        Action::Neighbour { key, to: Some(mac), .. } => {
+            Some(neighbour::set(key, names.index(&key.device)?, mac)?)
+        }
+        Action::Neighbour { key, from, to: None } => match from {
+            Some(_) => Some(neighbour::delete(key, names.index(&key.device)?)),
+            None => None,
+        },
+    };
+    Ok(message.map_or(Change::Nothing, Change::Message))
+}
+
+fn next_hop(
+    names: &mut Names,
+    id: NextHopId,
+    replace: bool,
+    to: Option<&NextHopObject>,
+) -> Result<Option<Message>, KernelError> {
+    let Some(object) = to else {
+        return Ok(replace.then(|| next_hop::delete(id)));
+    };
+    let index = match object.device() {
+        Some(device) => names.index(device)?,
+        None => 0,
+    };
+    Ok(Some(next_hop::set(id, object, index, replace)))
+}
+
+fn route(
+    names: &mut Names,
+    key: &RouteKey,
+    from: Option<&RouteTarget>,
+    to: Option<&RouteTarget>,
+) -> Result<Option<Message>, KernelError> {
+    Ok(match (from, to) {
+        (from, Some(to)) => Some(route::set(key, to, names.next_hops(to)?, from.is_some())),
+        (Some(from), None) => Some(route::delete(key, from)),
+        (None, None) => None,
     })
+}
+
+fn fdb(
+    names: &mut Names,
+    key: &FdbKey,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<Option<Message>, KernelError> {
+    // An entry of a tunnel names it itself.
+    let tunnel = key.tunnel.as_ref().map(|(tunnel, _)| tunnel.as_str());
+    let index = |names: &mut Names, port| names.index(tunnel.unwrap_or(port));
+    Ok(match (from, to) {
+        (_, Some(port)) => Some(fdb::add(key, index(names, port)?)?),
+        (Some(port), None) => Some(fdb::delete(key, index(names, port)?)?),
+        (None, None) => None,
+    })
+}
+
+fn mdb(
+    connection: &mut Connection,
+    names: &mut Names,
+    key: &MdbKey,
+    add: bool,
+) -> Result<Message, KernelError> {
+    let (bridge, port) = (names.bridge_of(connection, &key.port)?, names.index(&key.port)?);
+    let message = if add { mdb::add } else { mdb::delete };
+    Ok(message(bridge, port, key.group, key.vlan_id))
 }

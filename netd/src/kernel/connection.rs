@@ -1,4 +1,4 @@
-//! A netlink connection for requests: one message, a dump, or a batch.
+//! A netlink connection for requests: one message, a query, a dump, or a batch.
 //!
 //! The kernel works through a request inside `sendto`, so waiting for its answer never takes longer than
 //! the work itself; the receive time-out only guards against a socket that is not what it seems.
@@ -6,13 +6,15 @@
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use netlink_packet_core::NetlinkBuffer;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::extack::KernelError;
+use super::sender::{Outcomes, Sender};
 use super::wire::Message;
 
 const NLMSG_NOOP: u16 = libc::NLMSG_NOOP as u16;
@@ -21,8 +23,6 @@ const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 
 /// Dumps come in datagrams of at most 32 KiB (`netlink_dump`); answers to single requests are smaller.
 const RECEIVE_BYTES: usize = 64 * 1024;
-/// A batch never exceeds this many bytes; larger ones gain nothing.
-const BATCH_BYTES: usize = 32 * 1024;
 /// Room for the error answers of a whole batch, so that none is lost.
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// How long an answer may take. Only a driver that hangs takes this long.
@@ -30,7 +30,7 @@ const ANSWER_TIMEOUT_S: i64 = 10;
 /// A dump that keeps being interrupted by changes is taken as it is after this many tries.
 const DUMP_TRIES: u32 = 4;
 
-/// A connection to the kernel's routing family.
+/// A connection to the kernel's routing family, or to a generic one.
 pub struct Connection {
     socket: Socket,
     sequence: u32,
@@ -38,9 +38,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection in the network namespace of the caller.
+    /// Opens a connection to the routing family in the network namespace of the caller.
     pub fn open() -> Result<Connection, KernelError> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        Connection::of_protocol(NETLINK_ROUTE)
+    }
+
+    /// Opens a connection to the generic families in the network namespace of the caller.
+    pub fn open_generic() -> Result<Connection, KernelError> {
+        Connection::of_protocol(NETLINK_GENERIC)
+    }
+
+    fn of_protocol(protocol: isize) -> Result<Connection, KernelError> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         Connection::prepare(socket)
     }
@@ -65,72 +74,96 @@ impl Connection {
         Ok(Connection { socket, sequence: 0, buffer: Vec::with_capacity(RECEIVE_BYTES) })
     }
 
+    /// The connection's port id: the kernel writes it into the events its requests cause.
+    pub fn port_id(&self) -> Result<u32, KernelError> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket.get_address(&mut address)?;
+        Ok(address.port_number())
+    }
+
     /// Sends one message and waits until the kernel has carried it out.
     pub fn request(&mut self, message: Message) -> Result<(), KernelError> {
-        self.batch(vec![message]).pop().unwrap_or(Ok(()))
+        self.batch([message]).pop().unwrap_or(Ok(()))
     }
 
     /// Sends messages in order and answers how each one fared. The kernel goes on after a message that
-    /// fails.
-    pub fn batch(&mut self, messages: Vec<Message>) -> Vec<Result<(), KernelError>> {
-        let mut outcomes = Vec::with_capacity(messages.len());
-        let mut pending = messages.into_iter().peekable();
-        while pending.peek().is_some() {
-            let first = self.sequence.wrapping_add(1);
-            let (mut bytes, mut count) = (Vec::new(), 0u32);
-            while let Some(next) =
-                pending.next_if(|next| count == 0 || bytes.len() + next.size() <= BATCH_BYTES)
-            {
-                self.sequence = self.sequence.wrapping_add(1);
-                count += 1;
-                let last =
-                    pending.peek().is_none_or(|after| bytes.len() + next.size() + after.size() > BATCH_BYTES);
-                let ack = if last { libc::NLM_F_ACK as u16 } else { 0 };
-                bytes.extend(next.finish(self.sequence, ack));
-            }
-            outcomes.extend(self.send_batch(&bytes, first, count));
+    /// fails. No more than one batch of them is held at a time.
+    pub fn batch(&mut self, messages: impl IntoIterator<Item = Message>) -> Outcomes {
+        let (mut sender, mut outcomes) = (Sender::default(), Outcomes::new());
+        for (place, message) in messages.into_iter().enumerate() {
+            outcomes.push(Ok(()));
+            sender.push(self, place, &message, &mut outcomes);
         }
+        sender.flush(self, &mut outcomes);
         outcomes
     }
 
-    fn send_batch(&mut self, bytes: &[u8], first: u32, count: u32) -> Vec<Result<(), KernelError>> {
-        let mut outcomes = vec![Ok(()); count as usize];
-        if let Err(error) = self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0) {
-            outcomes.fill(Err(KernelError::from(error)));
-            return outcomes;
-        }
-        let last = self.sequence;
-        loop {
-            let mut finished = false;
-            let received = self.receive(|kind, flags, sequence, payload| {
+    /// Sets `count` sequence numbers apart and answers the first.
+    pub(super) fn reserve(&mut self, count: u32) -> u32 {
+        let first = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.wrapping_add(count);
+        first
+    }
+
+    /// Sends `count` finished messages that bear sequence numbers from `first` on, the last of which asks
+    /// for an acknowledgement, and waits for that. Hands the number and the error of each one that failed
+    /// to `failed`.
+    pub(super) fn exchange(
+        &mut self,
+        bytes: &[u8],
+        first: u32,
+        count: u32,
+        mut failed: impl FnMut(u32, KernelError),
+    ) -> Result<(), KernelError> {
+        self.send(bytes)?;
+        let mut finished = false;
+        while !finished {
+            self.receive(|kind, flags, sequence, payload| {
                 let index = sequence.wrapping_sub(first);
                 if kind == NLMSG_ERROR && index < count {
                     if let Some(error) = KernelError::parse(flags, payload) {
-                        outcomes[index as usize] = Err(error);
+                        failed(index, error);
                     }
-                    finished |= sequence == last;
+                    finished |= index == count - 1;
                 }
-            });
-            if let Err(error) = received {
-                // Which messages succeeded is unknown now; the caller reads the kernel back.
-                outcomes.fill(Err(error));
-                return outcomes;
-            }
-            if finished {
-                return outcomes;
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends a query for one object and answers what `read` makes of the answer (message kind, payload);
+    /// `None` when there was none it could read.
+    pub fn query<T>(
+        &mut self,
+        query: &Message,
+        mut read: impl FnMut(u16, &[u8]) -> Option<T>,
+    ) -> Result<Option<T>, KernelError> {
+        let expected = self.reserve(1);
+        self.send(&query.finish(expected, libc::NLM_F_ACK as u16))?;
+        let (mut answer, mut finished) = (None, None);
+        loop {
+            self.receive(|kind, flags, sequence, payload| match kind {
+                _ if sequence != expected => {}
+                NLMSG_ERROR => finished = Some(KernelError::parse(flags, payload)),
+                _ => answer = read(kind, payload),
+            })?;
+            match finished {
+                Some(Some(error)) => return Err(error),
+                Some(None) => return Ok(answer),
+                None => {}
             }
         }
     }
 
-    /// Sends a query and hands each answer (message kind, payload) to `each`. A dump that was interrupted
-    /// by a change is taken again from the start, so `restart` must forget what it got.
+    /// Sends a query and collects what `each` makes of the answers (message kind, payload). A dump that
+    /// was interrupted by a change is taken again from the start.
     pub fn dump<T>(
         &mut self,
         query: &Message,
-        each: impl Fn(u16, &[u8]) -> Option<T>,
+        mut each: impl FnMut(u16, &[u8]) -> Option<T>,
     ) -> Result<Vec<T>, KernelError> {
         for attempt in 1..=DUMP_TRIES {
-            let (rows, interrupted) = self.dump_once(query.clone(), &each)?;
+            let (rows, interrupted) = self.dump_once(query, &mut each)?;
             if !interrupted || attempt == DUMP_TRIES {
                 return Ok(rows);
             }
@@ -140,13 +173,11 @@ impl Connection {
 
     fn dump_once<T>(
         &mut self,
-        query: Message,
-        each: impl Fn(u16, &[u8]) -> Option<T>,
+        query: &Message,
+        mut each: impl FnMut(u16, &[u8]) -> Option<T>,
     ) -> Result<(Vec<T>, bool), KernelError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let expected = self.sequence;
-        let bytes = query.finish(expected, libc::NLM_F_DUMP as u16);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        let expected = self.reserve(1);
+        self.send(&query.finish(expected, libc::NLM_F_DUMP as u16))?;
         let (mut rows, mut interrupted) = (Vec::new(), false);
         loop {
             let mut finished = None;
@@ -157,7 +188,7 @@ impl Connection {
                 interrupted |= flags & libc::NLM_F_DUMP_INTR as u16 != 0;
                 match kind {
                     NLMSG_NOOP => {}
-                    NLMSG_DONE => finished = Some(KernelError::parse(0, payload)),
+                    NLMSG_DONE => finished = Some(KernelError::parse_done(flags, payload)),
                     NLMSG_ERROR => finished = Some(KernelError::parse(flags, payload)),
                     _ => rows.extend(each(kind, payload)),
                 }
@@ -170,8 +201,19 @@ impl Connection {
         }
     }
 
+    /// Sends finished messages.
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), KernelError> {
+        loop {
+            match self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(KernelError::from(error)),
+            }
+        }
+    }
+
     /// Receives one datagram and hands each message in it (kind, flags, sequence, payload) to `each`.
-    fn receive(&mut self, mut each: impl FnMut(u16, u16, u32, &[u8])) -> Result<(), KernelError> {
+    pub(super) fn receive(&mut self, mut each: impl FnMut(u16, u16, u32, &[u8])) -> Result<(), KernelError> {
         receive_datagram(&self.socket, &mut self.buffer)?;
         for_each_message(&self.buffer, |message| {
             each(message.message_type(), message.flags(), message.sequence_number(), message.payload());
@@ -180,7 +222,7 @@ impl Connection {
 }
 
 /// Receives one datagram of the kernel into `buffer`. Datagrams of other senders are passed over.
-pub(super) fn receive_datagram(socket: &Socket, buffer: &mut Vec<u8>) -> Result<(), KernelError> {
+fn receive_datagram(socket: &Socket, buffer: &mut Vec<u8>) -> Result<(), KernelError> {
     loop {
         buffer.clear();
         buffer.reserve(RECEIVE_BYTES);
@@ -190,10 +232,8 @@ pub(super) fn receive_datagram(socket: &Socket, buffer: &mut Vec<u8>) -> Result<
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                return Err(KernelError {
-                    words: Some(format!("the kernel gave no answer within {ANSWER_TIMEOUT_S} s")),
-                    ..KernelError::from(Errno::ETIMEDOUT)
-                });
+                let words = format!("the kernel gave no answer within {ANSWER_TIMEOUT_S} s");
+                return Err(KernelError::with_words(Errno::ETIMEDOUT, words));
             }
             Err(error) => return Err(KernelError::from(error)),
         }

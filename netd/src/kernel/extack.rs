@@ -12,23 +12,52 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const NLMSGERR_ATTR_OFFS: u16 = 2;
 const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
 
-/// Why the kernel refused a request.
+/// Why the kernel refused a request. Small, since a batch keeps an outcome for each of its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelError {
     /// The error number.
     pub errno: Errno,
-    /// The kernel's or the driver's words; `None` when it gave none.
-    pub words: Option<String>,
-    /// Offset of the offending attribute in the request, in bytes.
-    pub offset: Option<u32>,
-    /// Kind of the attribute that was missing.
-    pub missing: Option<u32>,
+    details: Option<Box<Details>>,
+}
+
+/// What comes with some errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Details {
+    words: Option<String>,
+    offset: Option<u32>,
+    missing: Option<u32>,
 }
 
 impl KernelError {
+    /// An error with words.
+    pub fn with_words(errno: Errno, words: impl Into<String>) -> KernelError {
+        let details = Details { words: Some(words.into()), ..Details::default() };
+        KernelError { errno, details: Some(Box::new(details)) }
+    }
+
+    /// The kernel's or the driver's words; `None` when it gave none.
+    pub fn words(&self) -> Option<&str> {
+        self.details.as_ref()?.words.as_deref()
+    }
+
+    /// Offset of the offending attribute in the request, in bytes.
+    pub fn offset(&self) -> Option<u32> {
+        self.details.as_ref()?.offset
+    }
+
+    /// Kind of the attribute that was missing.
+    pub fn missing(&self) -> Option<u32> {
+        self.details.as_ref()?.missing
+    }
+
     /// Whether what was to be removed is not there.
     pub fn is_absent(&self) -> bool {
         matches!(self.errno, Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL)
+    }
+
+    /// Whether the kernel or the driver does not know such a thing at all.
+    pub fn is_unsupported(&self) -> bool {
+        self.errno == Errno::EOPNOTSUPP
     }
 
     /// Reads the payload of an `NLMSG_ERROR`; `None` when it is an acknowledgement.
@@ -43,22 +72,39 @@ impl KernelError {
             let capped = flags & libc::NLM_F_CAPPED as u16 != 0;
             let request = if capped { 16 } else { read_u32(payload.get(4..).unwrap_or_default()) as usize };
             let start = request.next_multiple_of(4).saturating_add(4);
-            for (kind, value) in attributes(payload.get(start..).unwrap_or_default()) {
-                match kind {
-                    NLMSGERR_ATTR_MSG => error.words = Some(read_text(value)),
-                    NLMSGERR_ATTR_OFFS => error.offset = Some(read_u32(value)),
-                    NLMSGERR_ATTR_MISS_TYPE => error.missing = Some(read_u32(value)),
-                    _ => {}
-                }
-            }
+            error.details = Details::parse(payload.get(start..).unwrap_or_default());
+        }
+        Some(error)
+    }
+
+    /// Reads the payload of an `NLMSG_DONE`; `None` when the dump came to its end.
+    pub fn parse_done(flags: u16, payload: &[u8]) -> Option<KernelError> {
+        let mut error = KernelError::parse(0, payload)?;
+        if flags & libc::NLM_F_ACK_TLVS as u16 != 0 {
+            error.details = Details::parse(payload.get(4..).unwrap_or_default());
         }
         Some(error)
     }
 }
 
+impl Details {
+    fn parse(bytes: &[u8]) -> Option<Box<Details>> {
+        let mut details = Details::default();
+        for (kind, value) in attributes(bytes) {
+            match kind {
+                NLMSGERR_ATTR_MSG => details.words = Some(read_text(value)),
+                NLMSGERR_ATTR_OFFS => details.offset = Some(read_u32(value)),
+                NLMSGERR_ATTR_MISS_TYPE => details.missing = Some(read_u32(value)),
+                _ => {}
+            }
+        }
+        (details != Details::default()).then(|| Box::new(details))
+    }
+}
+
 impl From<Errno> for KernelError {
     fn from(errno: Errno) -> Self {
-        KernelError { errno, words: None, offset: None, missing: None }
+        KernelError { errno, details: None }
     }
 }
 
@@ -70,7 +116,7 @@ impl From<std::io::Error> for KernelError {
 
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.words, self.missing) {
+        match (self.words(), self.missing()) {
             (Some(words), _) => write!(f, "{words} ({:?})", self.errno),
             (None, Some(kind)) => write!(f, "attribute {kind} is missing ({:?})", self.errno),
             // Dumps and tables the running kernel was built without answer like this.
@@ -108,10 +154,14 @@ mod tests {
     }
 
     #[test]
+    fn an_outcome_takes_no_more_than_two_words_of_memory() {
+        assert!(size_of::<Result<(), KernelError>>() <= 16);
+    }
+
+    #[test]
     fn hostile_payloads_do_not_panic() {
         for length in 0..24 {
-            let mut bytes = vec![0xff; length];
-            bytes.truncate(length);
+            let bytes = vec![0xff; length];
             let _ = KernelError::parse(libc::NLM_F_ACK_TLVS as u16, &bytes);
         }
     }

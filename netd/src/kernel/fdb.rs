@@ -1,13 +1,18 @@
-//! The bridge's forwarding database: `AF_BRIDGE` neighbour messages.
+//! Forwarding databases, of the bridge and of VXLAN tunnel end points: `AF_BRIDGE` neighbour messages.
+
+use std::net::IpAddr;
 
 use nix::libc;
 
 use super::connection::Connection;
 use super::extack::KernelError;
-use super::wire::{Message, attributes, parse_mac, read_mac, read_u16, read_u32};
+use super::wire::{Message, attributes, hardware_address, read_ip, read_mac, read_u16, read_u32};
 use crate::plan::FdbKey;
 
-/// An entry of a bridge's forwarding database as the kernel shows it.
+/// Flag libc lacks (linux/netlink.h): an entry more beside those of the same key.
+const NLM_F_APPEND: i32 = 0x800;
+
+/// An entry of a forwarding database as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FdbRecord {
     /// Index of the port.
@@ -18,6 +23,8 @@ pub struct FdbRecord {
     pub mac: String,
     /// VLAN id; 0 for none.
     pub vlan_id: u16,
+    /// Of a tunnel's entry: the remote end.
+    pub remote: Option<IpAddr>,
     /// `NUD_…`.
     pub state: u16,
     /// `NTF_…`.
@@ -38,18 +45,31 @@ impl FdbRecord {
         }
     }
 
+    /// Whether somebody set it: those that are learned, or a device's own, are nobody's.
+    pub fn is_static(&self) -> bool {
+        match self.remote {
+            None => self.kind() == "static",
+            Some(_) => self.flags & libc::NTF_EXT_LEARNED == 0 && self.state & libc::NUD_PERMANENT != 0,
+        }
+    }
+
     /// Whether the ASIC holds it.
     pub fn is_offloaded(&self) -> bool {
         self.flags & libc::NTF_OFFLOADED != 0
     }
 
-    fn parse(payload: &[u8]) -> Option<FdbRecord> {
+    /// Reads the payload of an `RTM_NEWNEIGH` or `RTM_DELNEIGH` of `AF_BRIDGE`.
+    pub fn parse(payload: &[u8]) -> Option<FdbRecord> {
         let header = payload.get(..12)?;
+        if i32::from(header[0]) != libc::AF_BRIDGE {
+            return None;
+        }
         let mut entry = FdbRecord {
             index: read_u32(&header[4..]),
             bridge: 0,
             mac: String::new(),
             vlan_id: 0,
+            remote: None,
             state: read_u16(&header[8..]),
             flags: header[10],
         };
@@ -57,6 +77,7 @@ impl FdbRecord {
             match kind {
                 libc::NDA_LLADDR => entry.mac = read_mac(value),
                 libc::NDA_VLAN => entry.vlan_id = read_u16(value),
+                libc::NDA_DST => entry.remote = read_ip(value),
                 libc::NDA_MASTER => entry.bridge = read_u32(value),
                 _ => {}
             }
@@ -80,19 +101,55 @@ pub fn dump(connection: &mut Connection, bridge: u32) -> Result<Vec<FdbRecord>, 
     Ok(rows)
 }
 
-/// Sets a static entry.
-pub fn add(key: &FdbKey, port: u32) -> Message {
-    let how = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
-    let message = Message::new(libc::RTM_NEWNEIGH, how, &header(port, libc::NUD_NOARP, libc::NTF_MASTER));
-    identify(message, key)
+/// All entries of the tunnel end point with this index.
+pub fn dump_tunnel(connection: &mut Connection, tunnel: u32) -> Result<Vec<FdbRecord>, KernelError> {
+    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(tunnel, 0, 0));
+    let mut rows = connection.dump(&query, |_, payload| FdbRecord::parse(payload))?;
+    // Those without a remote are the bridge's, of its port.
+    rows.retain(|row| row.index == tunnel && row.remote.is_some());
+    Ok(rows)
+}
+
+/// Sets a static entry: of the bridge, for the port with this index, or of the tunnel with this index.
+pub fn add(key: &FdbKey, index: u32) -> Result<Message, KernelError> {
+    // An address may be behind several remotes: frames to it go to all, as flooded ones do.
+    let how = if key.tunnel.is_some() { NLM_F_APPEND } else { libc::NLM_F_REPLACE };
+    identify(libc::RTM_NEWNEIGH, (libc::NLM_F_CREATE | how) as u16, key, index)
 }
 
 /// Removes an entry.
-pub fn delete(key: &FdbKey, port: u32) -> Message {
-    identify(Message::new(libc::RTM_DELNEIGH, 0, &header(port, libc::NUD_NOARP, libc::NTF_MASTER)), key)
+pub fn delete(key: &FdbKey, index: u32) -> Result<Message, KernelError> {
+    identify(libc::RTM_DELNEIGH, 0, key, index)
 }
 
-fn identify(message: Message, key: &FdbKey) -> Message {
-    let mac = parse_mac(&key.mac).unwrap_or_default();
-    message.attribute(libc::NDA_LLADDR, &mac).u16(libc::NDA_VLAN, key.vlan_id)
+fn identify(kind: u16, how: u16, key: &FdbKey, index: u32) -> Result<Message, KernelError> {
+    let mac = hardware_address(&key.mac)?;
+    Ok(match &key.tunnel {
+        Some((_, remote)) => {
+            let header = header(index, libc::NUD_NOARP | libc::NUD_PERMANENT, libc::NTF_SELF);
+            Message::new(kind, how, &header).attribute(libc::NDA_LLADDR, &mac).ip(libc::NDA_DST, *remote)
+        }
+        None => Message::new(kind, how, &header(index, libc::NUD_NOARP, libc::NTF_MASTER))
+            .attribute(libc::NDA_LLADDR, &mac)
+            .u16(libc::NDA_VLAN, key.vlan_id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_read_back_as_they_were_written() {
+        let of_bridge = FdbKey { mac: "02:00:00:00:00:01".to_owned(), vlan_id: 10, tunnel: None };
+        let record = FdbRecord::parse(&add(&of_bridge, 3).unwrap().finish(1, 0)[16..]).unwrap();
+        assert_eq!((record.index, record.mac.as_str(), record.vlan_id), (3, "02:00:00:00:00:01", 10));
+        assert_eq!((record.kind(), record.is_static(), record.remote), ("static", true, None));
+        let remote = "2001:db8::9".parse().unwrap();
+        let tunnel = Some(("vxlan10".to_owned(), remote));
+        let of_tunnel = FdbKey { mac: "00:00:00:00:00:00".to_owned(), vlan_id: 0, tunnel };
+        let record = FdbRecord::parse(&add(&of_tunnel, 5).unwrap().finish(1, 0)[16..]).unwrap();
+        assert_eq!((record.index, record.mac.as_str()), (5, "00:00:00:00:00:00"));
+        assert_eq!((record.is_static(), record.remote), (true, Some(remote)));
+    }
 }

@@ -1,23 +1,46 @@
 //! The only room that knows netlink: what the kernel holds, as records, and how to change it.
 //!
-//! It contains no policy. One file an object ([`link`], [`vlan`], [`address`], [`route`], [`neighbour`],
-//! [`fdb`]); [`wire`] is the encoding, [`connection`] the request socket, [`extack`] the kernel's
-//! errors, [`monitor`] its events, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network);
-//! [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
+//! It contains no policy. One file an object ([`link`] with [`bridge`], [`bridge_port`], [`lag`], [`vxlan`],
+//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`]; of the
+//! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
+//! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
+//! [`link_state`] those that come late by themselves, [`snapshot`] the whole as the plan's
+//! [`Network`](crate::plan::Network); [`batch`] carries out a plan's actions. [`device`] is the little that
+//! is not netlink.
 
 pub mod address;
 pub mod batch;
+pub mod bridge;
+pub mod bridge_port;
 pub mod connection;
 pub mod device;
+pub mod devlink;
+pub mod ethtool;
+mod event_filter;
 pub mod extack;
 pub mod fdb;
+pub mod fuzz;
+pub mod generic;
+pub mod inet;
+pub mod lag;
 pub mod link;
+pub mod link_state;
+pub mod mdb;
 pub mod monitor;
+mod multipath;
+mod names;
 pub mod neighbour;
 pub mod netns;
+pub mod next_hop;
+mod port_changes;
 pub mod route;
+mod route_targets;
+pub mod sender;
+mod setting;
 pub mod snapshot;
+pub mod veth;
 pub mod vlan;
+pub mod vxlan;
 pub mod wire;
 
 pub use connection::Connection;

@@ -4,22 +4,32 @@
 //! event only has to say that a look is due. That makes lost events (`ENOBUFS`) and events that do not
 //! decode harmless: both mean "look".
 
+use std::os::fd::AsFd;
+
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
-use std::os::fd::AsFd;
 use tokio::io::unix::AsyncFd;
 
 use super::address::AddressRecord;
 use super::connection::for_each_message;
+use super::event_filter;
 use super::extack::KernelError;
+use super::fdb::FdbRecord;
 use super::link::LinkRecord;
+use super::mdb::{self, MdbRecord};
+use super::neighbour::NeighbourRecord;
+use super::next_hop::{NextHopObjectRecord, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
 use super::route::{OWN_PROTOCOL, RouteRecord};
+use super::wire::read_u32;
 
 /// Room for bursts: a link that goes down flushes all its routes at once.
 const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// What the kernel sends in one event datagram is far below this.
 const DATAGRAM_BYTES: usize = 64 * 1024;
+/// Kinds libc lacks (linux/rtnetlink.h).
+const RTM_NEWVLAN: u16 = 112;
+const RTM_DELVLAN: u16 = 113;
 
 /// Something changed in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +43,31 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// Place, options or VLANs of a bridge port (or of the bridge itself) changed.
+    BridgePort {
+        /// Its index.
+        index: u32,
+        /// Its name; empty where the kernel does not say.
+        name: String,
+    },
     /// An address that netd had set is gone, or was found in use by another host.
     AddressLost(AddressRecord),
+    /// An address that netd had set is in use: no other host has it.
+    AddressReady(AddressRecord),
     /// A route of netd's is gone.
     RouteLost(RouteRecord),
+    /// A route of others took the place of one; perhaps netd's.
+    RouteReplaced(RouteRecord),
+    /// The hardware does not forward by a route of netd's: it failed to take it, or traps its packets.
+    RouteNotOffloaded(RouteRecord),
+    /// A next hop object of netd's is gone or changed.
+    NextHop(NextHopObjectRecord),
+    /// A static ARP or ND entry of netd's is gone or changed.
+    Neighbour(NeighbourRecord),
+    /// A static forwarding entry is gone or changed.
+    Fdb(FdbRecord),
+    /// A multicast group membership that netd had set is gone or changed.
+    Mdb(MdbRecord),
     /// Events were lost: anything may have changed.
     Overrun,
 }
@@ -45,6 +76,8 @@ pub enum Event {
 pub struct Monitor {
     socket: AsyncFd<Socket>,
     buffer: Vec<u8>,
+    /// Port id of the connection whose changes are no news; 0 for none.
+    own: u32,
 }
 
 impl Monitor {
@@ -52,12 +85,18 @@ impl Monitor {
     pub fn open() -> Result<Monitor, KernelError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
+        // Before the first event can arrive.
+        event_filter::attach(&socket, 0)?;
         for group in [
             libc::RTNLGRP_LINK,
+            libc::RTNLGRP_NEIGH,
             libc::RTNLGRP_IPV4_IFADDR,
             libc::RTNLGRP_IPV6_IFADDR,
             libc::RTNLGRP_IPV4_ROUTE,
             libc::RTNLGRP_IPV6_ROUTE,
+            libc::RTNLGRP_NEXTHOP,
+            libc::RTNLGRP_MDB,
+            libc::RTNLGRP_BRVLAN,
         ] {
             socket.add_membership(group)?;
         }
@@ -67,7 +106,16 @@ impl Monitor {
         socket.set_non_blocking(true)?;
         // SAFETY: the socket owns its descriptor, keeps it for as long as it lives and is never replaced.
         let socket = unsafe { AsyncFd::register(socket) }.map_err(std::io::Error::from)?;
-        Ok(Monitor { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES) })
+        Ok(Monitor { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES), own: 0 })
+    }
+
+    /// From now on, says nothing of routes and next hops that the connection with this port id changes:
+    /// whoever makes changes reads them back itself. Other things are told all the same: links and addresses
+    /// since one change brings about another, entries since the kernel does not say who changed them.
+    pub fn ignore_changes_by(&mut self, port_id: u32) -> Result<(), KernelError> {
+        event_filter::attach(self.socket.get_ref(), port_id)?;
+        self.own = port_id;
+        Ok(())
     }
 
     /// Waits for the next events: all of one datagram. May be empty when none concerns netd.
@@ -79,13 +127,7 @@ impl Monitor {
             match self.socket.get_ref().recv_from(&mut self.buffer, libc::MSG_TRUNC) {
                 Ok((length, _)) if length > self.buffer.len() => return Ok(vec![Event::Overrun]),
                 Ok((_, sender)) if sender.port_number() != 0 => {}
-                Ok(_) => {
-                    let mut events = Vec::new();
-                    let walked = for_each_message(&self.buffer, |message| {
-                        events.extend(interpret(message.message_type(), message.payload()));
-                    });
-                    return Ok(if walked.is_ok() { events } else { vec![Event::Overrun] });
-                }
+                Ok(_) => return Ok(decode(&self.buffer, self.own)),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(vec![Event::Overrun]),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -95,31 +137,78 @@ impl Monitor {
     }
 }
 
-fn interpret(kind: u16, payload: &[u8]) -> Option<Event> {
+/// The events of a datagram, without those of routes and next hops that the connection with port id `own`
+/// changed.
+pub(super) fn decode(datagram: &[u8], own: u32) -> Vec<Event> {
+    let mut events = Vec::new();
+    let walked = for_each_message(datagram, |message| {
+        let caused_by_us = own != 0 && message.port_number() == own;
+        interpret(message.message_type(), message.flags(), message.payload(), caused_by_us, &mut events);
+    });
+    if walked.is_err() {
+        events = vec![Event::Overrun];
+    }
+    events
+}
+
+/// A message of a kind netd knows that does not decode is as good as lost.
+fn interpret(kind: u16, flags: u16, payload: &[u8], caused_by_us: bool, events: &mut Vec<Event>) {
+    let family = i32::from(payload.first().copied().unwrap_or_default());
+    let replaces = flags & libc::NLM_F_REPLACE as u16 != 0;
     match kind {
-        libc::RTM_NEWLINK => Some(match LinkRecord::parse(payload) {
-            Some(link) => Event::Link(Box::new(link)),
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => events.push(match LinkRecord::parse(payload) {
             None => Event::Overrun,
+            // A deletion of this family only means that a port left its bridge.
+            Some(link) if family == libc::AF_BRIDGE => {
+                Event::BridgePort { index: link.index, name: link.name }
+            }
+            Some(link) if kind == libc::RTM_DELLINK => Event::LinkGone { index: link.index, name: link.name },
+            Some(link) => Event::Link(Box::new(link)),
         }),
-        libc::RTM_DELLINK => {
-            // An AF_BRIDGE message of this type only means that a port left its bridge.
-            let family = i32::from(*payload.first()?);
-            let link = LinkRecord::parse(payload)?;
-            Some(if family == libc::AF_BRIDGE {
-                Event::Link(Box::new(link))
-            } else {
-                Event::LinkGone { index: link.index, name: link.name }
-            })
+        RTM_NEWVLAN | RTM_DELVLAN => {
+            // `struct br_vlan_msg`.
+            let index = payload.get(4..8).map(read_u32);
+            events
+                .push(index.map_or(Event::Overrun, |index| Event::BridgePort { index, name: String::new() }));
         }
-        libc::RTM_DELADDR => {
-            AddressRecord::parse(payload).filter(AddressRecord::is_own).map(Event::AddressLost)
+        libc::RTM_NEWADDR | libc::RTM_DELADDR => events.extend(match AddressRecord::parse(payload) {
+            None => Some(Event::Overrun),
+            Some(address) if !address.is_own() => None,
+            Some(address) if kind == libc::RTM_DELADDR || address.is_duplicate() => {
+                Some(Event::AddressLost(address))
+            }
+            Some(address) => (!address.is_tentative()).then_some(Event::AddressReady(address)),
+        }),
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+            // Cached ones and those of other families decode to nothing, and are none of netd's.
+            let Some(route) = RouteRecord::parse(payload) else { return };
+            events.extend(match (kind, route.protocol == OWN_PROTOCOL) {
+                (libc::RTM_DELROUTE, true) => (!caused_by_us).then_some(Event::RouteLost(route)),
+                (libc::RTM_NEWROUTE, true) => ["failed", "trapped"]
+                    .contains(&route.hardware())
+                    .then_some(Event::RouteNotOffloaded(route)),
+                (libc::RTM_NEWROUTE, false) => replaces.then_some(Event::RouteReplaced(route)),
+                _ => None,
+            });
         }
-        libc::RTM_NEWADDR => AddressRecord::parse(payload)
-            .filter(|address| address.is_own() && address.is_duplicate())
-            .map(Event::AddressLost),
-        libc::RTM_DELROUTE => {
-            RouteRecord::parse(payload).filter(|route| route.protocol == OWN_PROTOCOL).map(Event::RouteLost)
+        RTM_NEWNEXTHOP | RTM_DELNEXTHOP if caused_by_us => {}
+        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => match NextHopObjectRecord::parse(payload) {
+            None => events.push(Event::Overrun),
+            // Whoever replaces one may also put another protocol on it.
+            Some(object) if object.id.is_own() => events.push(Event::NextHop(object)),
+            Some(_) => {}
+        },
+        libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH if family == libc::AF_BRIDGE => {
+            events.extend(FdbRecord::parse(payload).filter(FdbRecord::is_static).map(Event::Fdb));
         }
-        _ => None,
+        libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => {
+            events.extend(
+                NeighbourRecord::parse(payload).filter(NeighbourRecord::is_own).map(Event::Neighbour),
+            );
+        }
+        libc::RTM_NEWMDB | libc::RTM_DELMDB => {
+            events.extend(mdb::parse(payload).into_iter().filter(MdbRecord::is_own).map(Event::Mdb));
+        }
+        _ => {}
     }
 }

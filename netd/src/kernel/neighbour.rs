@@ -6,7 +6,12 @@ use nix::libc;
 
 use super::connection::Connection;
 use super::extack::KernelError;
-use super::wire::{Message, attributes, read_ip, read_mac, read_u16, read_u32};
+use super::route::OWN_PROTOCOL;
+use super::wire::{Message, attributes, hardware_address, read_ip, read_mac, read_u8, read_u16, read_u32};
+use crate::plan::NeighbourKey;
+
+/// Who set an entry (linux/neighbour.h).
+pub(super) const NDA_PROTOCOL: u16 = 12;
 
 /// An ARP or ND entry as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct NeighbourRecord {
     pub state: u16,
     /// `NTF_…`.
     pub flags: u8,
+    /// `RTPROT_…` of who set it; 0 for learned ones.
+    pub protocol: u8,
 }
 
 impl NeighbourRecord {
@@ -39,13 +46,28 @@ impl NeighbourRecord {
         }
     }
 
-    fn parse(payload: &[u8]) -> Option<NeighbourRecord> {
+    /// Whether netd set it.
+    pub fn is_own(&self) -> bool {
+        self.protocol == OWN_PROTOCOL
+    }
+
+    /// Whether it stays until it is removed.
+    pub fn is_permanent(&self) -> bool {
+        self.state & libc::NUD_PERMANENT != 0
+    }
+
+    /// Reads the payload of an `RTM_NEWNEIGH` or `RTM_DELNEIGH` of the IP families.
+    pub fn parse(payload: &[u8]) -> Option<NeighbourRecord> {
         let header = payload.get(..12)?;
-        let (mut address, mut mac) = (None, String::new());
+        if ![libc::AF_INET, libc::AF_INET6].contains(&i32::from(header[0])) {
+            return None;
+        }
+        let (mut address, mut mac, mut protocol) = (None, String::new(), 0);
         for (kind, value) in attributes(&payload[12..]) {
             match kind {
                 libc::NDA_DST => address = read_ip(value),
                 libc::NDA_LLADDR => mac = read_mac(value),
+                NDA_PROTOCOL => protocol = read_u8(value),
                 _ => {}
             }
         }
@@ -55,6 +77,7 @@ impl NeighbourRecord {
             mac,
             state: read_u16(&header[8..]),
             flags: header[10],
+            protocol,
         })
     }
 }
@@ -70,4 +93,42 @@ pub fn dump(connection: &mut Connection) -> Result<Vec<NeighbourRecord>, KernelE
     }
     rows.retain(|row| row.state & libc::NUD_NOARP == 0);
     Ok(rows)
+}
+
+/// Sets an entry that stays.
+pub fn set(key: &NeighbourKey, index: u32, mac: &str) -> Result<Message, KernelError> {
+    let how = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+    Ok(Message::new(libc::RTM_NEWNEIGH, how, &header(key, index))
+        .ip(libc::NDA_DST, key.address)
+        .attribute(libc::NDA_LLADDR, &hardware_address(mac)?)
+        .u8(NDA_PROTOCOL, OWN_PROTOCOL))
+}
+
+/// Removes an entry.
+pub fn delete(key: &NeighbourKey, index: u32) -> Message {
+    Message::new(libc::RTM_DELNEIGH, 0, &header(key, index)).ip(libc::NDA_DST, key.address)
+}
+
+/// `struct ndmsg`.
+fn header(key: &NeighbourKey, index: u32) -> [u8; 12] {
+    let family = if key.address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let [a, b, c, d] = index.to_ne_bytes();
+    let [e, f] = libc::NUD_PERMANENT.to_ne_bytes();
+    [family as u8, 0, 0, 0, a, b, c, d, e, f, 0, 0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_read_back_as_they_were_written_and_are_own() {
+        for address in ["192.0.2.7", "2001:db8::7"] {
+            let key = NeighbourKey { device: "swp1".to_owned(), address: address.parse().unwrap() };
+            let message = set(&key, 3, "02:00:00:00:00:07").unwrap();
+            let record = NeighbourRecord::parse(&message.finish(1, 0)[16..]).unwrap();
+            assert_eq!((record.index, record.address, record.is_own()), (3, key.address, true));
+            assert_eq!((record.mac.as_str(), record.state_name()), ("02:00:00:00:00:07", "permanent"));
+        }
+    }
 }

@@ -1,4 +1,6 @@
-//! Routes: `RTM_GETROUTE`, `RTM_NEWROUTE`, `RTM_DELROUTE`, with next hops inline.
+//! Routes: `RTM_GETROUTE`, `RTM_NEWROUTE`, `RTM_DELROUTE`.
+//!
+//! There may be a million of them: reading one takes no memory of its own, writing one takes one allocation.
 
 use std::net::IpAddr;
 
@@ -7,54 +9,28 @@ use nix::libc;
 
 use super::connection::Connection;
 use super::extack::KernelError;
-use super::wire::{Message, attributes, read_ip, read_u8, read_u16, read_u32};
-use crate::plan::{RouteKey, RouteTarget};
+use super::multipath::{self, RTNH_F_OFFLOAD, RTNH_F_ONLINK, RTNH_F_TRAP};
+use super::wire::{Message, attributes, read_ip, read_u32};
+use crate::plan::{NextHopId, RouteKey, RouteTarget};
 
-/// `rtm_protocol` of the routes netd sets, and `IFA_PROTO` of its addresses. Its name for iproute2 is in
-/// the image's rt_protos.d.
+pub use super::multipath::{NextHopRecord, ResolvedNextHop};
+
+/// `rtm_protocol` of the routes netd sets, and what marks its other objects. Its name for iproute2 is in the
+/// image's rt_protos.d.
 pub const OWN_PROTOCOL: u8 = 199;
 
-/// Flags of a next hop (linux/rtnetlink.h).
-const RTNH_F_DEAD: u32 = 1;
-const RTNH_F_ONLINK: u32 = 4;
-const RTNH_F_OFFLOAD: u32 = 8;
-const RTNH_F_LINKDOWN: u32 = 16;
-const RTNH_F_TRAP: u32 = 64;
+/// An attribute libc lacks (linux/rtnetlink.h).
+const RTA_NH_ID: u16 = 30;
 /// Flags of a route (linux/rtnetlink.h).
 const RTM_F_CLONED: u32 = 0x200;
 const RTM_F_OFFLOAD: u32 = 0x4000;
-const RTM_F_TRAP: u32 = 0x8000;
-const RTM_F_OFFLOAD_FAILED: u32 = 0x2000_0000;
-/// Length of `struct rtnexthop`.
-const RTNH_LEN: usize = 8;
-
-/// A way out of a route as the kernel shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NextHopRecord {
-    /// Gateway; `None` when the destination is on the link.
-    pub via: Option<IpAddr>,
-    /// Outgoing interface's index; 0 when there is none.
-    pub index: u32,
-    /// 1 to 256.
-    pub weight: u16,
-    /// `RTNH_F_…`.
-    pub flags: u32,
-}
-
-impl NextHopRecord {
-    /// Whether the kernel holds it unusable.
-    pub fn is_dead(&self) -> bool {
-        self.flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN) != 0
-    }
-
-    /// Whether the gateway was given as on the link.
-    pub fn is_on_link(&self) -> bool {
-        self.flags & RTNH_F_ONLINK != 0
-    }
-}
+pub(super) const RTM_F_TRAP: u32 = 0x8000;
+pub(super) const RTM_F_OFFLOAD_FAILED: u32 = 0x2000_0000;
+/// Length of `struct rtmsg`.
+const HEADER_LEN: usize = 12;
 
 /// A route as the kernel shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteRecord {
     /// Destination.
     pub prefix: IpNet,
@@ -68,11 +44,18 @@ pub struct RouteRecord {
     pub kind: u8,
     /// `RTM_F_…`.
     pub flags: u32,
-    /// Ways out.
+    /// The next hop object it leads to.
+    pub object: Option<NextHopId>,
+    /// Ways out; where there is an object, those of the object.
     pub next_hops: Vec<NextHopRecord>,
 }
 
 impl RouteRecord {
+    /// What tells it from the other routes of its protocol.
+    pub fn key(&self) -> RouteKey {
+        RouteKey { table: self.table, prefix: self.prefix, metric: self.metric }
+    }
+
     /// What the hardware did with it: `offloaded`, `trapped`, `failed` or `software`.
     pub fn hardware(&self) -> &'static str {
         let hop = |flag| self.next_hops.iter().any(|hop| hop.flags & flag != 0);
@@ -89,125 +72,108 @@ impl RouteRecord {
 
     /// Reads the payload of an `RTM_NEWROUTE` or `RTM_DELROUTE`; `None` for cached ones and other families.
     pub fn parse(payload: &[u8]) -> Option<RouteRecord> {
-        let header = payload.get(..12)?;
-        let family = i32::from(header[0]);
-        let unspecified = match family {
+        let mut record = RouteRecord::default();
+        record.read(payload)?;
+        Some(record)
+    }
+
+    /// Like [`RouteRecord::parse`], into a record whose memory is used again.
+    pub fn read(&mut self, payload: &[u8]) -> Option<()> {
+        let header = payload.get(..HEADER_LEN)?;
+        let mut destination = match i32::from(header[0]) {
             libc::AF_INET => IpAddr::from([0; 4]),
             libc::AF_INET6 => IpAddr::from([0; 16]),
             _ => return None,
         };
-        let flags = read_u32(&header[8..]);
-        if flags & RTM_F_CLONED != 0 {
+        self.flags = read_u32(&header[8..]);
+        if self.flags & RTM_F_CLONED != 0 {
             return None;
         }
-        let (mut table, mut metric, mut destination) = (u32::from(header[4]), 0, unspecified);
-        let mut single = NextHopRecord { weight: 1, flags, ..NextHopRecord::default() };
-        let mut next_hops = Vec::new();
-        for (kind, value) in attributes(&payload[12..]) {
+        self.table = u32::from(header[4]);
+        self.protocol = header[5];
+        self.kind = header[7];
+        self.metric = 0;
+        self.object = None;
+        self.next_hops.clear();
+        let mut single = NextHopRecord { weight: 1, flags: self.flags, ..NextHopRecord::default() };
+        for (kind, value) in attributes(&payload[HEADER_LEN..]) {
             match kind {
                 libc::RTA_DST => destination = read_ip(value)?,
-                libc::RTA_TABLE => table = read_u32(value),
-                libc::RTA_PRIORITY => metric = read_u32(value),
-                libc::RTA_GATEWAY => single.via = read_ip(value),
-                libc::RTA_VIA => single.via = read_ip(value.get(2..)?),
+                libc::RTA_TABLE => self.table = read_u32(value),
+                libc::RTA_PRIORITY => self.metric = read_u32(value),
                 libc::RTA_OIF => single.index = read_u32(value),
-                libc::RTA_MULTIPATH => next_hops = read_multipath(value),
-                _ => {}
+                libc::RTA_MULTIPATH => multipath::read(value, &mut self.next_hops),
+                RTA_NH_ID => self.object = Some(NextHopId(read_u32(value))),
+                _ => multipath::read_gateway(kind, value, &mut single),
             }
         }
-        if next_hops.is_empty() && (single.via.is_some() || single.index != 0) {
-            next_hops.push(single);
+        if self.next_hops.is_empty() && (single.via.is_some() || single.index != 0) {
+            self.next_hops.push(single);
         }
-        let prefix = IpNet::new(destination, header[1]).ok()?;
-        Some(RouteRecord { prefix, table, metric, protocol: header[5], kind: header[7], flags, next_hops })
+        self.prefix = IpNet::new(destination, header[1]).ok()?;
+        Some(())
     }
-}
-
-/// `struct rtnexthop` entries, each with its attributes.
-fn read_multipath(mut value: &[u8]) -> Vec<NextHopRecord> {
-    let mut hops = Vec::new();
-    while value.len() >= RTNH_LEN {
-        let length = usize::from(read_u16(value));
-        let Some(entry) = value.get(..length).filter(|_| length >= RTNH_LEN) else {
-            break;
-        };
-        let mut hop = NextHopRecord {
-            via: None,
-            index: read_u32(&entry[4..]),
-            weight: u16::from(entry[3]) + 1,
-            flags: u32::from(read_u8(&entry[2..])),
-        };
-        for (kind, value) in attributes(&entry[RTNH_LEN..]) {
-            match kind {
-                libc::RTA_GATEWAY => hop.via = read_ip(value),
-                libc::RTA_VIA => hop.via = value.get(2..).and_then(read_ip),
-                _ => {}
-            }
-        }
-        hops.push(hop);
-        value = value.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    hops
 }
 
 /// Routes of both families; with `protocol`, only those the kernel holds for it.
 pub fn dump(connection: &mut Connection, protocol: Option<u8>) -> Result<Vec<RouteRecord>, KernelError> {
+    dump_with(connection, protocol, |record| Some(record.clone()))
+}
+
+/// What `each` makes of the routes of both families, which are shown to it one after the other.
+pub fn dump_with<T>(
+    connection: &mut Connection,
+    protocol: Option<u8>,
+    mut each: impl FnMut(&RouteRecord) -> Option<T>,
+) -> Result<Vec<T>, KernelError> {
     let mut rows = Vec::new();
+    let mut record = RouteRecord::default();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = [family as u8, 0, 0, 0, 0, protocol.unwrap_or(0), 0, 0, 0, 0, 0, 0];
         let query = Message::new(libc::RTM_GETROUTE, 0, &header);
-        let part = connection
-            .dump(&query, |kind, payload| RouteRecord::parse(payload).filter(|_| kind == libc::RTM_NEWROUTE));
+        let part = connection.dump(&query, |kind, payload| {
+            let read = kind == libc::RTM_NEWROUTE && record.read(payload).is_some();
+            let wanted = read && protocol.is_none_or(|protocol| record.protocol == protocol);
+            if wanted { each(&record) } else { None }
+        });
         match part {
+            Ok(part) if rows.is_empty() => rows = part,
             Ok(part) => rows.extend(part),
             // A filter that no table matches answers ENOENT.
             Err(error) if error.is_absent() => {}
             Err(error) => return Err(error),
         }
     }
-    rows.retain(|row| protocol.is_none_or(|protocol| row.protocol == protocol));
     Ok(rows)
 }
 
-/// A next hop with its device resolved.
-#[derive(Clone, Debug)]
-pub struct ResolvedNextHop {
-    /// Gateway.
-    pub via: Option<IpAddr>,
-    /// Outgoing interface's index.
-    pub index: u32,
-    /// 1 to 256.
-    pub weight: u16,
-    /// `RTNH_F_ONLINK`.
-    pub on_link: bool,
-}
-
-fn header(key: &RouteKey, kind: u8, scope: u8, flags: u32) -> [u8; 12] {
+fn header(key: &RouteKey, kind: u8, scope: u8, flags: u32) -> [u8; HEADER_LEN] {
     let family = if key.prefix.addr().is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let [a, b, c, d] = flags.to_ne_bytes();
     let table = libc::RT_TABLE_UNSPEC;
     [family as u8, key.prefix.prefix_len(), 0, 0, table, OWN_PROTOCOL, scope, kind, a, b, c, d]
 }
 
-/// Sets a route. With `replace`, one with the same prefix and metric gives way; without, it is an error.
-pub fn add(key: &RouteKey, target: &RouteTarget, hops: &[ResolvedNextHop], replace: bool) -> Message {
-    let how = if replace { libc::NLM_F_REPLACE } else { libc::NLM_F_EXCL };
-    let kind = match target {
+fn kind(target: &RouteTarget) -> u8 {
+    match target {
         RouteTarget::Blackhole => libc::RTN_BLACKHOLE,
         RouteTarget::Unreachable => libc::RTN_UNREACHABLE,
-        RouteTarget::NextHops(_) => libc::RTN_UNICAST,
-    };
+        RouteTarget::NextHops(_) | RouteTarget::Object(_) => libc::RTN_UNICAST,
+    }
+}
+
+/// Sets a route. With `replace`, one with the same prefix and metric gives way; without, it is an error.
+/// `hops` are those of a target that spells them out.
+pub fn set(key: &RouteKey, target: &RouteTarget, hops: &[ResolvedNextHop], replace: bool) -> Message {
+    let how = libc::NLM_F_CREATE | if replace { libc::NLM_F_REPLACE } else { libc::NLM_F_EXCL };
     let direct = !hops.is_empty() && hops.iter().all(|hop| hop.via.is_none());
     let scope = if direct { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
     let flags = if hops.len() == 1 && hops[0].on_link { RTNH_F_ONLINK } else { 0 };
-    let message =
-        Message::new(libc::RTM_NEWROUTE, (libc::NLM_F_CREATE | how) as u16, &header(key, kind, scope, flags));
+    let message = Message::new(libc::RTM_NEWROUTE, how as u16, &header(key, kind(target), scope, flags));
     let message = identify(message, key);
-    match hops {
-        [] => message,
-        [hop] => gateway(message, key, hop).u32(libc::RTA_OIF, hop.index),
-        many => message
-            .nest(libc::RTA_MULTIPATH, |list| many.iter().fold(list, |list, hop| entry(list, key, hop))),
+    match target {
+        RouteTarget::Object(id) => message.u32(RTA_NH_ID, id.0),
+        _ => multipath::put(message, key.prefix.addr().is_ipv4(), hops),
     }
 }
 
@@ -216,37 +182,9 @@ fn identify(message: Message, key: &RouteKey) -> Message {
     if key.metric == 0 { message } else { message.u32(libc::RTA_PRIORITY, key.metric) }
 }
 
-fn gateway(message: Message, key: &RouteKey, hop: &ResolvedNextHop) -> Message {
-    match hop.via {
-        None => message,
-        // An IPv4 destination over an IPv6 gateway (RFC 8950).
-        Some(IpAddr::V6(via)) if key.prefix.addr().is_ipv4() => {
-            let mut value = (libc::AF_INET6 as u16).to_ne_bytes().to_vec();
-            value.extend_from_slice(&via.octets());
-            message.attribute(libc::RTA_VIA, &value)
-        }
-        Some(via) => message.ip(libc::RTA_GATEWAY, via),
-    }
-}
-
-fn entry(message: Message, key: &RouteKey, hop: &ResolvedNextHop) -> Message {
-    let start = message.size();
-    let flags = if hop.on_link { RTNH_F_ONLINK as u8 } else { 0 };
-    let weight = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
-    let [a, b, c, d] = hop.index.to_ne_bytes();
-    let message = gateway(message.raw(&[0, 0, flags, weight, a, b, c, d]), key, hop);
-    let length = (message.size() - start) as u16;
-    message.patch_u16(start, length)
-}
-
 /// Removes a route of netd's.
 pub fn delete(key: &RouteKey, target: &RouteTarget) -> Message {
-    let kind = match target {
-        RouteTarget::Blackhole => libc::RTN_BLACKHOLE,
-        RouteTarget::Unreachable => libc::RTN_UNREACHABLE,
-        RouteTarget::NextHops(_) => libc::RTN_UNICAST,
-    };
-    let header = header(key, kind, libc::RT_SCOPE_NOWHERE, 0);
+    let header = header(key, kind(target), libc::RT_SCOPE_NOWHERE, 0);
     identify(Message::new(libc::RTM_DELROUTE, 0, &header), key)
 }
 
@@ -289,26 +227,49 @@ pub fn protocol_name(protocol: u8) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_multipath_route_reads_back_as_it_was_written() {
-        let key = RouteKey { table: 1001, prefix: "0.0.0.0/0".parse().unwrap(), metric: 20 };
-        let hops = [("192.0.2.1", 3, 1), ("192.0.2.5", 4, 256)].map(|(via, index, weight)| ResolvedNextHop {
-            via: via.parse().ok(),
-            index,
-            weight,
-            on_link: false,
-        });
-        let bytes = add(&key, &RouteTarget::NextHops(Vec::new()), &hops, false).finish(1, 0);
-        let record = RouteRecord::parse(&bytes[16..]).unwrap();
-        assert_eq!((record.table, record.metric, record.protocol), (1001, 20, OWN_PROTOCOL));
-        let read: Vec<_> = record.next_hops.iter().map(|hop| (hop.via, hop.index, hop.weight)).collect();
-        assert_eq!(read, hops.iter().map(|hop| (hop.via, hop.index, hop.weight)).collect::<Vec<_>>());
+    fn key(prefix: &str) -> RouteKey {
+        RouteKey { table: 1001, prefix: prefix.parse().unwrap(), metric: 20 }
+    }
+
+    fn round_trip(prefix: &str, target: &RouteTarget, hops: &[ResolvedNextHop]) -> RouteRecord {
+        let record = RouteRecord::parse(&set(&key(prefix), target, hops, false).finish(1, 0)[16..]).unwrap();
+        assert_eq!((record.key(), record.protocol), (key(prefix), OWN_PROTOCOL));
+        record
     }
 
     #[test]
-    fn hostile_multipath_does_not_panic() {
-        for value in [&[0u8; 8][..], &[255, 255, 0, 0, 0, 0, 0, 0], &[9, 0, 0, 0, 1, 0, 0, 0, 7]] {
-            let _ = read_multipath(value);
+    fn routes_read_back_as_they_were_written() {
+        let hop = |via: &str, index, weight, on_link| {
+            let via = via.parse().ok();
+            ResolvedNextHop { via, index, weight, on_link }
+        };
+        let inline = RouteTarget::inline(Vec::new());
+        for (prefix, hops) in [
+            ("0.0.0.0/0", vec![hop("192.0.2.1", 3, 1, false), hop("192.0.2.5", 4, 256, false)]),
+            ("0.0.0.0/0", vec![hop("2001:db8::1", 3, 1, false), hop("192.0.2.5", 4, 2, true)]),
+            ("10.0.0.0/8", vec![hop("192.0.2.1", 3, 1, true)]),
+            ("10.0.0.0/8", vec![hop("2001:db8::1", 3, 1, false)]),
+            ("2001:db8::/32", vec![hop("2001:db8::1", 3, 1, false), hop("", 4, 1, false)]),
+            ("2001:db8::/32", vec![hop("", 4, 1, false)]),
+        ] {
+            let record = round_trip(prefix, &inline, &hops);
+            let read: Vec<_> = record.next_hops.iter().map(NextHopRecord::resolved).collect();
+            assert_eq!((read, record.kind, record.object), (hops, libc::RTN_UNICAST, None), "{prefix}");
         }
+        assert_eq!(round_trip("10.0.0.0/8", &RouteTarget::Blackhole, &[]).kind, libc::RTN_BLACKHOLE);
+        assert_eq!(round_trip("10.0.0.0/8", &RouteTarget::Unreachable, &[]).kind, libc::RTN_UNREACHABLE);
+        let id = NextHopId(NextHopId::FIRST + 9);
+        let record = round_trip("10.0.0.0/8", &RouteTarget::Object(id), &[]);
+        assert_eq!((record.kind, record.object), (libc::RTN_UNICAST, Some(id)));
+    }
+
+    #[test]
+    fn a_record_that_is_used_again_keeps_nothing_of_the_route_before() {
+        let hops = [ResolvedNextHop { via: None, index: 3, weight: 1, on_link: false }];
+        let mut record = round_trip("10.0.0.0/8", &RouteTarget::inline(Vec::new()), &hops);
+        let other = RouteKey { table: 254, prefix: "::/0".parse().unwrap(), metric: 0 };
+        record.read(&set(&other, &RouteTarget::Blackhole, &[], false).finish(1, 0)[16..]).unwrap();
+        assert_eq!(record.key(), other);
+        assert!(record.next_hops.is_empty());
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nix::libc;
-
 use super::address::AddressRecord;
 use super::connection::Connection;
+use super::ethtool::Ethtool;
 use super::extack::KernelError;
 use super::link::{LinkRecord, OWN_GROUP};
-use super::route::{OWN_PROTOCOL, RouteRecord};
-use super::vlan::PortVlans;
-use super::{address, fdb, link, route, vlan};
-use crate::plan::{FdbKey, Link, LinkKind, Network, NextHop, Route, RouteKey, RouteTarget, VlanTable};
+use super::mdb::MdbRecord;
+use super::route::OWN_PROTOCOL;
+use super::route_targets::RouteTargets;
+use super::{address, fdb, link, mdb, neighbour, next_hop, route, vlan};
+use crate::plan::{FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Setting, Value, VlanTable};
 
 /// Which links a snapshot takes in besides those netd made.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,15 @@ pub struct Scope {
     pub attachments: BTreeSet<String>,
     /// Further names netd wants to use, so that a foreign link in the way is seen.
     pub names: BTreeSet<String>,
+    /// Links whose speed, duplex, negotiation and FEC are asked for: each costs requests of its own.
+    pub ethtool: BTreeSet<String>,
+}
+
+impl Scope {
+    fn takes_in(&self, record: &LinkRecord) -> bool {
+        record.group == OWN_GROUP
+            || [&self.ports, &self.attachments, &self.names].iter().any(|names| names.contains(&record.name))
+    }
 }
 
 /// Links with what hangs on them.
@@ -30,8 +39,8 @@ pub struct Interfaces {
     /// Links by index.
     pub links: BTreeMap<u32, LinkRecord>,
     /// VLANs of bridge ports and bridges, by index.
-    pub vlans: BTreeMap<u32, PortVlans>,
-    /// Addresses.
+    pub vlans: BTreeMap<u32, VlanTable>,
+    /// Addresses, those of a link together, the primary one first.
     pub addresses: Vec<AddressRecord>,
 }
 
@@ -39,7 +48,9 @@ impl Interfaces {
     /// Dumps links, VLANs and addresses.
     pub fn take(connection: &mut Connection, counters: bool) -> Result<Interfaces, KernelError> {
         let links = link::dump(connection, counters)?.into_iter().map(|link| (link.index, link)).collect();
-        Ok(Interfaces { links, vlans: vlan::dump(connection)?, addresses: address::dump(connection)? })
+        let mut addresses = address::dump(connection)?;
+        addresses.sort_by_key(|row| row.index);
+        Ok(Interfaces { links, vlans: vlan::dump(connection)?, addresses })
     }
 
     /// Name of the link with this index; empty for none.
@@ -52,34 +63,35 @@ impl Interfaces {
         self.links.values().find(|link| link.name == name)
     }
 
-    /// Addresses of the link with this index, but for link-local ones the kernel made.
+    /// Addresses of the link with this index.
     pub fn addresses_of(&self, index: u32) -> impl Iterator<Item = &AddressRecord> {
-        self.addresses.iter().filter(move |row| row.index == index)
+        let first = self.addresses.partition_point(|row| row.index < index);
+        self.addresses[first..].iter().take_while(move |row| row.index == index)
     }
 }
 
 /// The objects of netd as the kernel holds them. `bridge` is the name of netd's bridge.
 pub fn network(connection: &mut Connection, scope: &Scope, bridge: &str) -> Result<Network, KernelError> {
     let interfaces = Interfaces::take(connection, false)?;
-    let mut network = Network::default();
-    for record in interfaces.links.values() {
-        let managed = record.group == OWN_GROUP
-            || scope.ports.contains(&record.name)
-            || scope.attachments.contains(&record.name)
-            || scope.names.contains(&record.name);
-        if managed {
-            network.links.insert(record.name.clone(), to_link(record, &interfaces, scope));
-        }
+    let managed = interfaces.links.values().filter(|record| scope.takes_in(record));
+    let mut network = Network {
+        links: managed.map(|record| (record.name.clone(), to_link(record, &interfaces, scope))).collect(),
+        ..Network::default()
+    };
+    add_ethtool(scope, &interfaces, &mut network);
+    for record in next_hop::dump(connection)? {
+        let object = record.to_object(|index| interfaces.name(index).to_owned());
+        network.next_hops.insert(record.id, object);
     }
-    for record in route::dump(connection, Some(OWN_PROTOCOL))? {
-        network.routes.extend(to_route(&record, &interfaces));
-    }
-    if let Some(bridge) = interfaces.by_name(bridge) {
-        for entry in fdb::dump(connection, bridge.index)? {
-            if entry.kind() == "static" && entry.vlan_id != 0 {
-                let key = FdbKey { mac: entry.mac, vlan_id: entry.vlan_id };
-                network.fdb.insert(key, interfaces.name(entry.index).to_owned());
-            }
+    let mut targets = RouteTargets::new(&interfaces);
+    network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| targets.route(record))?;
+    network.sort();
+    add_fdb(connection, &interfaces, bridge, &mut network)?;
+    add_mdb(connection, &interfaces, bridge, &mut network)?;
+    for record in neighbour::dump(connection)? {
+        if record.is_own() && record.is_permanent() {
+            let device = interfaces.name(record.index).to_owned();
+            network.neighbours.insert(NeighbourKey { device, address: record.address }, record.mac);
         }
     }
     Ok(network)
@@ -95,54 +107,105 @@ fn to_link(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> Link 
         }
     }
     let name = |index: u32| Some(interfaces.name(index).to_owned()).filter(|name| !name.is_empty());
+    let mut settings = record.settings.clone();
+    settings.insert(Setting::Mtu, Value::Number(record.mtu_bytes));
+    settings.insert(Setting::Mac, Value::Text(record.mac.clone()));
+    settings.insert(Setting::Alias, Value::Text(record.alias.clone()));
     Link {
         kind: kind(record, interfaces, scope),
         owned: record.group == OWN_GROUP,
         up: record.is_up(),
-        mtu_bytes: Some(record.mtu_bytes),
-        mac: Some(record.mac.clone()),
-        alias: record.alias.clone(),
+        carrier: record.has_carrier(),
         master: name(record.master),
-        link_local: Some(record.link_local),
-        vlans: VlanTable(interfaces.vlans.get(&record.index).cloned().unwrap_or_default()),
+        settings,
+        vlans: interfaces.vlans.get(&record.index).cloned().unwrap_or_default(),
         addresses,
         foreign_addresses,
     }
 }
 
+/// Links of a kind netd makes, but in a way it does not, are something else.
 fn kind(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> LinkKind {
-    match record.kind.as_str() {
-        _ if scope.ports.contains(&record.name) => LinkKind::Hardware,
-        "" => LinkKind::Hardware,
-        "veth" => LinkKind::Veth,
-        "bridge" => {
-            LinkKind::Bridge { vlan_filtering: record.vlan_filtering, default_pvid: record.vlan_default_pvid }
+    if record.kind.is_empty() || scope.ports.contains(&record.name) {
+        return LinkKind::Hardware;
+    }
+    match (record.kind.as_str(), record.lacp, record.vxlan.local) {
+        ("veth", ..) => LinkKind::Veth,
+        ("bridge", ..) => LinkKind::Bridge,
+        ("vlan", ..) => {
+            LinkKind::Vlan { parent: interfaces.name(record.lower).to_owned(), id: record.vlan_id }
         }
-        "vlan" => LinkKind::Vlan { parent: interfaces.name(record.lower).to_owned(), id: record.vlan_id },
-        "vrf" => LinkKind::Vrf { table: record.table },
-        "dummy" => LinkKind::Dummy,
-        other => LinkKind::Other { kind: other.to_owned() },
+        ("vrf", ..) => LinkKind::Vrf { table: record.table },
+        ("dummy", ..) => LinkKind::Dummy,
+        ("bond", Some(lacp), _) => LinkKind::Lag { lacp },
+        ("vxlan", _, Some(local)) => {
+            LinkKind::Vxlan { vni: record.vxlan.vni, local, port: record.vxlan.port }
+        }
+        _ => LinkKind::Other { kind: record.kind.clone() },
     }
 }
 
-fn to_route(record: &RouteRecord, interfaces: &Interfaces) -> Option<Route> {
-    let target = match record.kind {
-        libc::RTN_BLACKHOLE => RouteTarget::Blackhole,
-        libc::RTN_UNREACHABLE => RouteTarget::Unreachable,
-        libc::RTN_UNICAST => RouteTarget::NextHops(
-            record
-                .next_hops
-                .iter()
-                .map(|hop| NextHop {
-                    via: hop.via,
-                    device: interfaces.name(hop.index).to_owned(),
-                    weight: hop.weight,
-                    on_link: hop.is_on_link(),
-                })
-                .collect(),
-        ),
-        _ => return None,
+/// Adds the settings that only drivers tell.
+fn add_ethtool(scope: &Scope, interfaces: &Interfaces, network: &mut Network) {
+    let asked = interfaces.links.values().filter(|record| scope.ethtool.contains(&record.name));
+    let mut asked = asked.peekable();
+    if asked.peek().is_none() {
+        return;
+    }
+    let mut ethtool = match Ethtool::open() {
+        Ok(ethtool) => ethtool,
+        Err(error) => return tracing::warn!("reading speeds: {error}"),
     };
-    let key = RouteKey { table: record.table, prefix: record.prefix, metric: record.metric };
-    Some(Route { key, target })
+    for record in asked {
+        if let Some(link) = network.links.get_mut(&record.name) {
+            link.settings.extend(ethtool.settings(record.index));
+        }
+    }
+}
+
+/// Static entries, of the bridge and of netd's own tunnels.
+fn add_fdb(
+    connection: &mut Connection,
+    interfaces: &Interfaces,
+    bridge: &str,
+    network: &mut Network,
+) -> Result<(), KernelError> {
+    if let Some(bridge) = interfaces.by_name(bridge).filter(|record| record.kind == "bridge") {
+        for entry in fdb::dump(connection, bridge.index)? {
+            if entry.is_static() && entry.vlan_id != 0 {
+                let key = FdbKey { mac: entry.mac, vlan_id: entry.vlan_id, tunnel: None };
+                network.fdb.insert(key, interfaces.name(entry.index).to_owned());
+            }
+        }
+    }
+    let tunnels = interfaces.links.values();
+    for tunnel in tunnels.filter(|record| record.kind == "vxlan" && record.group == OWN_GROUP) {
+        for entry in fdb::dump_tunnel(connection, tunnel.index)?.into_iter().filter(|row| row.is_static()) {
+            let remote = entry.remote.map(|remote| (tunnel.name.clone(), remote));
+            let key = FdbKey { mac: entry.mac, vlan_id: 0, tunnel: remote };
+            network.fdb.insert(key, tunnel.name.clone());
+        }
+    }
+    Ok(())
+}
+
+fn add_mdb(
+    connection: &mut Connection,
+    interfaces: &Interfaces,
+    bridge: &str,
+    network: &mut Network,
+) -> Result<(), KernelError> {
+    let Some(bridge) = interfaces.by_name(bridge).filter(|record| record.kind == "bridge") else {
+        return Ok(());
+    };
+    let rows = match mdb::dump(connection) {
+        // A kernel without multicast snooping has no groups either.
+        Err(error) if error.is_unsupported() => Vec::new(),
+        rows => rows?,
+    };
+    for row in rows.into_iter().filter(|row| row.bridge == bridge.index && MdbRecord::is_own(row)) {
+        let port = interfaces.name(row.index).to_owned();
+        network.mdb.insert(MdbKey { group: row.group, vlan_id: row.vlan_id, port });
+    }
+    Ok(())
 }

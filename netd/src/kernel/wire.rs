@@ -6,7 +6,10 @@
 
 use std::net::IpAddr;
 
+use nix::errno::Errno;
 use nix::libc;
+
+use super::extack::KernelError;
 
 /// Alignment of headers and attributes (`NLMSG_ALIGNTO`, `NLA_ALIGNTO`).
 const ALIGN: usize = 4;
@@ -14,8 +17,10 @@ const ALIGN: usize = 4;
 const HEADER_LEN: usize = 16;
 /// Set on attributes that hold attributes.
 const NESTED: u16 = libc::NLA_F_NESTED as u16;
-/// The bits of an attribute's kind that are flags.
+/// The bits of an attribute's kind that are not flags.
 const KIND_MASK: u16 = 0x3fff;
+/// Room for nearly every request, so that making one takes one allocation.
+const TYPICAL_BYTES: usize = 128;
 
 /// A request: `nlmsghdr`, the family's fixed header, attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +31,11 @@ pub struct Message {
 impl Message {
     /// A message of `kind` (`RTM_…`) with `flags` beyond `NLM_F_REQUEST`, and the family's fixed header.
     pub fn new(kind: u16, flags: u16, fixed_header: &[u8]) -> Message {
-        let mut bytes = vec![0; HEADER_LEN];
-        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&(flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
+        let mut header = [0; HEADER_LEN];
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&(flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
+        let mut bytes = Vec::with_capacity(TYPICAL_BYTES);
+        bytes.extend_from_slice(&header);
         bytes.extend_from_slice(fixed_header);
         pad(&mut bytes);
         Message { bytes }
@@ -52,7 +59,22 @@ impl Message {
 
     /// Adds a four-byte attribute.
     pub fn u32(self, kind: u16, value: u32) -> Message {
-        self.attribute(kind, &value.to_ne_bytes())
+        self.four_bytes(kind, value.to_ne_bytes())
+    }
+
+    /// Adds an attribute of the length most have: all at once, since a million routes have some each.
+    fn four_bytes(mut self, kind: u16, value: [u8; 4]) -> Message {
+        let mut attribute = [0; 8];
+        attribute[0..2].copy_from_slice(&8u16.to_ne_bytes());
+        attribute[2..4].copy_from_slice(&kind.to_ne_bytes());
+        attribute[4..8].copy_from_slice(&value);
+        self.bytes.extend_from_slice(&attribute);
+        self
+    }
+
+    /// Adds a two-byte attribute in network byte order.
+    pub fn be16(self, kind: u16, value: u16) -> Message {
+        self.attribute(kind, &value.to_be_bytes())
     }
 
     /// Adds a text attribute with its terminating zero.
@@ -65,7 +87,7 @@ impl Message {
     /// Adds an IPv4 or IPv6 address.
     pub fn ip(self, kind: u16, value: IpAddr) -> Message {
         match value {
-            IpAddr::V4(address) => self.attribute(kind, &address.octets()),
+            IpAddr::V4(address) => self.four_bytes(kind, address.octets()),
             IpAddr::V6(address) => self.attribute(kind, &address.octets()),
         }
     }
@@ -103,19 +125,32 @@ impl Message {
         self
     }
 
+    /// Writes the message behind those that stand in `batch`, with its length and sequence number.
+    pub fn append_to(&self, batch: &mut Vec<u8>, sequence: u32) {
+        let start = batch.len();
+        batch.extend_from_slice(&self.bytes);
+        batch[start..start + 4].copy_from_slice(&(self.bytes.len() as u32).to_ne_bytes());
+        batch[start + 8..start + 12].copy_from_slice(&sequence.to_ne_bytes());
+    }
+
     /// The bytes to send, with the sequence number and further flags filled in.
-    pub fn finish(mut self, sequence: u32, more_flags: u16) -> Vec<u8> {
-        let length = self.bytes.len() as u32;
-        let flags = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) | more_flags;
-        self.bytes[0..4].copy_from_slice(&length.to_ne_bytes());
-        self.bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
-        self.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        self.bytes
+    pub fn finish(&self, sequence: u32, more_flags: u16) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        self.append_to(&mut bytes, sequence);
+        add_flags(&mut bytes, more_flags);
+        bytes
     }
 }
 
+/// Adds flags to the message that begins at the start of `bytes`.
+pub fn add_flags(bytes: &mut [u8], flags: u16) {
+    let flags = u16::from_ne_bytes([bytes[6], bytes[7]]) | flags;
+    bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+}
+
 fn pad(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
+    let missing = bytes.len().next_multiple_of(ALIGN) - bytes.len();
+    bytes.extend_from_slice(&[0; ALIGN][..missing]);
 }
 
 fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
@@ -145,6 +180,11 @@ pub fn read_u8(value: &[u8]) -> u8 {
 /// Two bytes in host order; 0 when there are fewer.
 pub fn read_u16(value: &[u8]) -> u16 {
     value.first_chunk().map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+}
+
+/// Two bytes in network order; 0 when there are fewer.
+pub fn read_be16(value: &[u8]) -> u16 {
+    value.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
 }
 
 /// Four bytes in host order; 0 when there are fewer.
@@ -186,6 +226,12 @@ pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(bytes)
+}
+
+/// The bytes of a hardware address, or an error that names the text.
+pub fn hardware_address(text: &str) -> Result<[u8; 6], KernelError> {
+    parse_mac(text)
+        .ok_or_else(|| KernelError::with_words(Errno::EINVAL, format!("{text:?} is no hardware address")))
 }
 
 #[cfg(test)]

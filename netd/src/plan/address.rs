@@ -6,22 +6,29 @@ use ipnet::IpNet;
 
 use super::network::{Link, LinkKind, Network};
 use super::step::{Action, Step};
+use super::usable::Usable;
 
-pub(super) fn diff(desired: &Network, actual: &Network, recreated: &BTreeSet<String>, steps: &mut Vec<Step>) {
+pub(super) fn diff(
+    desired: &Network,
+    actual: &Network,
+    usable: &Usable<'_>,
+    recreated: &BTreeSet<String>,
+    steps: &mut Vec<Step>,
+) {
+    let wanted = |name: &String| desired.links.get(name).filter(|_| usable.has_link(name));
     for (name, found) in &actual.links {
-        let want = desired.links.get(name);
+        let want = wanted(name);
         if want.is_none() && !(found.kind.is_made() && found.owned) {
             continue;
         }
         let kept = want.filter(|_| !recreated.contains(name)).map_or(&[][..], |want| &want.addresses);
         for address in found.addresses.iter().filter(|address| !kept.contains(address)) {
-            steps.push(Step {
-                action: Action::DeleteAddress { link: name.clone(), address: *address },
-                inverse: vec![add(name, found, *address)],
-            });
+            let delete = Action::DeleteAddress { link: name.clone(), address: *address };
+            steps.push(Step::new(delete, vec![add(name, found, *address)]));
         }
     }
-    for (name, want) in &desired.links {
+    for name in desired.links.keys() {
+        let Some(want) = wanted(name) else { continue };
         let found = actual.links.get(name).filter(|_| !recreated.contains(name));
         let present = |address: &IpNet| {
             found.is_some_and(|found| {
@@ -29,10 +36,8 @@ pub(super) fn diff(desired: &Network, actual: &Network, recreated: &BTreeSet<Str
             })
         };
         for address in want.addresses.iter().filter(|address| !present(address)) {
-            steps.push(Step {
-                action: add(name, want, *address),
-                inverse: vec![Action::DeleteAddress { link: name.clone(), address: *address }],
-            });
+            let delete = Action::DeleteAddress { link: name.clone(), address: *address };
+            steps.push(Step::new(add(name, want, *address), vec![delete]));
         }
     }
 }

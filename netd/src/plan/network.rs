@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use super::setting::{Setting, Value};
+use super::vlan_table::VlanTable;
 
 /// All objects netd manages, by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,10 +17,16 @@ use serde::{Deserialize, Serialize};
 pub struct Network {
     /// Links by name.
     pub links: BTreeMap<String, Link>,
-    /// Routes of netd's own protocol.
+    /// Next hop objects by id, ids of netd's own range only.
+    pub next_hops: BTreeMap<NextHopId, NextHopObject>,
+    /// Routes of netd's own protocol, sorted by key, each key once: see [`Network::sort`].
     pub routes: Vec<Route>,
     /// Static forwarding entries.
-    pub fdb: BTreeMap<FdbKey, String>,
+    pub fdb: BTreeMap<FdbKey, FdbTarget>,
+    /// Static multicast group memberships.
+    pub mdb: BTreeSet<MdbKey>,
+    /// Static ARP and ND entries.
+    pub neighbours: BTreeMap<NeighbourKey, String>,
 }
 
 /// A link with all that hangs on it.
@@ -32,21 +41,15 @@ pub struct Link {
     /// Administrative state.
     #[serde(default)]
     pub up: bool,
-    /// MTU in bytes; `None` means "as it is".
-    #[serde(default)]
-    pub mtu_bytes: Option<u32>,
-    /// Hardware address; `None` means "as it is".
-    #[serde(default)]
-    pub mac: Option<String>,
-    /// Text an operator sees.
-    #[serde(default)]
-    pub alias: String,
-    /// Bridge or VRF above.
+    /// Found: whether the link has a carrier. Groups of next hops do without those that have none.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub carrier: bool,
+    /// Bridge, LAG or VRF above.
     #[serde(default)]
     pub master: Option<String>,
-    /// Whether the link gets an IPv6 link-local address of its own; `None` means "as it is".
+    /// Settings; one that is wanted but not named here stays as it is.
     #[serde(default)]
-    pub link_local: Option<bool>,
+    pub settings: BTreeMap<Setting, Value>,
     /// VLANs, of a bridge port or the bridge itself.
     #[serde(default)]
     pub vlans: VlanTable,
@@ -73,15 +76,23 @@ impl Link {
             kind,
             owned: true,
             up: false,
-            mtu_bytes: None,
-            mac: None,
-            alias: String::new(),
+            carrier: true,
             master: None,
-            link_local: None,
+            settings: BTreeMap::new(),
             vlans: VlanTable::default(),
             addresses: Vec::new(),
             foreign_addresses: Vec::new(),
         }
+    }
+
+    /// Sets a setting.
+    pub fn set(&mut self, setting: Setting, value: impl Into<Value>) {
+        self.settings.insert(setting, value.into());
+    }
+
+    /// A setting's number, where it is set.
+    pub fn number(&self, setting: Setting) -> Option<u32> {
+        self.settings.get(&setting).and_then(Value::number)
     }
 }
 
@@ -94,12 +105,7 @@ pub enum LinkKind {
     /// The switch's side of a workload's interface. Made and removed by attachments, not by plans.
     Veth,
     /// The bridge.
-    Bridge {
-        /// Whether it tells VLANs apart.
-        vlan_filtering: bool,
-        /// VLAN new ports get by themselves; 0 for none.
-        default_pvid: u16,
-    },
+    Bridge,
     /// An 802.1Q interface.
     Vlan {
         /// Link it stands on.
@@ -114,6 +120,20 @@ pub enum LinkKind {
     },
     /// A loopback.
     Dummy,
+    /// A link aggregation group.
+    Lag {
+        /// Whether members are negotiated by LACP; static otherwise.
+        lacp: bool,
+    },
+    /// A VXLAN tunnel end point.
+    Vxlan {
+        /// Virtual network id.
+        vni: u32,
+        /// Source address.
+        local: IpAddr,
+        /// UDP port.
+        port: u16,
+    },
     /// Something netd does not make, in the way of a name it wants.
     Other {
         /// `IFLA_INFO_KIND`.
@@ -127,10 +147,12 @@ impl LinkKind {
         match self {
             LinkKind::Hardware => "hardware",
             LinkKind::Veth => "veth",
-            LinkKind::Bridge { .. } => "bridge",
+            LinkKind::Bridge => "bridge",
             LinkKind::Vlan { .. } => "vlan",
             LinkKind::Vrf { .. } => "vrf",
             LinkKind::Dummy => "dummy",
+            LinkKind::Lag { .. } => "bond",
+            LinkKind::Vxlan { .. } => "vxlan",
             LinkKind::Other { kind } => kind,
         }
     }
@@ -139,11 +161,6 @@ impl LinkKind {
     pub fn is_made(&self) -> bool {
         !matches!(self, LinkKind::Hardware | LinkKind::Veth | LinkKind::Other { .. })
     }
-
-    /// Whether a link of this kind can be changed into the other without making it anew.
-    pub fn becomes(&self, other: &LinkKind) -> bool {
-        matches!((self, other), (LinkKind::Bridge { .. }, LinkKind::Bridge { .. })) || self == other
-    }
 }
 
 impl fmt::Display for LinkKind {
@@ -151,85 +168,10 @@ impl fmt::Display for LinkKind {
         match self {
             LinkKind::Vlan { parent, id } => write!(f, "vlan {id} on {parent}"),
             LinkKind::Vrf { table } => write!(f, "vrf with table {table}"),
+            LinkKind::Lag { lacp } => f.write_str(if *lacp { "lacp lag" } else { "static lag" }),
+            LinkKind::Vxlan { vni, local, port } => write!(f, "vxlan {vni} from {local} port {port}"),
             other => f.write_str(other.name()),
         }
-    }
-}
-
-/// How a port is in a VLAN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VlanMembership {
-    /// Untagged frames that come in belong to this VLAN.
-    pub pvid: bool,
-    /// Frames leave without a tag.
-    pub untagged: bool,
-}
-
-/// VLANs of a port. In text, one line a range: `"10 pvid untagged"`, `"20-29"`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct VlanTable(pub BTreeMap<u16, VlanMembership>);
-
-impl VlanTable {
-    /// Runs of consecutive VLANs with the same membership.
-    pub fn ranges(&self) -> Vec<(u16, u16, VlanMembership)> {
-        let mut ranges: Vec<(u16, u16, VlanMembership)> = Vec::new();
-        for (&id, &membership) in &self.0 {
-            match ranges.last_mut() {
-                // The kernel takes no PVID inside a range.
-                Some((_, last, same)) if *last + 1 == id && *same == membership && !membership.pvid => {
-                    *last = id
-                }
-                _ => ranges.push((id, id, membership)),
-            }
-        }
-        ranges
-    }
-}
-
-impl From<VlanTable> for Vec<String> {
-    fn from(table: VlanTable) -> Self {
-        table
-            .ranges()
-            .iter()
-            .map(|(first, last, membership)| show_vlans(*first, *last, *membership))
-            .collect()
-    }
-}
-
-/// `10 pvid untagged` or `20-29`.
-pub(super) fn show_vlans(first: u16, last: u16, membership: VlanMembership) -> String {
-    let mut text = if first == last { first.to_string() } else { format!("{first}-{last}") };
-    if membership.pvid {
-        text.push_str(" pvid");
-    }
-    if membership.untagged {
-        text.push_str(" untagged");
-    }
-    text
-}
-
-impl TryFrom<Vec<String>> for VlanTable {
-    type Error = String;
-
-    fn try_from(lines: Vec<String>) -> Result<Self, String> {
-        let mut table = VlanTable::default();
-        for line in lines {
-            let mut words = line.split_whitespace();
-            let ids = words.next().ok_or("an empty VLAN line")?;
-            let (first, last) = ids.split_once('-').unwrap_or((ids, ids));
-            let number = |text: &str| u16::from_str(text).map_err(|_| format!("{line:?} is no VLAN line"));
-            let mut membership = VlanMembership::default();
-            for word in words {
-                match word {
-                    "pvid" => membership.pvid = true,
-                    "untagged" => membership.untagged = true,
-                    _ => return Err(format!("{line:?}: what is {word:?}?")),
-                }
-            }
-            table.0.extend((number(first)?..=number(last)?).map(|id| (id, membership)));
-        }
-        Ok(table)
     }
 }
 
@@ -244,7 +186,7 @@ pub struct Route {
 }
 
 /// What tells routes apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RouteKey {
     /// Routing table.
     pub table: u32,
@@ -268,30 +210,17 @@ pub enum RouteTarget {
     Blackhole,
     /// Dropped with an ICMP error: the end of a VRF, past which lookups must not fall into the main table.
     Unreachable,
-    /// To one of these.
-    NextHops(Vec<NextHop>),
+    /// To a next hop object, which may be a group.
+    Object(NextHopId),
+    /// To one of these, spelled out in the route: where a driver refuses objects. Sorted.
+    NextHops(Arc<[NextHop]>),
 }
 
 impl RouteTarget {
-    /// The next hops; none for the kinds that drop.
-    pub fn next_hops(&self) -> &[NextHop] {
-        match self {
-            RouteTarget::NextHops(hops) => hops,
-            RouteTarget::Blackhole | RouteTarget::Unreachable => &[],
-        }
-    }
-
-    /// The same target whatever the order of the next hops.
-    pub fn matches(&self, other: &RouteTarget) -> bool {
-        match (self, other) {
-            (RouteTarget::NextHops(mine), RouteTarget::NextHops(theirs)) => {
-                let (mut mine, mut theirs) = (mine.clone(), theirs.clone());
-                mine.sort();
-                theirs.sort();
-                mine == theirs
-            }
-            _ => self == other,
-        }
+    /// A target with next hops spelled out, in the order that makes equal ones equal.
+    pub fn inline(mut hops: Vec<NextHop>) -> RouteTarget {
+        hops.sort();
+        RouteTarget::NextHops(hops.into())
     }
 }
 
@@ -300,6 +229,7 @@ impl fmt::Display for RouteTarget {
         match self {
             RouteTarget::Blackhole => f.write_str("blackhole"),
             RouteTarget::Unreachable => f.write_str("unreachable"),
+            RouteTarget::Object(id) => write!(f, "{id}"),
             RouteTarget::NextHops(hops) => {
                 let hops: Vec<String> = hops.iter().map(NextHop::to_string).collect();
                 f.write_str(&hops.join(", "))
@@ -309,7 +239,7 @@ impl fmt::Display for RouteTarget {
 }
 
 /// A way out.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NextHop {
     /// Gateway; `None` when the destination is on the link.
     #[serde(default)]
@@ -341,19 +271,123 @@ impl fmt::Display for NextHop {
     }
 }
 
-/// What tells forwarding entries apart. In text: `02:00:00:00:00:01 vlan 10`.
+/// Id of a next hop object of netd's. In text, the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NextHopId(pub u32);
+
+impl NextHopId {
+    /// First id of netd's range; routing daemons count up from 1 and stay far below.
+    pub const FIRST: u32 = 0x4000_0000;
+    /// Last id of netd's range.
+    pub const LAST: u32 = 0x7fff_ffff;
+
+    /// Whether the id lies in netd's range.
+    pub fn is_own(self) -> bool {
+        (Self::FIRST..=Self::LAST).contains(&self.0)
+    }
+}
+
+impl fmt::Display for NextHopId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "next hop {}", self.0)
+    }
+}
+
+impl From<NextHopId> for String {
+    fn from(id: NextHopId) -> String {
+        id.0.to_string()
+    }
+}
+
+impl TryFrom<String> for NextHopId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(NextHopId).map_err(|_| format!("{text:?} is no id"))
+    }
+}
+
+/// A next hop object: a way out that many routes share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextHopObject {
+    /// One way out; its weight is that of the group it is in.
+    Single {
+        /// Gateway; `None` when destinations are on the link.
+        #[serde(default)]
+        via: Option<IpAddr>,
+        /// Outgoing interface.
+        device: String,
+        /// The gateway is taken as reachable on the device whatever its subnets.
+        #[serde(default)]
+        on_link: bool,
+        /// Whether it serves IPv6 destinations; without a gateway, only this tells.
+        #[serde(default)]
+        v6: bool,
+    },
+    /// Several, with their weights, by id.
+    Group(Vec<(NextHopId, u16)>),
+}
+
+impl NextHopObject {
+    /// The outgoing interface of a single one.
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            NextHopObject::Single { device, .. } => Some(device),
+            NextHopObject::Group(_) => None,
+        }
+    }
+
+    /// Whether both are groups and this one has some of the other's members, as they are there.
+    pub fn is_part_of(&self, other: &NextHopObject) -> bool {
+        match (self, other) {
+            (NextHopObject::Group(some), NextHopObject::Group(all)) => {
+                some.iter().all(|member| all.contains(member))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for NextHopObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NextHopObject::Single { via, device, on_link, .. } => {
+                NextHop { via: *via, device: device.clone(), weight: 1, on_link: *on_link }.fmt(f)
+            }
+            NextHopObject::Group(members) => {
+                let members: Vec<String> =
+                    members.iter().map(|(id, weight)| format!("{} weight {weight}", id.0)).collect();
+                write!(f, "group {}", members.join(", "))
+            }
+        }
+    }
+}
+
+/// What tells forwarding entries apart. In text: `02:00:00:00:00:01 vlan 10`, and `on vxlan1` where the entry
+/// is one of several of a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FdbKey {
     /// Hardware address, `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
-    /// VLAN id.
+    /// VLAN id; 0 for an entry of a tunnel.
     pub vlan_id: u16,
+    /// Of a tunnel's entry: the tunnel and the remote address.
+    pub tunnel: Option<(String, IpAddr)>,
 }
+
+/// Where frames to a forwarding entry's address go.
+pub type FdbTarget = String;
 
 impl fmt::Display for FdbKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} vlan {}", self.mac, self.vlan_id)
+        write!(f, "{} vlan {}", self.mac, self.vlan_id)?;
+        match &self.tunnel {
+            Some((tunnel, remote)) => write!(f, " on {tunnel} to {remote}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -367,31 +401,77 @@ impl TryFrom<String> for FdbKey {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let parsed = text.split_once(" vlan ").and_then(|(mac, vlan)| Some((mac, vlan.parse().ok()?)));
-        let (mac, vlan_id) = parsed.ok_or_else(|| format!("{text:?} is no `MAC vlan ID`"))?;
-        Ok(FdbKey { mac: mac.to_owned(), vlan_id })
+        let words: Vec<&str> = text.split(' ').collect();
+        let wrong = || format!("{text:?} is no `MAC vlan ID [on TUNNEL to REMOTE]`");
+        let (mac, vlan, rest) = match words.as_slice() {
+            [mac, "vlan", vlan, rest @ ..] => (*mac, vlan.parse().map_err(|_| wrong())?, rest),
+            _ => return Err(wrong()),
+        };
+        let tunnel = match rest {
+            [] => None,
+            ["on", tunnel, "to", remote] => {
+                Some(((*tunnel).to_owned(), remote.parse().map_err(|_| wrong())?))
+            }
+            _ => return Err(wrong()),
+        };
+        Ok(FdbKey { mac: mac.to_owned(), vlan_id: vlan, tunnel })
+    }
+}
+
+/// A static multicast group membership of a bridge port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MdbKey {
+    /// Group, IPv4 or IPv6.
+    pub group: IpAddr,
+    /// VLAN id.
+    pub vlan_id: u16,
+    /// Bridge port.
+    pub port: String,
+}
+
+impl fmt::Display for MdbKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group {} vlan {} port {}", self.group, self.vlan_id, self.port)
+    }
+}
+
+/// What tells static ARP and ND entries apart. In text: `192.0.2.1 dev swp1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NeighbourKey {
+    /// Interface.
+    pub device: String,
+    /// Address.
+    pub address: IpAddr,
+}
+
+impl fmt::Display for NeighbourKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.address, self.device)
+    }
+}
+
+impl From<NeighbourKey> for String {
+    fn from(key: NeighbourKey) -> String {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for NeighbourKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parsed =
+            text.split_once(" dev ").and_then(|(address, device)| Some((address.parse().ok()?, device)));
+        let (address, device) = parsed.ok_or_else(|| format!("{text:?} is no `ADDRESS dev DEVICE`"))?;
+        Ok(NeighbourKey { device: device.to_owned(), address })
     }
 }
 
 impl Network {
-    /// Takes out what cannot be there now: links that only hardware or an attachment can bring, and
-    /// whatever needs such a link or one that is down. What is taken out comes back with the link.
-    pub fn prune(&mut self, actual: &Network) {
-        self.links.retain(|name, link| link.kind.is_made() || actual.links.contains_key(name));
-        let present: BTreeSet<String> = self.links.keys().cloned().collect();
-        self.links.retain(|_, link| match &link.kind {
-            LinkKind::Vlan { parent, .. } => present.contains(parent),
-            _ => true,
-        });
-        let usable: BTreeSet<&String> =
-            self.links.iter().filter(|(_, link)| link.up).map(|(name, _)| name).collect();
-        for route in &mut self.routes {
-            if let RouteTarget::NextHops(hops) = &mut route.target {
-                hops.retain(|hop| usable.contains(&hop.device));
-            }
-        }
-        self.routes.retain(|route| !matches!(&route.target, RouteTarget::NextHops(hops) if hops.is_empty()));
-        let links = &self.links;
-        self.fdb.retain(|_, port| links.contains_key(port));
+    /// Puts the routes in the order plans rely on. Of several with one key the first stays.
+    pub fn sort(&mut self) {
+        self.routes.sort_by(|a, b| a.key.cmp(&b.key));
+        self.routes.dedup_by(|later, first| later.key == first.key);
     }
 }

@@ -1,41 +1,43 @@
-//! Differences of netd's own routes.
+//! Differences of netd's own routes: one walk through two sorted tables.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::mem::discriminant;
 
-use super::network::{Network, RouteKey, RouteTarget};
+use super::network::{Network, Route};
 use super::step::{Action, Step};
+use super::usable::Usable;
 
-pub(super) fn diff(desired: &Network, actual: &Network, steps: &mut Vec<Step>) {
-    let by_key = |network: &Network| -> BTreeMap<RouteKey, RouteTarget> {
-        network.routes.iter().map(|route| (route.key.clone(), route.target.clone())).collect()
-    };
-    let (want, found) = (by_key(desired), by_key(actual));
-    for (key, target) in &found {
-        match want.get(key) {
-            Some(wanted) if same_shape(wanted, target) => {}
-            _ => steps.push(Step {
-                action: Action::DeleteRoute { key: key.clone(), target: target.clone() },
-                inverse: vec![Action::AddRoute { key: key.clone(), target: target.clone() }],
-            }),
-        }
-    }
-    for (key, target) in want {
-        let (key_again, old) = (key.clone(), found.get(&key));
-        match old {
-            Some(old) if old.matches(&target) => {}
-            Some(old) if same_shape(old, &target) => steps.push(Step {
-                action: Action::ReplaceRoute { key, target },
-                inverse: vec![Action::ReplaceRoute { key: key_again, target: old.clone() }],
-            }),
-            _ => steps.push(Step {
-                action: Action::AddRoute { key, target: target.clone() },
-                inverse: vec![Action::DeleteRoute { key: key_again, target }],
-            }),
-        }
+pub(super) fn diff(desired: &Network, actual: &Network, usable: &Usable<'_>, steps: &mut Vec<Step>) {
+    debug_assert!(desired.routes.is_sorted_by(|a, b| a.key < b.key), "routes are not sorted");
+    debug_assert!(actual.routes.is_sorted_by(|a, b| a.key < b.key), "routes are not sorted");
+    let (mut want, mut found) = (desired.routes.iter().peekable(), actual.routes.iter().peekable());
+    loop {
+        let order = match (want.peek(), found.peek()) {
+            (Some(a), Some(b)) => a.key.cmp(&b.key),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return,
+        };
+        let want = if order == Ordering::Greater { None } else { want.next() };
+        let found = if order == Ordering::Less { None } else { found.next() };
+        change(want, found, usable, steps);
     }
 }
 
-/// Whether the kernel can replace one by the other in place: not across kinds (IPv6 keeps both then).
-fn same_shape(a: &RouteTarget, b: &RouteTarget) -> bool {
-    std::mem::discriminant(a) == std::mem::discriminant(b)
+fn change(want: Option<&Route>, found: Option<&Route>, usable: &Usable<'_>, steps: &mut Vec<Step>) {
+    let Some(key) = want.or(found).map(|route| route.key) else { return };
+    let target = want.and_then(|want| usable.target(want));
+    let old = found.map(|found| found.target.clone());
+    if target == old {
+        return;
+    }
+    let mut step = |from, to| steps.push(Step::reversible(Action::Route { key, from, to }));
+    match (old, target) {
+        // Not in place across kinds: IPv6 would keep both.
+        (Some(old), Some(target)) if discriminant(&old) != discriminant(&target) => {
+            step(Some(old), None);
+            step(None, Some(target));
+        }
+        (old, target) => step(old, target),
+    }
 }

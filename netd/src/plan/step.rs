@@ -1,31 +1,55 @@
 //! Steps: one change of one object, what undoes it, and the order among steps.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::IpNet;
 
-use super::network::{FdbKey, Link, LinkKind, RouteKey, RouteTarget, VlanMembership, show_vlans};
+use super::network::{
+    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
+};
+use super::setting::{Setting, Value};
+use super::vlan_table::{VlanMembership, show_vlans};
 
 /// An action and what undoes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What to do.
     pub action: Action,
-    /// What undoes it, in order.
-    pub inverse: Vec<Action>,
+    /// What undoes it, in order; empty for actions that tell themselves how they are undone.
+    inverse: Vec<Action>,
+}
+
+impl Step {
+    /// A step that is undone by other actions than its own reverse.
+    pub fn new(action: Action, inverse: Vec<Action>) -> Step {
+        Step { action, inverse }
+    }
+
+    /// A step whose action knows its reverse.
+    pub fn reversible(action: Action) -> Step {
+        Step { action, inverse: Vec::new() }
+    }
+
+    /// What undoes the step, in order.
+    pub fn inverse(&self) -> Vec<Action> {
+        match self.action.reversed() {
+            Some(action) => vec![action],
+            None => self.inverse.clone(),
+        }
+    }
 }
 
 /// One change of one object, by names: indexes are looked up when it is sent.
+///
+/// Objects of which there may be a million change `from` something `to` something, either of which may be
+/// absence: the reverse is the same the other way round, and needs no memory of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of the objects in `network`
 pub enum Action {
-    CreateLink { name: String, kind: LinkKind, mac: Option<String> },
+    CreateLink { name: String, kind: LinkKind, settings: BTreeMap<Setting, Value> },
     DeleteLink { name: String, kind: LinkKind },
-    SetBridge { name: String, vlan_filtering: bool, default_pvid: u16 },
-    SetMtu { name: String, kind: LinkKind, mtu_bytes: u32, raise: bool },
-    SetMac { name: String, mac: String },
-    SetAlias { name: String, alias: String },
-    SetLinkLocal { name: String, on: bool },
+    Set { link: String, kind: LinkKind, setting: Setting, value: Value, raise: bool },
     SetMaster { name: String, master: String },
     ClearMaster { name: String },
     SetUp { name: String, kind: LinkKind },
@@ -34,53 +58,84 @@ pub enum Action {
     DeleteVlans { port: String, first: u16, last: u16, on_bridge: bool },
     AddAddress { link: String, address: IpNet, detect_duplicates: bool },
     DeleteAddress { link: String, address: IpNet },
-    AddRoute { key: RouteKey, target: RouteTarget },
-    ReplaceRoute { key: RouteKey, target: RouteTarget },
-    DeleteRoute { key: RouteKey, target: RouteTarget },
-    AddFdb { key: FdbKey, port: String },
-    DeleteFdb { key: FdbKey, port: String },
+    NextHop { id: NextHopId, from: Option<NextHopObject>, to: Option<NextHopObject> },
+    Route { key: RouteKey, from: Option<RouteTarget>, to: Option<RouteTarget> },
+    Fdb { key: FdbKey, from: Option<String>, to: Option<String> },
+    Mdb { key: MdbKey, add: bool },
+    Neighbour { key: NeighbourKey, from: Option<String>, to: Option<String> },
 }
 
 impl Action {
     /// Place in the order: what others stand on is made first and removed last.
     pub fn rank(&self) -> u8 {
         match self {
-            Action::DeleteRoute { .. } => 0,
-            Action::DeleteFdb { .. } => 1,
-            Action::DeleteAddress { .. } => 2,
-            Action::SetDown { .. } => 3,
-            Action::DeleteVlans { .. } => 4,
-            Action::ClearMaster { .. } => 5,
-            Action::DeleteLink { kind: LinkKind::Vlan { .. }, .. } => 6,
-            Action::DeleteLink { .. } => 7,
+            // Groups without the members that go, before these go.
+            Action::NextHop { from: Some(from), to: Some(to), .. } if to.is_part_of(from) => 0,
+            Action::Route { to: None, .. } => 1,
+            Action::Fdb { to: None, .. } | Action::Mdb { add: false, .. } | Action::Neighbour { to: None, .. } => 4,
+            Action::DeleteAddress { .. } => 5,
+            Action::SetDown { .. } => 6,
+            Action::DeleteVlans { .. } => 7,
+            Action::ClearMaster { .. } => 8,
+            Action::DeleteLink { kind: LinkKind::Vlan { .. }, .. } => 9,
+            Action::DeleteLink { .. } => 10,
             // VRFs before anything comes up: adding one later makes some drivers give up their routes.
-            Action::CreateLink { kind: LinkKind::Vrf { .. }, .. } => 10,
-            Action::CreateLink { kind: LinkKind::Vlan { .. }, .. } => 12,
-            Action::CreateLink { .. } => 11,
-            Action::SetBridge { .. } => 13,
-            Action::SetMac { .. } | Action::SetAlias { .. } | Action::SetLinkLocal { .. } => 14,
-            // A VLAN interface may not exceed its bridge: the bridge is raised first and lowered last.
-            Action::SetMtu { kind: LinkKind::Vlan { .. }, raise: false, .. } => 14,
-            Action::SetMtu { kind: LinkKind::Bridge { .. }, raise: true, .. } => 15,
-            Action::SetMtu { kind: LinkKind::Vlan { .. }, raise: true, .. } => 16,
-            Action::SetMtu { .. } => 15,
-            Action::SetMaster { .. } => 17,
-            Action::AddVlans { .. } => 18,
-            Action::SetUp { kind: LinkKind::Vrf { .. } | LinkKind::Bridge { .. }, .. } => 19,
-            Action::SetUp { kind: LinkKind::Vlan { .. }, .. } => 21,
-            Action::SetUp { .. } => 20,
-            Action::AddAddress { .. } => 22,
-            Action::AddRoute { .. } | Action::ReplaceRoute { .. } => 23,
-            Action::AddFdb { .. } => 24,
+            Action::CreateLink { kind: LinkKind::Vrf { .. }, .. } => 20,
+            Action::CreateLink { kind: LinkKind::Vlan { .. }, .. } => 22,
+            Action::CreateLink { .. } => 21,
+            Action::Set { setting: Setting::Mtu, kind, raise, .. } => match (kind, raise) {
+                // A VLAN interface may not exceed its bridge: the bridge is raised first and lowered last.
+                (LinkKind::Vlan { .. }, false) => 23,
+                (LinkKind::Vlan { .. }, true) => 25,
+                _ => 24,
+            },
+            // A port has these only under its bridge.
+            Action::Set { setting, .. } if setting.is_of_bridge_port() => 28,
+            Action::Set { .. } => 23,
+            Action::SetMaster { .. } => 27,
+            Action::AddVlans { .. } => 29,
+            Action::SetUp { kind: LinkKind::Vrf { .. } | LinkKind::Bridge, .. } => 30,
+            Action::SetUp { kind: LinkKind::Lag { .. }, .. } => 31,
+            Action::SetUp { kind: LinkKind::Vlan { .. }, .. } => 33,
+            Action::SetUp { .. } => 32,
+            Action::AddAddress { .. } => 34,
+            Action::NextHop { to: Some(NextHopObject::Single { .. }), .. } => 35,
+            Action::NextHop { to: Some(NextHopObject::Group(_)), .. } => 36,
+            // Last, when no route uses them any more: the kernel takes routes along with their next hop.
+            Action::NextHop { to: None, from: Some(NextHopObject::Group(_)), .. } => 39,
+            Action::NextHop { to: None, .. } => 40,
+            Action::Route { .. } => 37,
+            Action::Fdb { .. } | Action::Mdb { .. } | Action::Neighbour { .. } => 38,
         }
+    }
+
+    /// The same change the other way round, where the action knows it.
+    fn reversed(&self) -> Option<Action> {
+        Some(match self {
+            Action::NextHop { id, from, to } => {
+                Action::NextHop { id: *id, from: to.clone(), to: from.clone() }
+            }
+            Action::Route { key, from, to } => Action::Route { key: *key, from: to.clone(), to: from.clone() },
+            Action::Fdb { key, from, to } => {
+                Action::Fdb { key: key.clone(), from: to.clone(), to: from.clone() }
+            }
+            Action::Mdb { key, add } => Action::Mdb { key: key.clone(), add: !add },
+            Action::Neighbour { key, from, to } => {
+                Action::Neighbour { key: key.clone(), from: to.clone(), to: from.clone() }
+            }
+            _ => return None,
+        })
     }
 
     /// Whether the action removes something, so that finding it gone already is success.
     pub fn is_removal(&self) -> bool {
         matches!(
             self,
-            Action::DeleteRoute { .. }
-                | Action::DeleteFdb { .. }
+            Action::Route { to: None, .. }
+                | Action::NextHop { to: None, .. }
+                | Action::Fdb { to: None, .. }
+                | Action::Mdb { add: false, .. }
+                | Action::Neighbour { to: None, .. }
                 | Action::DeleteAddress { .. }
                 | Action::DeleteVlans { .. }
                 | Action::DeleteLink { .. }
@@ -89,24 +144,21 @@ impl Action {
         )
     }
 
-    /// The setting of the configuration the action serves, as far as its name tells: for error messages.
+    /// The object the action changes, as an operator names it: for error messages, and to find the
+    /// setting of the configuration it serves.
     pub fn object(&self) -> String {
         match self {
-            Action::AddRoute { key, .. }
-            | Action::ReplaceRoute { key, .. }
-            | Action::DeleteRoute { key, .. } => {
-                format!("route {}", key.prefix)
+            Action::Route { key, .. } => format!("route {}", key.prefix),
+            Action::NextHop { id, .. } => id.to_string(),
+            Action::Fdb { key, .. } => format!("fdb entry {key}"),
+            Action::Mdb { key, .. } => format!("mdb entry {key}"),
+            Action::Neighbour { key, .. } => format!("neighbour {key}"),
+            Action::AddAddress { link, .. } | Action::DeleteAddress { link, .. } | Action::Set { link, .. } => {
+                link.clone()
             }
-            Action::AddFdb { key, .. } | Action::DeleteFdb { key, .. } => format!("fdb entry {key}"),
-            Action::AddAddress { link, .. } | Action::DeleteAddress { link, .. } => link.clone(),
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => port.clone(),
             Action::CreateLink { name, .. }
             | Action::DeleteLink { name, .. }
-            | Action::SetBridge { name, .. }
-            | Action::SetMtu { name, .. }
-            | Action::SetMac { name, .. }
-            | Action::SetAlias { name, .. }
-            | Action::SetLinkLocal { name, .. }
             | Action::SetMaster { name, .. }
             | Action::ClearMaster { name }
             | Action::SetUp { name, .. }
@@ -137,13 +189,7 @@ impl fmt::Display for Action {
         match self {
             Action::CreateLink { name, kind, .. } => write!(f, "{name}: create {kind}"),
             Action::DeleteLink { name, .. } => write!(f, "{name}: delete"),
-            Action::SetBridge { name, vlan_filtering, default_pvid } => {
-                write!(f, "{name}: set vlan filtering {vlan_filtering}, default pvid {default_pvid}")
-            }
-            Action::SetMtu { name, mtu_bytes, .. } => write!(f, "{name}: set mtu {mtu_bytes}"),
-            Action::SetMac { name, mac } => write!(f, "{name}: set hardware address {mac}"),
-            Action::SetAlias { name, alias } => write!(f, "{name}: set description {alias:?}"),
-            Action::SetLinkLocal { name, on } => write!(f, "{name}: set ipv6 link-local {on}"),
+            Action::Set { link, setting, value, .. } => write!(f, "{link}: set {setting} {value}"),
             Action::SetMaster { name, master } => write!(f, "{name}: set master {master}"),
             Action::ClearMaster { name } => write!(f, "{name}: clear master"),
             Action::SetUp { name, .. } => write!(f, "{name}: set up"),
@@ -156,11 +202,34 @@ impl fmt::Display for Action {
             }
             Action::AddAddress { link, address, .. } => write!(f, "{link}: add address {address}"),
             Action::DeleteAddress { link, address } => write!(f, "{link}: delete address {address}"),
-            Action::AddRoute { key, target } => write!(f, "route {key}: add {target}"),
-            Action::ReplaceRoute { key, target } => write!(f, "route {key}: replace by {target}"),
-            Action::DeleteRoute { key, target } => write!(f, "route {key}: delete {target}"),
-            Action::AddFdb { key, port } => write!(f, "fdb {key}: add {port}"),
-            Action::DeleteFdb { key, port } => write!(f, "fdb {key}: delete {port}"),
+            Action::NextHop { id, from, to } => change(f, id, from.as_ref(), to.as_ref()),
+            Action::Route { key, from, to } => {
+                f.write_str("route ")?;
+                change(f, key, from.as_ref(), to.as_ref())
+            }
+            Action::Fdb { key, from, to } => {
+                f.write_str("fdb ")?;
+                change(f, key, from.as_ref(), to.as_ref())
+            }
+            Action::Mdb { key, add } => write!(f, "mdb {key}: {}", if *add { "add" } else { "delete" }),
+            Action::Neighbour { key, from, to } => {
+                f.write_str("neighbour ")?;
+                change(f, key, from.as_ref(), to.as_ref())
+            }
         }
+    }
+}
+
+fn change<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    key: &dyn fmt::Display,
+    from: Option<&T>,
+    to: Option<&T>,
+) -> fmt::Result {
+    match (from, to) {
+        (None, Some(to)) => write!(f, "{key}: add {to}"),
+        (Some(_), Some(to)) => write!(f, "{key}: replace by {to}"),
+        (Some(from), None) => write!(f, "{key}: delete {from}"),
+        (None, None) => write!(f, "{key}: nothing"),
     }
 }

@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy)]
 pub(super) struct At(pub(super) u16, pub(super) Option<u16>);
 
-fn frame(source: Mac, destination: Mac, tag: Option<u16>, payload: &str) -> Vec<u8> {
+pub(super) fn frame(source: Mac, destination: Mac, tag: Option<u16>, payload: &str) -> Vec<u8> {
     let frame = Frame::new(source, destination).payload(payload);
     tag.map_or(frame.clone(), |tag| frame.vlan(tag)).build()
 }
@@ -55,7 +55,13 @@ pub(super) fn cross(lab: &Lab, from: At, to: At, destination: Mac) -> Result<()>
 
 /// Sends a payload that must not come out of some ports, though it does come out of `witness`. A frame
 /// sent afterwards between `fence` ports proves that the others would have come by then.
-fn nothing_on(lab: &Lab, from: At, destination: Mac, witness: Option<u16>, silent: &[u16]) -> Result<()> {
+pub(super) fn nothing_on(
+    lab: &Lab,
+    from: At,
+    destination: Mac,
+    witness: Option<u16>,
+    silent: &[u16],
+) -> Result<()> {
     let payload = fresh_payload("silent");
     let watch =
         |port: u16| -> Result<(u16, Capture)> { Ok((port, lab.vm.wire(port)?.capture_text(&payload))) };

@@ -1,6 +1,7 @@
 //! The behaviours, a file for each part of the switch.
 
 mod boot;
+mod changes;
 mod console;
 mod containers;
 mod control_plane;
@@ -8,6 +9,7 @@ mod first_boot;
 mod frames;
 mod mistakes;
 pub mod numbered;
+mod objects;
 mod resilience;
 mod rocker;
 mod routing;
@@ -20,6 +22,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(boot::SCENARIOS);
     all.extend(frames::SCENARIOS);
     all.extend(routing::SCENARIOS);
+    all.extend(objects::SCENARIOS);
+    all.extend(changes::SCENARIOS);
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
     all.extend(resilience::SCENARIOS);

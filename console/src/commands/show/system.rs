@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use netd_api::generation::Health;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -19,14 +20,17 @@ struct System {
     kernel: String,
     uptime_s: u64,
     generation: u64,
+    state: Health,
+    confirm_by_s: u64,
+    problems: Vec<String>,
     ports_up: usize,
     ports: usize,
 }
 
-/// Prints host name, version, uptime, generation and how many front-panel ports are up.
+/// Prints host name, version, uptime, generation, how many front-panel ports are up, and what is wrong.
 pub async fn run(format: Format, context: &Context) -> Result<Outcome, Error> {
     let netd = crate::commands::connect().await?;
-    let (_, generation) = netd.running().await?;
+    let status = netd.status().await?;
     let mut ports = netd.ports().await?;
     ports.retain(|port| port.kind == "front-panel");
     let system = System {
@@ -36,19 +40,30 @@ pub async fn run(format: Format, context: &Context) -> Result<Outcome, Error> {
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
         uptime_s: uptime_s(),
-        generation,
+        generation: status.generation,
+        state: status.state,
+        confirm_by_s: status.confirm_by_s,
+        problems: status.problems,
         ports_up: ports.iter().filter(|port| port.oper_state == "up").count(),
         ports: ports.len(),
     };
     if format.json {
         return crate::commands::json(&system);
     }
+    let state = match system.confirm_by_s {
+        0 => system.state.to_string(),
+        until_s => {
+            let (state, user) = (system.state, text::clean(&status.user));
+            format!("{state}, to be confirmed by {user} until {}", text::clock(until_s))
+        }
+    };
     let rows = [
         ("Host name", system.hostname),
         ("Version", system.version),
         ("Kernel", system.kernel),
         ("Uptime", duration(system.uptime_s)),
         ("Generation", system.generation.to_string()),
+        ("State", state),
         ("Ports up", format!("{} of {}", system.ports_up, system.ports)),
     ];
     let mut out = String::new();
@@ -56,6 +71,9 @@ pub async fn run(format: Format, context: &Context) -> Result<Outcome, Error> {
         let title = context.look.paint(&format!("{name}:"), Tone::Heading);
         let padding = " ".repeat(12usize.saturating_sub(name.len() + 1));
         out.push_str(&format!("{title}{padding}{}\n", text::clean(text::or_dash(&value))));
+    }
+    for problem in &system.problems {
+        out.push_str(&format!("{}\n", context.look.paint(&text::clean(problem), Tone::Bad)));
     }
     Ok(Outcome::done(out))
 }

@@ -1,5 +1,6 @@
 //! The first line: host, screens, netd, generation and time.
 
+use netd_api::generation::Health;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -38,6 +39,13 @@ fn right_side(app: &App) -> String {
         Link::Up => "netd up",
         Link::Away { .. } => "netd AWAY",
     };
-    let generation = app.generation.map_or(String::new(), |number| format!("  gen {number}"));
+    let generation = app.status.as_ref().map_or(String::new(), |status| {
+        let state = match status.state {
+            Health::Ok => "",
+            Health::Unconfirmed => " UNCONFIRMED",
+            Health::Degraded => " DEGRADED",
+        };
+        format!("  gen {}{state}", status.generation)
+    });
     format!("{netd}{generation}  {} ", app.clock)
 }

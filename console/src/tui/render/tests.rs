@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use netd_api::generation::{Health, Status};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
@@ -21,7 +22,7 @@ const COLOUR: Look = Look { colour: true, unicode: true, alternate_screen: true 
 fn app(look: Look) -> App {
     let mut app = App::new(look, "leaf1".into(), "14:05".into());
     let start = Instant::now();
-    app.update(Update::Generation(12));
+    app.update(Update::Status(Status { generation: 12, ..Status::default() }));
     app.update(Update::Ports(start, switch::ports()));
     let mut ports = switch::ports();
     ports[0].counters.rx_bytes += 1_500_000;
@@ -93,6 +94,18 @@ fn ports_in_mono_ascii() {
     assert!(picture.content.iter().all(|cell| cell.symbol().is_ascii()));
     assert!(picture.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     insta::assert_snapshot!(styled(&picture));
+}
+
+#[test]
+fn the_header_tells_what_waits_and_what_is_wrong() {
+    let mut app = app(Look::PLAIN);
+    for (state, shown) in
+        [(Health::Unconfirmed, "gen 12 UNCONFIRMED  14:05"), (Health::Degraded, "gen 12 DEGRADED")]
+    {
+        app.update(Update::Status(Status { state, generation: 12, ..Status::default() }));
+        let header = screen(&mut app).lines().next().unwrap().to_owned();
+        assert!(header.contains(shown) && header.len() <= 80, "{header}");
+    }
 }
 
 #[test]
@@ -252,7 +265,7 @@ fn nothing_new_is_the_same_picture() {
     app.update(Update::Ports(Instant::now() + Duration::from_secs(1), switch::ports()));
     let first = picture_of(&mut app, 80, 24);
     app.update(Update::Ports(Instant::now() + Duration::from_secs(2), switch::ports()));
-    app.update(Update::Generation(12));
+    app.update(Update::Status(Status { generation: 12, ..Status::default() }));
     assert_eq!(first, picture_of(&mut app, 80, 24));
 }
 

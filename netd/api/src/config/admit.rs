@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{AttachmentUse, Config, Inventory, Place, PortRole};
+use super::ports::split_name;
 use super::reader::nearest;
 use crate::diagnostic::Diagnostic;
 use crate::state::VlanRange;
@@ -17,18 +18,21 @@ impl Config {
         diagnostics
     }
 
-    /// Whether the VLAN exists: it has a section, or a port carries it. An attachment may only join a
+    /// Whether the VLAN exists: it has a section, or a port, LAG or VXLAN carries it. An attachment may only join a
     /// VLAN that exists.
     pub fn has_vlan(&self, vlan_id: u16) -> bool {
-        let carried = |role: &PortRole| matches!(role, PortRole::Bridged(vlans) if vlans.carries(vlan_id));
-        self.vlans.contains_key(&vlan_id) || self.ports.values().any(|port| carried(&port.role))
+        let carried =
+            |role: &PortRole| matches!(role, PortRole::Bridged(port) if port.vlans.carries(vlan_id));
+        self.vlans.contains_key(&vlan_id)
+            || self.ethernets().any(|(_, ethernet)| carried(&ethernet.role))
+            || self.vxlans.values().any(|vxlan| vxlan.vlan_id == vlan_id)
     }
 }
 
 /// One diagnostic for each section that names ports this switch has not.
 fn missing_ports(config: &Config, inventory: &Inventory) -> Vec<Diagnostic> {
     let mut missing: BTreeMap<Place, Vec<&str>> = BTreeMap::new();
-    for (name, port) in config.ports.iter().filter(|(name, _)| !inventory.ports.contains(*name)) {
+    for (name, port) in config.ports.iter().filter(|(name, _)| !exists(name, config, inventory)) {
         missing.entry(port.place).or_default().push(name);
     }
     let report = |(place, names): (Place, Vec<&str>)| {
@@ -53,6 +57,25 @@ fn missing_ports(config: &Config, inventory: &Inventory) -> Vec<Diagnostic> {
         Diagnostic { line, column, path: format!("ports.{}", names.first().unwrap_or(&"")), message }
     };
     missing.into_iter().map(report).collect()
+}
+
+/// Whether the switch has the port, or will have it once ports are split as the configuration says; a port
+/// that is split exists by its parts.
+fn exists(name: &str, config: &Config, inventory: &Inventory) -> bool {
+    let has_parts = |whole: &str| {
+        let prefix = format!("{whole}s");
+        inventory.ports.range(prefix.clone()..).next().is_some_and(|part| part.starts_with(&prefix))
+    };
+    let parts =
+        |whole: &str| config.ports.get(whole).and_then(|port| port.breakout).filter(|parts| *parts > 1);
+    inventory.ports.contains(name)
+        || match split_name(name) {
+            Some((whole, part)) => {
+                parts(whole).is_some_and(|parts| part < u32::from(parts))
+                    && (inventory.ports.contains(whole) || has_parts(whole))
+            }
+            None => config.ports.get(name).is_some_and(|port| port.breakout.is_some()) && has_parts(name),
+        }
 }
 
 /// Port names in short: neighbours in number become a range.

@@ -9,11 +9,15 @@ use super::model::Place;
 use crate::diagnostic::Diagnostic;
 
 /// Largest document that is read, in bytes.
-pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_DOCUMENT_BYTES: usize = 128 * 1024 * 1024;
+
+/// Most of it that may be something else than plain `[[routes]]` blocks, in bytes: what becomes a tree takes
+/// many times its size in memory.
+pub const MAX_TREE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Above this size only the first syntax error is reported: a document that is not TOML at all would
 /// otherwise cost a hundred times its size in error records.
-const RECOVERY_BYTES: usize = 256 * 1024;
+pub(super) const RECOVERY_BYTES: usize = 256 * 1024;
 
 /// How often lines with syntax errors are taken out before the rest is given up.
 const RECOVERY_ROUNDS: usize = 5;
@@ -26,6 +30,16 @@ pub(super) struct Lines<'d> {
     starts: Vec<usize>,
     /// Number of characters before each `STEP`th byte.
     characters: Vec<u32>,
+    gaps: &'d [Gap],
+}
+
+/// Whole lines that are missing in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// Number of lines of the text before the gap.
+    pub(super) line: u32,
+    /// Number of lines missing here and before.
+    pub(super) missing: u32,
 }
 
 /// Distance of the checkpoints that count characters, in bytes.
@@ -33,6 +47,11 @@ const STEP: usize = 256;
 
 impl<'d> Lines<'d> {
     pub(super) fn new(text: &'d str) -> Self {
+        Lines::with_gaps(text, &[])
+    }
+
+    /// Of a text in which lines are missing.
+    pub(super) fn with_gaps(text: &'d str, gaps: &'d [Gap]) -> Self {
         let mut starts = vec![0];
         let mut characters = Vec::with_capacity(text.len() / STEP + 1);
         let mut count = 0;
@@ -47,7 +66,7 @@ impl<'d> Lines<'d> {
             }
         }
         characters.push(count);
-        Lines { text, starts, characters }
+        Lines { text, starts, characters, gaps }
     }
 
     /// Line and column of a byte offset.
@@ -56,7 +75,10 @@ impl<'d> Lines<'d> {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let column = self.characters_before(offset).saturating_sub(self.characters_before(start));
-        Place { line: u32::try_from(line).unwrap_or(u32::MAX), column: column + 1 }
+        let line = u32::try_from(line).unwrap_or(u32::MAX);
+        let gaps = self.gaps.partition_point(|gap| gap.line < line);
+        let missing = gaps.checked_sub(1).and_then(|last| self.gaps.get(last)).map_or(0, |gap| gap.missing);
+        Place { line: line.saturating_add(missing), column: column + 1 }
     }
 
     fn characters_before(&self, offset: usize) -> u32 {
@@ -81,19 +103,22 @@ pub(super) fn check_size(text: &str) -> Result<(), Diagnostic> {
     if text.len() <= MAX_DOCUMENT_BYTES {
         return Ok(());
     }
-    let message = format!(
-        "the document has {} bytes; the limit is {} ({} MiB)",
-        text.len(),
-        MAX_DOCUMENT_BYTES,
-        MAX_DOCUMENT_BYTES / (1024 * 1024)
-    );
-    Err(Diagnostic { line: 1, column: 1, path: String::new(), message })
+    Err(too_large(text.len(), "", MAX_DOCUMENT_BYTES))
 }
 
-/// All syntax errors of the document that can be told apart.
-/// `first` is the one that parsing stopped at.
-pub(super) fn syntax_errors(text: &str, lines: &Lines<'_>, first: toml::de::Error) -> Vec<Diagnostic> {
-    let errors = if text.len() > RECOVERY_BYTES { vec![first] } else { DeTable::parse_recoverable(text).1 };
+/// Says that so many bytes are too many, beside plain routes.
+pub(super) fn too_large_for_a_tree(bytes: usize) -> Diagnostic {
+    too_large(bytes, " beside plain [[routes]] blocks", MAX_TREE_BYTES)
+}
+
+fn too_large(bytes: usize, what: &str, limit: usize) -> Diagnostic {
+    let mebibytes = limit / (1024 * 1024);
+    let message = format!("the document has {bytes} bytes{what}; the limit is {limit} ({mebibytes} MiB)");
+    Diagnostic { line: 1, column: 1, path: String::new(), message }
+}
+
+/// Syntax errors of a text, as far as they can be told apart.
+pub(super) fn syntax_errors(text: &str, lines: &Lines<'_>, errors: Vec<toml::de::Error>) -> Vec<Diagnostic> {
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -133,9 +158,6 @@ pub(super) fn shortened(text: &str) -> String {
 /// Text with the lines that are no TOML blanked out, so that the mistakes in the others can still be
 /// found at their places. `None` when no such text is found quickly.
 pub(super) fn without_broken_lines(text: &str) -> Option<String> {
-    if text.len() > RECOVERY_BYTES {
-        return None;
-    }
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..RECOVERY_ROUNDS {
         // Blanking replaces whole characters of whole lines by spaces, so the text stays UTF-8.

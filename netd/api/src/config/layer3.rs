@@ -1,11 +1,11 @@
-//! Addresses and VRF references, which ports, VLANs and loopbacks have in common.
+//! Addresses and VRF references, which interfaces have in common.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::document::shortened;
-use super::model::{Layer3, Place};
+use super::model::{Layer3, MacAddress, Place};
 use super::names;
 use super::reader::{Node, Reader, Section};
 
@@ -19,9 +19,16 @@ pub(super) struct VrfReference {
     pub(super) path: String,
 }
 
-/// Reads `addresses` and `vrf`.
+/// Reads `addresses`, `vrf` and `forwarding`.
 pub(super) fn read<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Layer3 {
-    Layer3 { addresses: read_addresses(reader, section).unwrap_or_default(), vrf: read_vrf(reader, section) }
+    let layer3 = read_place(reader, section);
+    Layer3 { forwarding: reader.flag(section, "forwarding").unwrap_or(true), ..layer3 }
+}
+
+/// Reads `addresses` and `vrf`, which are all that an interface has where no packets come in.
+pub(super) fn read_place<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Layer3 {
+    let addresses = read_addresses(reader, section).unwrap_or_default();
+    Layer3 { addresses, vrf: read_vrf(reader, section), ..Layer3::default() }
 }
 
 /// Reads `vrf`, and notes the mention.
@@ -79,6 +86,9 @@ pub(super) fn parse_interface_address(text: &str) -> Result<IpNet, String> {
 
 /// An address with its prefix length.
 pub(super) fn parse_prefixed(text: &str) -> Result<IpNet, String> {
+    if let Some(net) = parse_plainly(text) {
+        return Ok(net);
+    }
     if let Ok(net) = text.parse() {
         return Ok(net);
     }
@@ -90,6 +100,14 @@ pub(super) fn parse_prefixed(text: &str) -> Result<IpNet, String> {
             shortened(text)
         )),
     }
+}
+
+/// The usual form of an address with prefix length, in a third of the time that ipnet's parser takes.
+fn parse_plainly(text: &str) -> Option<IpNet> {
+    let (address, length) = text.rsplit_once('/')?;
+    let digits = length.len() <= 3 && length.bytes().all(|byte| byte.is_ascii_digit());
+    let length = length.parse().ok().filter(|_| digits && !(length.len() > 1 && length.starts_with('0')))?;
+    IpNet::new(address.parse().ok()?, length).ok()
 }
 
 /// An address without prefix length that can be another host's.
@@ -116,6 +134,21 @@ fn unusable(address: IpAddr) -> Option<&'static str> {
     ]
     .into_iter()
     .find_map(|(is, kind)| is.then_some(kind))
+}
+
+/// A hardware address of one host.
+pub(super) fn parse_mac(text: &str) -> Result<MacAddress, String> {
+    let wrong = || format!("`{}` is no hardware address such as 02:00:00:00:00:01", shortened(text));
+    let octet = |part: &str| {
+        let plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u8::from_str_radix(part, 16).ok().filter(|_| plain)
+    };
+    let octets: Option<Vec<u8>> = text.split(':').map(octet).collect();
+    let octets: [u8; 6] = octets.ok_or_else(wrong)?.try_into().map_err(|_| wrong())?;
+    if octets == [0; 6] || octets[0] & 1 != 0 {
+        return Err(format!("{text} is no address of one host (all zero, or multicast)"));
+    }
+    Ok(MacAddress(octets))
 }
 
 /// Whether an address is link-local: valid on its own link only, so that links may share it.

@@ -5,18 +5,32 @@
 //! 4094, VRFs that are named are defined, every next hop has an interface. What depends on the switch
 //! at hand (which ports it has, what is attached to it) is checked by [`Config::admit`].
 
+mod bridging;
+mod drift;
+mod interface;
+mod port;
+mod route;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use bridging::{Bridge, MacAddress, StaticFdbEntry, StaticMdbEntry, VXLAN_PORT, Vxlan};
+pub use drift::{Drift, DriftSection};
+pub use interface::{Layer3, Loopback, Routing, StaticNeighbour, Subinterface, Vlan, Vrf, vlan_interface};
+pub use port::{
+    BridgePort, Duplex, Ethernet, Fec, HashPolicy, Lag, LagMode, LinkMode, Port, PortRole, PortVlans,
+};
+pub use route::{NextHop, Route, RouteTarget};
+
 use crate::state::VlanRange;
 
 /// A place in the document. Line and column count from 1; columns count characters.
 ///
 /// `0:0` stands for "nowhere": the object is a default that the document does not mention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Line, from 1.
     pub line: u32,
@@ -34,22 +48,52 @@ pub struct Config {
     /// `[users.NAME]` by name.
     pub users: BTreeMap<String, User>,
     /// `[ports.NAME]` by interface name, ranges and profiles expanded. Ports the document does not
-    /// mention are absent: they are to be down and outside the bridge.
+    /// mention, not even as a member of a LAG, are absent: they are to be down and outside the bridge.
     pub ports: BTreeMap<String, Port>,
+    /// `[lags.NAME]` by interface name, none of them that of another interface.
+    pub lags: BTreeMap<String, Lag>,
+    /// `[bridge]`.
+    pub bridge: Bridge,
     /// `[vlans.ID]` by VLAN id. A VLAN that only ports mention is absent here and still carried.
     pub vlans: BTreeMap<u16, Vlan>,
     /// `[vrfs.NAME]` by name.
     pub vrfs: BTreeMap<String, Vrf>,
     /// `[loopbacks.NAME]` by interface name.
     pub loopbacks: BTreeMap<String, Loopback>,
+    /// `[subinterfaces."PARENT.VLAN"]` by interface name, which is `PARENT.VLAN`.
+    pub subinterfaces: BTreeMap<String, Subinterface>,
+    /// `[vxlans.NAME]` by interface name.
+    pub vxlans: BTreeMap<String, Vxlan>,
+    /// `[routing]`.
+    pub routing: Routing,
     /// `[[routes]]` in document order; no two have the same VRF, prefix and metric.
     pub routes: Vec<Route>,
+    /// `[[neighbours]]`: static ARP and ND entries; no two have the same address and interface.
+    pub neighbours: Vec<StaticNeighbour>,
     /// `[[fdb]]`: static forwarding entries; no two have the same address and VLAN.
     pub fdb: Vec<StaticFdbEntry>,
+    /// `[[mdb]]`: static group members; no two have the same group and VLAN.
+    pub mdb: Vec<StaticMdbEntry>,
+    /// `[drift]`.
+    pub drift: Drift,
     /// `[control-plane]`.
     pub control_plane: ControlPlane,
     /// Places of all settings by dotted path, for [`Config::locate`].
     pub(super) places: BTreeMap<String, Place>,
+}
+
+impl Config {
+    /// The port or LAG of a name.
+    pub fn ethernet(&self, name: &str) -> Option<&Ethernet> {
+        let port = self.ports.get(name).map(|port| &port.ethernet);
+        port.or_else(|| self.lags.get(name).map(|lag| &lag.ethernet))
+    }
+
+    /// All ports and LAGs.
+    pub fn ethernets(&self) -> impl Iterator<Item = (&str, &Ethernet)> {
+        let ports = self.ports.iter().map(|(name, port)| (name.as_str(), &port.ethernet));
+        ports.chain(self.lags.iter().map(|(name, lag)| (name.as_str(), &lag.ethernet)))
+    }
 }
 
 /// `[system]`: the switch as a whole.
@@ -151,165 +195,6 @@ impl PasswordHash {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(…)")
-    }
-}
-
-/// `[ports.NAME]`: a front-panel port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Port {
-    /// Where the port is configured: its own section, or the range that names it.
-    pub place: Place,
-    /// Free text; empty when none.
-    pub description: String,
-    /// Whether the port is to be up.
-    pub enabled: bool,
-    /// Maximum transmission unit in bytes; `None` keeps the driver's default.
-    pub mtu_bytes: Option<u32>,
-    /// What the port is for.
-    pub role: PortRole,
-}
-
-/// What a port is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PortRole {
-    /// Neither VLANs nor addresses: the port carries nothing and stays outside the bridge.
-    #[default]
-    Unused,
-    /// A port of the bridge.
-    Bridged(PortVlans),
-    /// A port with addresses or a VRF of its own, outside the bridge.
-    Routed(Layer3),
-}
-
-/// VLANs of a bridge port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PortVlans {
-    /// Access or native VLAN: frames without a tag belong to it and leave without one. `None` drops
-    /// untagged frames.
-    pub untagged: Option<u16>,
-    /// VLANs carried with a tag: sorted, merged, without the untagged one.
-    pub tagged: Vec<VlanRange>,
-}
-
-impl PortVlans {
-    /// Whether the port carries this VLAN, with a tag or without.
-    pub fn carries(&self, vlan_id: u16) -> bool {
-        self.untagged == Some(vlan_id)
-            || self.tagged.iter().any(|range| range.first <= vlan_id && vlan_id <= range.last)
-    }
-}
-
-/// Addresses and VRF of an interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layer3 {
-    /// Addresses with prefix length, each once, in document order (the first is the primary one).
-    pub addresses: Vec<IpNet>,
-    /// VRF; `None` for the default VRF.
-    pub vrf: Option<String>,
-}
-
-/// `[vlans.ID]`: a VLAN of the bridge.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vlan {
-    /// Where the VLAN is defined.
-    pub place: Place,
-    /// Free text; empty when none.
-    pub name: String,
-    /// Addresses and VRF of its interface `vlanID` (see [`vlan_interface`]).
-    pub layer3: Layer3,
-}
-
-impl Vlan {
-    /// Whether the VLAN has an interface of the switch: only one with addresses or a VRF has.
-    pub fn has_interface(&self) -> bool {
-        !self.layer3.addresses.is_empty() || self.layer3.vrf.is_some()
-    }
-}
-
-/// Name of the switch's own interface in a VLAN.
-pub fn vlan_interface(vlan_id: u16) -> String {
-    format!("vlan{vlan_id}")
-}
-
-/// `[vrfs.NAME]`: a VRF.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vrf {
-    /// Where the VRF is defined.
-    pub place: Place,
-    /// Routing table, unique among the VRFs; never 0 nor one of the kernel's own (253 to 255).
-    pub table: u32,
-}
-
-/// `[loopbacks.NAME]`: an interface that is always up and holds addresses of the switch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loopback {
-    /// Where the loopback is defined.
-    pub place: Place,
-    /// Addresses and VRF.
-    pub layer3: Layer3,
-}
-
-/// `[[routes]]`: a static route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Where the route begins.
-    pub place: Place,
-    /// Destination, host bits zero.
-    pub prefix: IpNet,
-    /// VRF; `None` for the default VRF.
-    pub vrf: Option<String>,
-    /// Metric (kernel priority); lower wins. By default what the kernel itself takes: 0 for IPv4, 1024
-    /// for IPv6, where 0 cannot be expressed.
-    pub metric: u32,
-    /// Where matching packets go.
-    pub target: RouteTarget,
-}
-
-/// Where packets that match a route go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteTarget {
-    /// Dropped silently.
-    Blackhole,
-    /// To one of these, at least one; more than one is ECMP.
-    NextHops(Vec<NextHop>),
-}
-
-/// One way out of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextHop {
-    /// Place of the gateway (or of `dev` when there is none).
-    pub place: Place,
-    /// Gateway; `None` when the destination is reached directly on `device`.
-    pub via: Option<IpAddr>,
-    /// Outgoing interface: the route's `dev`, or the interface whose subnet holds the gateway.
-    pub device: String,
-    /// The gateway is to be taken as reachable on `device` whatever its subnets are (`RTNH_F_ONLINK`).
-    pub on_link: bool,
-    /// Share among the next hops of the route, 1 to 256.
-    pub weight: u16,
-}
-
-/// `[[fdb]]`: a static entry of the bridge's forwarding database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticFdbEntry {
-    /// Where the entry begins.
-    pub place: Place,
-    /// Unicast hardware address.
-    pub mac: MacAddress,
-    /// VLAN, one that the port carries.
-    pub vlan_id: u16,
-    /// Bridged front-panel port.
-    pub port: String,
-}
-
-/// An EUI-48 hardware address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MacAddress(pub [u8; 6]);
-
-impl fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -35,6 +35,14 @@ pub(super) fn expand_ports(pattern: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// The names a pattern of ports stands for, or the name of one LAG.
+pub(super) fn expand_bridge_ports(pattern: &str) -> Result<Vec<String>, String> {
+    if pattern.starts_with("swp") {
+        return expand_ports(pattern);
+    }
+    check_interface_name(pattern).map(|()| vec![pattern.to_owned()])
+}
+
 fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let Some((head, rest)) = pattern.split_once('[') else {
         return Ok(vec![pattern.to_owned()]);
@@ -93,7 +101,7 @@ fn number(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("port number {} is out of range: 0 to {MAX_PORT_NUMBER}", shortened(text)))
 }
 
-/// Checks the name of an interface the operator may choose (VRFs and loopbacks).
+/// Checks the name of an interface the operator may choose (VRFs, LAGs, loopbacks, tunnels).
 pub(super) fn check_interface_name(name: &str) -> Result<(), String> {
     let shown = shortened(name);
     if name.is_empty() || name.len() > MAX_INTERFACE_NAME {

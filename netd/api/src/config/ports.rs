@@ -5,53 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
-
 use super::document::shortened;
-use super::layer3;
-use super::model::{Layer3, Place, Port, PortRole, PortVlans};
+use super::ethernet::{self, MAX_DESCRIPTION, Settings};
+use super::model::{Port, PortRole};
 use super::names::{self, MAX_PORTS};
-use super::reader::{Node, Reader, Section, nearest};
-use super::vlan_ids;
-use crate::state::VlanRange;
-
-/// MTU range in bytes: what IPv4 needs at least (RFC 791), and the usual largest frame of switch ASICs.
-const MTU_BYTES: std::ops::RangeInclusive<i64> = 68..=9216;
-
-/// Least MTU of a link with IPv6 (RFC 8200).
-const IPV6_MTU_BYTES: u32 = 1280;
-
-/// Longest description: what fits the kernel's interface alias.
-const MAX_DESCRIPTION: usize = 200;
+use super::reader::{Node, Reader, Section, join, nearest};
 
 /// Most profiles.
 const MAX_PROFILES: usize = 1024;
-
-/// What a section of a port or profile says.
-#[derive(Clone, Debug, Default)]
-struct Settings {
-    description: Option<String>,
-    enabled: Option<bool>,
-    mtu_bytes: Option<u32>,
-    /// Place of the `vlan` key, and what it says; `None` inside when that is wrong.
-    vlan: Option<(Place, Option<PortVlans>)>,
-    addresses: Option<(Place, Vec<IpNet>)>,
-    vrf: Option<(Place, String)>,
-}
-
-impl Settings {
-    /// What is not set here, from a profile.
-    fn over(self, profile: Settings) -> Settings {
-        Settings {
-            description: self.description.or(profile.description),
-            enabled: self.enabled.or(profile.enabled),
-            mtu_bytes: self.mtu_bytes.or(profile.mtu_bytes),
-            vlan: self.vlan.or(profile.vlan),
-            addresses: self.addresses,
-            vrf: self.vrf.or(profile.vrf),
-        }
-    }
-}
 
 /// Reads `[profiles]` and `[ports]`.
 pub(super) fn read<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTreeMap<String, Port> {
@@ -64,10 +25,14 @@ pub(super) fn read<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTreeMap<
         let names = names::expand_ports(pattern);
         let port = read_port(reader, &node, &profiles);
         match names {
-            Ok(names) => add(reader, &mut ports, names, &node, &port),
+            Ok(names) => {
+                check_breakout(reader, &node, &names, &port);
+                add(reader, &mut ports, names, &node, &port);
+            }
             Err(message) => reader.wrong_value(&node, message),
         }
     }
+    check_parts(reader, &ports);
     ports
 }
 
@@ -79,7 +44,8 @@ fn read_profiles<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTreeMap<&'
     let mut profiles = BTreeMap::new();
     for (name, node) in members {
         if let Some(section) = reader.section(&node, "profiles.*") {
-            let settings = read_common(reader, &section);
+            let mut settings = ethernet::read_shared(reader, &section);
+            settings.link_mode = ethernet::read_link_mode(reader, &section);
             reader.finish(&section);
             profiles.insert(name, settings);
         }
@@ -87,111 +53,82 @@ fn read_profiles<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTreeMap<&'
     profiles
 }
 
-fn read_common<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Settings {
-    let description =
-        reader.take(section, "description").and_then(|node| reader.text(&node, MAX_DESCRIPTION));
-    let enabled = reader.take(section, "enabled").and_then(|node| reader.boolean(&node));
-    let mtu = reader.take(section, "mtu").and_then(|node| reader.integer(&node, MTU_BYTES));
-    let vlan = reader.take(section, "vlan").map(|node| (node.place, read_vlans(reader, &node)));
-    let vrf = layer3::read_vrf(reader, section);
-    Settings {
-        description: description.map(str::to_owned),
-        enabled,
-        mtu_bytes: mtu.and_then(|mtu| u32::try_from(mtu).ok()),
-        vlan,
-        addresses: None,
-        vrf: vrf.map(|name| (place_of(reader, section, "vrf"), name)),
-    }
-}
-
-/// Place of a key that was just read.
-fn place_of(reader: &Reader<'_>, section: &Section<'_>, key: &str) -> Place {
-    let path = super::reader::join(&section.path, key);
-    reader.places.get(&path).copied().unwrap_or(section.place)
-}
-
-/// Reads `vlan.access`, `vlan.trunk` and `vlan.native`; `None` when they make no sense.
-fn read_vlans<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<PortVlans> {
-    let section = reader.section(node, "vlan")?;
-    let access = reader.take(&section, "access");
-    let trunk = reader.take(&section, "trunk");
-    let native = reader.take(&section, "native");
-    let all_known = reader.finish(&section);
-    let access_id = access.as_ref().map(|node| vlan_ids::read(reader, node));
-    let tagged = trunk.as_ref().map(|node| vlan_ids::read_list(reader, node));
-    let native_id = native.as_ref().map(|node| vlan_ids::read(reader, node));
-    match (&access, &trunk, &native) {
-        (Some(_), Some(other), _) => {
-            reader.wrong_value(
-                other,
-                "a port is either an access port or a trunk: keep `vlan.access` or `vlan.trunk`",
-            );
-            None
-        }
-        (Some(_), None, Some(native)) => {
-            reader.wrong_value(
-                native,
-                "`vlan.native` belongs to a trunk; an access port has its VLAN from `vlan.access`",
-            );
-            None
-        }
-        (None, None, Some(native)) => {
-            reader.wrong_value(
-                native,
-                "`vlan.native` belongs to a trunk: add `vlan.trunk`, or use `vlan.access`",
-            );
-            None
-        }
-        (None, None, None) => {
-            reader.missing(
-                node,
-                all_known,
-                "no VLAN: give `vlan.access`, or `vlan.trunk` with or without `vlan.native`",
-            );
-            None
-        }
-        (Some(_), None, None) => Some(PortVlans { untagged: access_id?, tagged: Vec::new() }),
-        (None, Some(trunk), _) => trunk_vlans(reader, trunk, tagged.unwrap_or_default(), native_id.flatten()),
-    }
-}
-
-fn trunk_vlans<'d>(
-    reader: &mut Reader<'d>,
-    node: &Node<'d>,
-    tagged: Vec<VlanRange>,
-    native: Option<u16>,
-) -> Option<PortVlans> {
-    if node.value.as_array().is_some_and(|array| array.is_empty()) {
-        reader.wrong_value(
-            node,
-            "a trunk without VLANs: list some, such as [\"10-20\", 30], or use `vlan.access`",
-        );
-        return None;
-    }
-    let tagged = native.map_or_else(|| tagged.clone(), |native| vlan_ids::without(&tagged, native));
-    Some(PortVlans { untagged: native, tagged })
-}
-
 fn read_port<'d>(reader: &mut Reader<'d>, node: &Node<'d>, profiles: &BTreeMap<&str, Settings>) -> Port {
-    let unusable = || Port { place: node.place, enabled: true, ..Port::default() };
     let Some(section) = reader.section(node, "ports.*") else {
-        return unusable();
+        return Port { place: node.place, ..Port::default() };
     };
     let profile = read_profile_name(reader, &section, profiles);
-    let mut own = read_common(reader, &section);
-    let addresses = layer3::read_addresses(reader, &section);
-    own.addresses = addresses.map(|addresses| (place_of(reader, &section, "addresses"), addresses));
+    let mut own = ethernet::read_shared(reader, &section);
+    ethernet::read_own(reader, &section, &mut own);
+    own.link_mode = ethernet::read_link_mode(reader, &section);
+    let breakout = reader.take(&section, "breakout").and_then(|node| read_breakout(reader, &node));
     reader.finish(&section);
     let settings = own.over(profile);
-    let role = role(reader, &section, &settings);
-    check_mtu(reader, &section, &settings, &role);
-    Port {
-        place: node.place,
-        description: settings.description.unwrap_or_default(),
-        enabled: settings.enabled.unwrap_or(true),
-        mtu_bytes: settings.mtu_bytes,
-        role,
+    let link_mode = settings.link_mode;
+    ethernet::check_link_mode(reader, &section, link_mode);
+    let ethernet = ethernet::resolve(reader, &section, "port", settings);
+    Port { place: node.place, ethernet, link_mode, breakout }
+}
+
+fn read_breakout<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<u8> {
+    let number = reader.any_integer(node)?;
+    let parts = u8::try_from(number).ok().filter(|parts| matches!(parts, 1 | 2 | 4 | 8));
+    if parts.is_none() {
+        reader.wrong_value(node, format!("a port is split into 1, 2, 4 or 8, not {number}"));
     }
+    parts
+}
+
+/// A port that is split is no port itself any more.
+fn check_breakout<'d>(reader: &mut Reader<'d>, node: &Node<'d>, names: &[String], port: &Port) {
+    let (Some(parts), Some(name)) = (port.breakout, names.first()) else {
+        return;
+    };
+    let path = join(&node.path, "breakout");
+    let place = reader.places.get(&path).copied().unwrap_or(node.place);
+    if let Some((whole, _)) = split_name(name) {
+        reader.wrong(
+            place,
+            &path,
+            format!("{name} is a part of {whole}: `breakout` belongs to [ports.{whole}]"),
+        );
+    } else if parts > 1 && port.ethernet.role != PortRole::Unused {
+        let message = format!(
+            "{name} is gone when it is split into {parts}: configure {name}s0 to {name}s{} instead",
+            parts - 1
+        );
+        reader.wrong(place, &path, message);
+    }
+}
+
+/// Parts that their port is not split into do not exist.
+fn check_parts(reader: &mut Reader<'_>, ports: &BTreeMap<String, Port>) {
+    for (name, port) in ports {
+        let Some((whole, part)) = split_name(name) else {
+            continue;
+        };
+        let Some((parts, place)) = ports.get(whole).and_then(|whole| Some((whole.breakout?, whole.place)))
+        else {
+            continue;
+        };
+        if part >= u32::from(parts) {
+            let line = place.line;
+            let message = match parts {
+                1 => format!("no port {name}: {whole} is not split (line {line})"),
+                _ => format!(
+                    "no port {name}: {whole} is split into {whole}s0 to {whole}s{} (line {line})",
+                    parts - 1
+                ),
+            };
+            reader.wrong(port.place, &format!("ports.{name}"), message);
+        }
+    }
+}
+
+/// The port that a part belongs to, and the part's number.
+pub(super) fn split_name(name: &str) -> Option<(&str, u32)> {
+    let (number, part) = name.strip_prefix("swp")?.split_once('s')?;
+    Some((&name[..3 + number.len()], part.parse().ok()?))
 }
 
 fn read_profile_name<'d>(
@@ -217,42 +154,6 @@ fn read_profile_name<'d>(
         reader.wrong_value(&node, message);
     }
     Settings::default()
-}
-
-fn role<'d>(reader: &mut Reader<'d>, section: &Section<'d>, settings: &Settings) -> PortRole {
-    let routed = settings.addresses.as_ref().map(|(place, _)| (*place, "addresses"));
-    let routed = routed.or(settings.vrf.as_ref().map(|(place, _)| (*place, "vrf")));
-    if let (Some(_), Some((place, key))) = (&settings.vlan, routed) {
-        let path = super::reader::join(&section.path, key);
-        let message = format!(
-            "the port is both in VLANs and routed: remove `{key}`, or `vlan` (perhaps from its profile)"
-        );
-        reader.wrong(place, &path, message);
-        return PortRole::Unused;
-    }
-    match &settings.vlan {
-        Some((_, vlans)) => vlans.clone().map_or(PortRole::Unused, PortRole::Bridged),
-        None if routed.is_some() => PortRole::Routed(Layer3 {
-            addresses: settings.addresses.iter().flat_map(|(_, addresses)| addresses.clone()).collect(),
-            vrf: settings.vrf.as_ref().map(|(_, name)| name.clone()),
-        }),
-        None => PortRole::Unused,
-    }
-}
-
-fn check_mtu<'d>(reader: &mut Reader<'d>, section: &Section<'d>, settings: &Settings, role: &PortRole) {
-    let (Some(mtu), PortRole::Routed(layer3)) = (settings.mtu_bytes, role) else {
-        return;
-    };
-    if mtu < IPV6_MTU_BYTES && layer3.addresses.iter().any(|net| net.addr().is_ipv6()) {
-        let place = place_of(reader, section, "mtu");
-        let path = super::reader::join(&section.path, "mtu");
-        reader.wrong(
-            place,
-            &path,
-            format!("IPv6 needs an MTU of {IPV6_MTU_BYTES} bytes or more, this is {mtu}"),
-        );
-    }
 }
 
 /// Adds the ports a section stands for, refusing names that another section has.

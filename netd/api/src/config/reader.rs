@@ -2,7 +2,7 @@
 //! that is wrong with them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -14,14 +14,14 @@ use super::model::Place;
 use crate::diagnostic::Diagnostic;
 
 /// More mistakes than this are not looked into.
-const MAX_KEPT: usize = 2000;
+pub(super) const MAX_KEPT: usize = 2000;
 
 /// Longest name of an object in bytes; what is allowed is shorter for each sort.
 const MAX_NAME: usize = 255;
 
 /// Collects what is wrong and where everything stands, while the sections are read.
 pub(super) struct Reader<'d> {
-    lines: &'d Lines<'d>,
+    pub(super) lines: &'d Lines<'d>,
     diagnostics: Vec<Diagnostic>,
     /// Places of settings by dotted path, for [`super::Config::locate`].
     pub(super) places: BTreeMap<String, Place>,
@@ -42,6 +42,8 @@ pub(super) struct Node<'d> {
     pub(super) value: &'d DeValue<'d>,
     pub(super) place: Place,
     pub(super) path: String,
+    /// Whether the places of what is inside are kept for [`super::Config::locate`].
+    pub(super) placed: bool,
 }
 
 /// A table that is read key by key; whatever was not asked for by [`Reader::finish`] is unknown.
@@ -52,6 +54,7 @@ pub(super) struct Section<'d> {
     kind: &'static str,
     pub(super) place: Place,
     pub(super) path: String,
+    placed: bool,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -95,6 +98,19 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// Paths of the members of an array of tables, by their places: mistakes in one leave gaps in what was
+    /// read, so a member's number there is not its number in the document.
+    pub(super) fn paths_of(&self, array: &str) -> HashMap<Place, String> {
+        let first = format!("{array}[");
+        let members = self.places.range(first.clone()..).take_while(|(path, _)| path.starts_with(&first));
+        members.filter(|(path, _)| path.ends_with(']')).map(|(path, place)| (*place, path.clone())).collect()
+    }
+
+    /// Whether no more mistakes are looked into.
+    pub(super) fn is_full(&self) -> bool {
+        self.diagnostics.len() >= MAX_KEPT
+    }
+
     /// Number of mistakes so far.
     pub(super) fn count(&self) -> usize {
         self.diagnostics.len()
@@ -108,7 +124,7 @@ impl<'d> Reader<'d> {
     /// The document's outermost table.
     pub(super) fn root(&self, table: &'d DeTable<'d>) -> Section<'d> {
         let place = Place { line: 1, column: 1 };
-        Section { table, kind: "", place, path: String::new(), asked: RefCell::default() }
+        Section { table, kind: "", place, path: String::new(), placed: true, asked: RefCell::default() }
     }
 
     /// A value of a section, if it is there.
@@ -121,8 +137,10 @@ impl<'d> Reader<'d> {
         let span = if value.get_ref().is_table() { name.span() } else { value.span() };
         let place = self.lines.place(span.start);
         let path = join(&section.path, key);
-        self.places.insert(path.clone(), place);
-        Some(Node { value: value.get_ref(), place, path })
+        if section.placed {
+            self.places.insert(path.clone(), place);
+        }
+        Some(Node { value: value.get_ref(), place, path, placed: section.placed })
     }
 
     /// The named members of a table of objects, in document order.
@@ -149,7 +167,8 @@ impl<'d> Reader<'d> {
         let member = |(name, value): (&'d toml::Spanned<_>, &'d toml::Spanned<DeValue<'d>>)| {
             let name_text: &'d str = AsRef::<std::borrow::Cow<'d, str>>::as_ref(name);
             let path = join(&node.path, name_text);
-            (name_text, Node { value: value.get_ref(), place: self.lines.place(name.span().start), path })
+            let place = self.lines.place(name.span().start);
+            (name_text, Node { value: value.get_ref(), place, path, placed: true })
         };
         let members: Vec<_> = members.into_iter().map(member).collect();
         self.places.extend(members.iter().map(|(_, node)| (node.path.clone(), node.place)));
@@ -159,7 +178,8 @@ impl<'d> Reader<'d> {
     /// The value as a section. `kind` names its sort, the same for all sections with the same keys.
     pub(super) fn section(&mut self, node: &Node<'d>, kind: &'static str) -> Option<Section<'d>> {
         let table = self.expect(node, "a table", DeValue::as_table)?;
-        Some(Section { table, kind, place: node.place, path: node.path.clone(), asked: RefCell::default() })
+        let (place, path) = (node.place, node.path.clone());
+        Some(Section { table, kind, place, path, placed: node.placed, asked: RefCell::default() })
     }
 
     /// Refuses every key of a section that nobody asked for. Answers whether there was none: where one is
@@ -186,7 +206,7 @@ impl<'d> Reader<'d> {
         self.diagnostics.len() == before
     }
 
-    fn expect<T>(
+    pub(super) fn expect<T>(
         &mut self,
         node: &Node<'d>,
         what: &str,
@@ -218,6 +238,29 @@ impl<'d> Reader<'d> {
         self.expect(node, "true or false", DeValue::as_bool)
     }
 
+    /// A key of a section that is `true` or `false`.
+    pub(super) fn flag(&mut self, section: &Section<'d>, key: &'static str) -> Option<bool> {
+        let node = self.take(section, key)?;
+        self.boolean(&node)
+    }
+
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node<'d>, choices: &[(&str, T)]) -> Option<T> {
+        let words = || choices.iter().map(|(word, _)| *word);
+        let known = || words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let Some(text) = node.value.as_str() else {
+            self.wrong_value(node, format!("expected one of {}, found {}", known(), kind_of(node.value)));
+            return None;
+        };
+        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let near = nearest(text, words()).map(|near| format!("did you mean \"{near}\"? "));
+            let (shown, near) = (shortened(text), near.unwrap_or_default());
+            self.wrong_value(node, format!("`{shown}` is not known here; {near}known are {}", known()));
+        }
+        found
+    }
+
     /// An integer within a range.
     pub(super) fn integer(&mut self, node: &Node<'d>, range: RangeInclusive<i64>) -> Option<i64> {
         let number = self.any_integer(node)?;
@@ -246,13 +289,23 @@ impl<'d> Reader<'d> {
             self.wrong_value(node, format!("{} entries; at most {max} are supported", array.len()));
             return Vec::new();
         }
-        let item = |(index, item): (usize, &'d toml::Spanned<DeValue<'d>>)| {
-            let path = format!("{}[{index}]", node.path);
-            Node { value: item.get_ref(), place: self.lines.place(item.span().start), path }
-        };
-        let nodes: Vec<_> = array.iter().enumerate().map(item).collect();
-        self.places.extend(nodes.iter().map(|node| (node.path.clone(), node.place)));
+        let nodes: Vec<_> =
+            array.iter().enumerate().map(|(index, item)| self.item(node, index, item)).collect();
+        if node.placed {
+            self.places.extend(nodes.iter().map(|node| (node.path.clone(), node.place)));
+        }
         nodes
+    }
+
+    /// A member of an array.
+    pub(super) fn item(
+        &self,
+        array: &Node<'d>,
+        index: usize,
+        item: &'d toml::Spanned<DeValue<'d>>,
+    ) -> Node<'d> {
+        let path = format!("{}[{index}]", array.path);
+        Node { value: item.get_ref(), place: self.lines.place(item.span().start), path, placed: array.placed }
     }
 
     /// The members of an array, or the one value that stands alone.

@@ -15,6 +15,7 @@ mod tests {
 
     use super::*;
     use crate::config::document::Lines;
+    use crate::config::plain_routes::PlainRoutes;
     use crate::config::reader::Reader;
 
     /// A document with a section of every kind, so that the reader asks for every key it knows.
@@ -24,13 +25,20 @@ mod tests {
         [users.a]
         [profiles.a.vlan]
         [ports.swp1.vlan]
+        [lags.a]
+        [bridge]
         [vlans.1]
+        [subinterfaces.'swp1.1']
+        [vxlans.a]
         [vrfs.a]
         [loopbacks.a]
+        [routing]
         [[routes]]
+        [[neighbours]]
         [[fdb]]
+        [[mdb]]
         [control-plane]
-        [lags]
+        [drift]
         [services]
     ";
 
@@ -38,7 +46,7 @@ mod tests {
         let lines = Lines::new(EVERY_SECTION);
         let tree = crate::config::document::tree(EVERY_SECTION);
         let mut reader = Reader::new(&lines, false);
-        crate::config::read(&mut reader, tree.get_ref());
+        crate::config::read(&mut reader, tree.get_ref(), PlainRoutes::none(EVERY_SECTION));
         let owned = |keys: &BTreeSet<&'static str>| keys.iter().map(|key| (*key).to_owned()).collect();
         reader.known.iter().map(|(kind, keys)| (*kind, owned(keys))).collect()
     }
@@ -60,7 +68,15 @@ mod tests {
             ("profiles.*", "/$defs/profile"),
             ("ports.*", "/$defs/port"),
             ("vlan", "/$defs/portVlan"),
+            ("lags.*", "/$defs/lag"),
+            ("bridge", "/properties/bridge"),
             ("vlans.*", "/$defs/vlan"),
+            ("subinterfaces.*", "/$defs/subinterface"),
+            ("vxlans.*", "/$defs/vxlan"),
+            ("routing", "/properties/routing"),
+            ("neighbours[]", "/$defs/neighbour"),
+            ("mdb[]", "/$defs/mdbEntry"),
+            ("drift", "/properties/drift"),
             ("vrfs.*", "/$defs/vrf"),
             ("loopbacks.*", "/$defs/loopback"),
             ("routes[]", "/$defs/route"),

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use netd_api::bus::Config1Proxy;
+use netd_api::generation::ChangeOptions;
 use netd_api::paths::STARTUP_CONFIG;
 
 use crate::files;
@@ -48,9 +49,10 @@ pub fn run(root: &Path) -> Result<()> {
 fn apply(document: &str) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the D-Bus client: {error}"))?;
+    let options = ChangeOptions { comment: Some("first set-up".to_owned()), ..ChangeOptions::default() };
     let outcome: zbus::Result<u64> = runtime.block_on(async {
         let connection = zbus::Connection::system().await?;
-        Config1Proxy::new(&connection).await?.apply(document, 0, 0).await
+        Config1Proxy::new(&connection).await?.apply(document, 0, 0, options).await
     });
     match outcome {
         Ok(_) => Ok(()),

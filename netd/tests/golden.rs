@@ -1,10 +1,15 @@
 //! Golden cases: each folder under `golden/` holds `current.toml`, `desired.toml` and the expected
 //! `steps.txt` (and `undo.txt`, in the order it would be done).
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
+mod model;
+
 use std::fs;
 use std::path::Path;
 
-use super::{Network, plan};
+use model::read_network;
+use netd::plan::{Step, plan};
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -18,16 +23,13 @@ fn every_golden_case_plans_the_expected_steps() {
     cases.sort();
     assert!(cases.len() >= 8, "the golden cases are missing");
     for case in cases {
-        let network = |file: &str| -> Network {
-            toml::from_str(&read(&case.join(file)))
-                .unwrap_or_else(|error| panic!("{}/{file}: {error}", case.display()))
-        };
+        let network = |file: &str| read_network(&case.join(file));
         let (current, desired) = (network("current.toml"), network("desired.toml"));
         let steps = plan(&desired, &current);
         let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
         let forward = lines(steps.iter().map(|step| step.action.to_string()).collect());
         let back =
-            lines(steps.iter().rev().flat_map(|step| &step.inverse).map(ToString::to_string).collect());
+            lines(steps.iter().rev().flat_map(Step::inverse).map(|action| action.to_string()).collect());
         for (file, found) in [("steps.txt", forward), ("undo.txt", back)] {
             if update {
                 fs::write(case.join(file), &found).unwrap();

@@ -1,0 +1,349 @@
+//! `[bridge]`, `[[fdb]]`, `[[mdb]]` and `[vxlans]`: the bridge, and what is fixed in it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use super::document::shortened;
+use super::ethernet::read_port_names;
+use super::layer3;
+use super::model::{Bridge, Config, Place, PortRole, StaticFdbEntry, StaticMdbEntry, VXLAN_PORT, Vxlan};
+use super::names::{self, MAX_PORTS};
+use super::reader::{Node, Reader, Section};
+use super::vlan_ids;
+
+/// Most static forwarding entries.
+const MAX_FDB: usize = 32_768;
+/// Most static group entries.
+const MAX_MDB: usize = 16_384;
+/// Most memberships of all entries together.
+const MAX_MEMBERSHIPS: usize = 65_536;
+/// Most tunnels.
+const MAX_VXLANS: usize = 1024;
+/// Most remote end points of a tunnel.
+const MAX_REMOTES: usize = 1024;
+
+/// Reads `[bridge]`.
+pub(super) fn read_bridge<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Bridge {
+    let defaults = Bridge::default();
+    let section = reader.take(root, "bridge").and_then(|node| reader.section(&node, "bridge"));
+    let Some(section) = section else {
+        return defaults;
+    };
+    let ageing = reader.take(&section, "ageing-time").and_then(|node| read_ageing_time(reader, &node));
+    let stp = reader.flag(&section, "stp");
+    let priority = reader.take(&section, "priority").and_then(|node| read_priority(reader, &node));
+    let igmp_snooping = reader.flag(&section, "igmp-snooping").unwrap_or(defaults.igmp_snooping);
+    let querier_node = reader.take(&section, "querier");
+    let querier = querier_node.as_ref().and_then(|node| reader.boolean(node)).unwrap_or(defaults.querier);
+    reader.finish(&section);
+    if let (true, false, Some(node)) = (querier, igmp_snooping, &querier_node) {
+        reader.wrong_value(node, "a querier needs `igmp-snooping`: nobody would hear the answers");
+    }
+    Bridge {
+        place: section.place,
+        ageing_time_s: ageing.unwrap_or(defaults.ageing_time_s),
+        stp: stp.unwrap_or(defaults.stp),
+        priority: priority.unwrap_or(defaults.priority),
+        igmp_snooping,
+        querier,
+    }
+}
+
+fn read_ageing_time<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<u32> {
+    let number = reader.any_integer(node)?;
+    let seconds = u32::try_from(number).ok().filter(|seconds| matches!(seconds, 0 | 10..=1_000_000));
+    if seconds.is_none() {
+        reader.wrong_value(
+            node,
+            format!("{number} is out of range: 10 to 1000000 seconds, or 0 to learn no addresses"),
+        );
+    }
+    seconds
+}
+
+fn read_priority<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<u16> {
+    let number = reader.integer(node, 0..=61_440)?;
+    if number % 4096 != 0 {
+        let below = number / 4096 * 4096;
+        reader.wrong_value(
+            node,
+            format!("{number} is no multiple of 4096, as IEEE 802.1D wants: use {below} or {}", below + 4096),
+        );
+        return None;
+    }
+    u16::try_from(number).ok()
+}
+
+/// Reads `[[fdb]]`.
+pub(super) fn read_fdb<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Vec<StaticFdbEntry> {
+    let Some(node) = reader.take(root, "fdb") else {
+        return Vec::new();
+    };
+    let nodes = reader.array(&node, MAX_FDB);
+    nodes.iter().filter_map(|node| read_fdb_entry(reader, node)).collect()
+}
+
+fn read_fdb_entry<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<StaticFdbEntry> {
+    let section = reader.section(node, "fdb[]")?;
+    let mac = reader.take(&section, "mac");
+    let vlan = reader.take(&section, "vlan");
+    let port = reader.take(&section, "port");
+    let all_known = reader.finish(&section);
+    let keys = [("mac", mac.is_some()), ("vlan", vlan.is_some()), ("port", port.is_some())];
+    missing_keys(reader, node, all_known, "an entry has `mac`, `vlan` and `port`", &keys);
+    let mac = mac.and_then(|node| reader.parsed(&node, 64, layer3::parse_mac));
+    let vlan_id = vlan.and_then(|node| vlan_ids::read(reader, &node));
+    let port = port.and_then(|node| reader.text(&node, 64));
+    Some(StaticFdbEntry { place: node.place, mac: mac?, vlan_id: vlan_id?, port: port?.to_owned() })
+}
+
+/// Notes each key that an entry needs and has not.
+pub(super) fn missing_keys<'d>(
+    reader: &mut Reader<'d>,
+    node: &Node<'d>,
+    all_known: bool,
+    needs: &str,
+    keys: &[(&str, bool)],
+) {
+    for (key, _) in keys.iter().filter(|(_, present)| !present) {
+        reader.missing(node, all_known, &format!("`{key}` is missing: {needs}"));
+    }
+}
+
+/// Checks that the ports of entries carry their VLANs, and that no entry is given twice.
+pub(super) fn check_fdb(reader: &mut Reader<'_>, config: &Config) {
+    let mut known: HashMap<_, Place> = HashMap::new();
+    let paths = reader.paths_of("fdb");
+    for entry in &config.fdb {
+        let path = paths.get(&entry.place).map_or("fdb", String::as_str);
+        let vlan_id = entry.vlan_id;
+        let at_port = format!("{path}.port");
+        check_carries(reader, config, &entry.port, vlan_id, (&at_port, entry.place), "forwarding entries");
+        if let Some(first) = known.insert((entry.mac, vlan_id), entry.place) {
+            let message = format!("{} in VLAN {vlan_id} is already given in line {}", entry.mac, first.line);
+            reader.wrong(entry.place, path, message);
+        }
+    }
+}
+
+/// Checks that a port or LAG is in the bridge and carries a VLAN.
+fn check_carries(
+    reader: &mut Reader<'_>,
+    config: &Config,
+    port: &str,
+    vlan_id: u16,
+    (path, place): (&str, Place),
+    what: &str,
+) {
+    let shown = shortened(port);
+    let problem = match config.ethernet(port).map(|ethernet| &ethernet.role) {
+        Some(PortRole::Bridged(port)) if port.vlans.carries(vlan_id) => return,
+        None if names::is_port_name(port) => {
+            format!("port `{shown}` is not configured: add [ports.{shown}] with VLAN {vlan_id}")
+        }
+        None => format!("no port or LAG `{shown}`"),
+        Some(PortRole::Bridged(_)) => format!("port {shown} does not carry VLAN {vlan_id}"),
+        Some(PortRole::Member(lag)) => {
+            format!("port {shown} is a member of LAG `{lag}`: name the LAG instead")
+        }
+        Some(_) => format!("port {shown} is not in any VLAN: only ports with `vlan` have {what}"),
+    };
+    let place = super::locate_in(&reader.places, path).unwrap_or(place);
+    reader.wrong(place, path, problem);
+}
+
+/// Reads `[[mdb]]`.
+pub(super) fn read_mdb<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Vec<StaticMdbEntry> {
+    let Some(node) = reader.take(root, "mdb") else {
+        return Vec::new();
+    };
+    let mut entries: Vec<StaticMdbEntry> = Vec::new();
+    let mut memberships = 0;
+    for item in reader.array(&node, MAX_MDB) {
+        let Some(entry) = read_mdb_entry(reader, &item) else {
+            continue;
+        };
+        memberships += entry.ports.len();
+        if memberships > MAX_MEMBERSHIPS {
+            let message =
+                format!("more than {MAX_MEMBERSHIPS} ports in all entries, the most that are supported");
+            reader.wrong_value(&item, message);
+            break;
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+fn read_mdb_entry<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<StaticMdbEntry> {
+    let section = reader.section(node, "mdb[]")?;
+    let group = reader.take(&section, "group");
+    let vlan = reader.take(&section, "vlan");
+    let ports = reader.take(&section, "ports");
+    let all_known = reader.finish(&section);
+    let keys = [("group", group.is_some()), ("vlan", vlan.is_some()), ("ports", ports.is_some())];
+    missing_keys(reader, node, all_known, "an entry has `group`, `vlan` and `ports`", &keys);
+    let group = group.and_then(|node| reader.parsed(&node, 64, parse_group));
+    let vlan_id = vlan.and_then(|node| vlan_ids::read(reader, &node));
+    let ports = ports.map(|node| {
+        if node.value.as_array().is_some_and(|array| array.is_empty()) {
+            reader.wrong_value(&node, "no port: list those where members of the group are");
+        }
+        read_port_names(reader, &node, MAX_PORTS, names::expand_bridge_ports)
+    });
+    let ports = ports.map(|ports| ports.into_iter().map(|(_, name)| name).collect());
+    Some(StaticMdbEntry { place: node.place, group: group?, vlan_id: vlan_id?, ports: ports? })
+}
+
+/// A multicast group that may be pruned: not one of link-local scope, which every host hears (RFC 4541).
+fn parse_group(text: &str) -> Result<IpAddr, String> {
+    let group: IpAddr = text
+        .parse()
+        .map_err(|_| format!("`{}` is no multicast group such as 239.1.2.3 or ff05::123", shortened(text)))?;
+    if !group.is_multicast() {
+        return Err(format!(
+            "{group} is no multicast group: they are 224.0.1.0 to 239.255.255.255, and ff03:: to ff0f::"
+        ));
+    }
+    let link_local = match group {
+        IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
+        // Scopes 0 to 2: reserved, interface-local, link-local (RFC 4291, section 2.7).
+        IpAddr::V6(group) => group.octets()[1] & 0x0f <= 2,
+    };
+    if link_local {
+        return Err(format!("{group} is of link-local scope and always goes to all ports"));
+    }
+    Ok(group)
+}
+
+/// Checks that the ports of entries carry their VLANs, and that no entry is given twice.
+pub(super) fn check_mdb(reader: &mut Reader<'_>, config: &Config) {
+    let mut known: HashMap<_, Place> = HashMap::new();
+    let paths = reader.paths_of("mdb");
+    for entry in &config.mdb {
+        let path = paths.get(&entry.place).map_or("mdb", String::as_str);
+        if !config.bridge.igmp_snooping {
+            reader.wrong(entry.place, path, "groups need `igmp-snooping`, which [bridge] turns off");
+        }
+        let at_ports = format!("{path}.ports");
+        for port in &entry.ports {
+            check_carries(reader, config, port, entry.vlan_id, (&at_ports, entry.place), "group members");
+        }
+        if let Some(first) = known.insert((entry.group, entry.vlan_id), entry.place) {
+            let (group, vlan_id, line) = (entry.group, entry.vlan_id, first.line);
+            let message = format!(
+                "group {group} in VLAN {vlan_id} is already given in line {line}: list all its ports there"
+            );
+            reader.wrong(entry.place, path, message);
+        }
+    }
+}
+
+/// Reads `[vxlans]`.
+pub(super) fn read_vxlans<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTreeMap<String, Vxlan> {
+    let Some(node) = reader.take(root, "vxlans") else {
+        return BTreeMap::new();
+    };
+    let mut vxlans = BTreeMap::new();
+    for (name, node) in reader.members(&node, MAX_VXLANS) {
+        if let Err(message) = names::check_interface_name(name) {
+            reader.wrong_value(&node, message);
+        }
+        if let Some(vxlan) = read_vxlan(reader, &node) {
+            vxlans.insert(name.to_owned(), vxlan);
+        }
+    }
+    vxlans
+}
+
+fn read_vxlan<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<Vxlan> {
+    let section = reader.section(node, "vxlans.*")?;
+    let vni = reader.take(&section, "vni");
+    let vlan = reader.take(&section, "vlan");
+    let local = reader.take(&section, "local");
+    let remotes = reader.take(&section, "remotes");
+    let port = reader.take(&section, "port").and_then(|node| reader.integer(&node, 1..=65_535));
+    let all_known = reader.finish(&section);
+    let keys = [
+        ("vni", vni.is_some()),
+        ("vlan", vlan.is_some()),
+        ("local", local.is_some()),
+        ("remotes", remotes.is_some()),
+    ];
+    missing_keys(reader, node, all_known, "a tunnel has `vni`, `vlan`, `local` and `remotes`", &keys);
+    let vni = vni.and_then(|node| reader.integer(&node, 1..=0xff_ffff));
+    let vlan_id = vlan.and_then(|node| vlan_ids::read(reader, &node));
+    let local = local.and_then(|node| reader.parsed(&node, 64, layer3::parse_host_address));
+    let remotes = remotes.map(|node| read_remotes(reader, &node, local));
+    Some(Vxlan {
+        place: node.place,
+        vni: u32::try_from(vni?).ok()?,
+        vlan_id: vlan_id?,
+        local: local?,
+        remotes: remotes?,
+        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(VXLAN_PORT),
+    })
+}
+
+fn read_remotes<'d>(reader: &mut Reader<'d>, node: &Node<'d>, local: Option<IpAddr>) -> Vec<IpAddr> {
+    if node.value.as_array().is_some_and(|array| array.is_empty()) {
+        reader.wrong_value(node, "no remote end point: list at least one address");
+    }
+    let mut remotes: Vec<IpAddr> = Vec::new();
+    for item in reader.array(node, MAX_REMOTES) {
+        let Some(address) = reader.parsed(&item, 64, layer3::parse_host_address) else {
+            continue;
+        };
+        if local.is_some_and(|local| local.is_ipv4() != address.is_ipv4()) {
+            reader.wrong_value(&item, format!("{address} is not of the same family as `local`"));
+        } else if remotes.contains(&address) {
+            reader.wrong_value(&item, format!("{address} is listed twice"));
+        } else {
+            remotes.push(address);
+        }
+    }
+    remotes
+}
+
+/// Checks tunnels against one another and against the switch's own addresses in the default VRF (`own`).
+pub(super) fn check_vxlans(
+    reader: &mut Reader<'_>,
+    config: &Config,
+    incomplete: bool,
+    own: &dyn Fn(IpAddr) -> bool,
+) {
+    let mut networks: HashMap<(u32, u16), &str> = HashMap::new();
+    let mut vlans: HashMap<u16, &str> = HashMap::new();
+    let mut in_order: Vec<_> = config.vxlans.iter().collect();
+    in_order.sort_by_key(|(_, vxlan)| vxlan.place);
+    for (name, vxlan) in in_order {
+        let path = format!("vxlans.{name}");
+        let mut wrong = |key: &str, message: String| {
+            let path = format!("{path}.{key}");
+            let place = super::locate_in(&reader.places, &path).unwrap_or(vxlan.place);
+            reader.wrong(place, &path, message);
+        };
+        if let Some(other) = networks.insert((vxlan.vni, vxlan.port), name) {
+            wrong("vni", format!("tunnel `{other}` has VNI {} already", vxlan.vni));
+        }
+        if let Some(other) = vlans.insert(vxlan.vlan_id, name) {
+            wrong(
+                "vlan",
+                format!(
+                    "VLAN {} is in tunnel `{other}` already: add its remote end points there",
+                    vxlan.vlan_id
+                ),
+            );
+        }
+        let local = vxlan.local;
+        if !own(local) && !incomplete {
+            wrong(
+                "local",
+                format!("{local} is no address of the switch in the default VRF: add it, to a loopback say"),
+            );
+        }
+        for (index, remote) in vxlan.remotes.iter().enumerate().filter(|(_, remote)| own(**remote)) {
+            wrong(&format!("remotes[{index}]"), format!("{remote} is the switch's own address"));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Clocks: one that goes on over a restart of netd but not over a reboot, and the one on the wall.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Where the kernel tells which boot this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A moment of one boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The boot; empty when the kernel does not tell.
+    pub boot_id: String,
+    /// Nanoseconds since it began, also while the machine slept (CLOCK_BOOTTIME).
+    pub boottime_ns: u64,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now() -> Moment {
+        let boot_id = std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
+        Moment { boot_id, boottime_ns: boottime_ns() }
+    }
+
+    /// Whether it is a moment of this boot. Of an unknown boot no moment is.
+    pub fn is_in(&self, boot_id: &str) -> bool {
+        !self.boot_id.is_empty() && self.boot_id == boot_id
+    }
+}
+
+/// Nanoseconds since the machine started, also while it slept.
+pub fn boottime_ns() -> u64 {
+    // Fails for clocks the kernel does not know, which this is not.
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The wall clock's time, in seconds since 1970, at a moment of this boot.
+pub fn wall_s(moment_ns: u64) -> u64 {
+    let (now_ns, now_s) = (boottime_ns(), unix_s());
+    let distance_s = moment_ns.abs_diff(now_ns).div_ceil(1_000_000_000);
+    if moment_ns >= now_ns { now_s.saturating_add(distance_s) } else { now_s.saturating_sub(distance_s) }
+}
+
+/// A time as people read it: `2026-01-31 14:05:09 UTC`.
+pub fn show(unix_s: u64) -> String {
+    let time = i64::try_from(unix_s).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("second {unix_s}"), |time| time.strftime("%F %T UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        assert_eq!(show(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(show(1_769_868_309), "2026-01-31 14:05:09 UTC");
+        assert_eq!(show(u64::MAX), format!("second {}", u64::MAX));
+    }
+
+    #[test]
+    fn a_moment_belongs_to_its_boot_alone() {
+        let now = Moment::now();
+        assert!(now.is_in(&now.boot_id) && !now.is_in("another") && now.boottime_ns > 0);
+        assert!(!Moment::default().is_in(""));
+    }
+
+    #[test]
+    fn a_deadline_is_told_by_the_wall_clock() {
+        let in_a_minute = wall_s(boottime_ns() + 60_000_000_000);
+        assert!((59..=61).contains(&(in_a_minute - unix_s())), "{in_a_minute}");
+    }
+}

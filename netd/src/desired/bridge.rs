@@ -1,0 +1,82 @@
+//! The bridge, its VLAN interfaces, its tunnels, and what is fixed in its tables.
+
+use netd_api::config::model::{Vxlan, vlan_interface};
+
+use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3};
+use crate::plan::{FdbKey, Link, LinkKind, MdbKey, Network, Setting, VlanMembership};
+
+/// Hundredths of a second (`USER_HZ`), the unit of the bridge's timers.
+const HUNDREDTHS: u32 = 100;
+/// Forward delay with the spanning tree, in seconds (IEEE 802.1D-1998, table 8-3).
+const FORWARD_DELAY_S: u32 = 15;
+/// Where frames go whose address has no known place.
+const FLOOD: &str = "00:00:00:00:00:00";
+
+pub(super) fn add(inputs: &Inputs, network: &mut Network) {
+    for (name, vxlan) in &inputs.config.vxlans {
+        add_vxlan(name, vxlan, network);
+    }
+    add_bridge(inputs, network);
+    for entry in &inputs.config.fdb {
+        let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id, tunnel: None };
+        network.fdb.insert(key, entry.port.clone());
+    }
+    for entry in &inputs.config.mdb {
+        let key = |port: &String| MdbKey { group: entry.group, vlan_id: entry.vlan_id, port: port.clone() };
+        network.mdb.extend(entry.ports.iter().map(key));
+    }
+}
+
+fn add_vxlan(name: &str, vxlan: &Vxlan, network: &mut Network) {
+    let kind = LinkKind::Vxlan { vni: vxlan.vni, local: vxlan.local, port: vxlan.port };
+    let mut link = Link { up: true, ..Link::new(kind) };
+    link.set(Setting::LinkLocal, false);
+    link.master = Some(BRIDGE.to_owned());
+    link.vlans.insert(vxlan.vlan_id, vxlan.vlan_id, VlanMembership { pvid: true, untagged: true });
+    network.links.insert(name.to_owned(), link);
+    for remote in &vxlan.remotes {
+        let tunnel = Some((name.to_owned(), *remote));
+        network.fdb.insert(FdbKey { mac: FLOOD.to_owned(), vlan_id: 0, tunnel }, name.to_owned());
+    }
+}
+
+/// The bridge, with its VLAN interfaces and its own membership in their VLANs.
+fn add_bridge(inputs: &Inputs, network: &mut Network) {
+    let wanted = &inputs.config.bridge;
+    let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
+    bridge.set(Setting::VlanFiltering, true);
+    bridge.set(Setting::DefaultPvid, 0_u32);
+    bridge.set(Setting::LinkLocal, false);
+    bridge.set(Setting::Mac, inputs.bridge_mac);
+    bridge.set(Setting::AgeingTime, wanted.ageing_time_s * HUNDREDTHS);
+    bridge.set(Setting::Stp, wanted.stp);
+    bridge.set(Setting::Priority, wanted.priority);
+    bridge.set(Setting::ForwardDelay, if wanted.stp { FORWARD_DELAY_S * HUNDREDTHS } else { 0 });
+    bridge.set(Setting::MulticastSnooping, wanted.igmp_snooping);
+    bridge.set(Setting::MulticastQuerier, wanted.querier);
+    // Ports and LAGs alone: a workload must change nothing for others, and asks for its own MTU.
+    let members = || {
+        let names = inputs.ports.iter().chain(inputs.config.lags.keys());
+        let of_bridge = |link: &&Link| link.master.as_deref() == Some(BRIDGE);
+        names.filter_map(|name| network.links.get(name)).filter(of_bridge)
+    };
+    let widest = members().filter_map(|link| link.number(Setting::Mtu)).max().unwrap_or(DEFAULT_MTU_BYTES);
+    bridge.set(Setting::Mtu, widest.max(DEFAULT_MTU_BYTES));
+    let mut interfaces = Vec::new();
+    for (&id, vlan) in inputs.config.vlans.iter().filter(|(_, vlan)| vlan.has_interface()) {
+        bridge.vlans.insert(id, id, VlanMembership::default());
+        let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
+        link.set(Setting::Alias, vlan.name.as_str());
+        // What the switch sends into a VLAN must fit through each of its ports: a bridge does not fragment.
+        let narrowest = members()
+            .filter(|link| link.vlans.get(id).is_some())
+            .filter_map(|link| link.number(Setting::Mtu))
+            .min()
+            .unwrap_or(DEFAULT_MTU_BYTES);
+        link.set(Setting::Mtu, narrowest);
+        add_layer3(&mut link, &vlan.layer3);
+        interfaces.push((vlan_interface(id), link));
+    }
+    network.links.extend(interfaces);
+    network.links.insert(BRIDGE.to_owned(), bridge);
+}

@@ -1,0 +1,129 @@
+//! Front-panel ports, LAGs, subinterfaces, and the ports of workloads.
+
+use netd_api::config::model::{self, BridgePort, Ethernet, HashPolicy, LagMode, PortRole};
+
+use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3, vlan_table};
+use crate::attach::Record;
+use crate::plan::{Link, LinkKind, Network, Setting};
+
+/// `BOND_XMIT_POLICY_…` (linux/if_bonding.h).
+const HASH_LAYER2: u32 = 0;
+const HASH_LAYER34: u32 = 1;
+const HASH_LAYER23: u32 = 2;
+
+pub(super) fn add(inputs: &Inputs, network: &mut Network) {
+    for name in inputs.ports {
+        network.links.insert(name.clone(), front_panel_port(inputs, name));
+    }
+    for (name, lag) in &inputs.config.lags {
+        network.links.insert(name.clone(), lag_link(lag));
+    }
+    for (name, subinterface) in &inputs.config.subinterfaces {
+        let link = subinterface_link(subinterface, network);
+        network.links.insert(name.clone(), link);
+    }
+    for record in inputs.attachments.values() {
+        network.links.insert(record.port.clone(), attachment_port(record));
+    }
+}
+
+/// A port the configuration does not mention is down and outside the bridge.
+fn front_panel_port(inputs: &Inputs, name: &str) -> Link {
+    let mut link = Link::new(LinkKind::Hardware);
+    let Some(port) = inputs.config.ports.get(name) else {
+        add_ethernet(&mut link, &Ethernet { enabled: false, ..Ethernet::default() });
+        set_mac(inputs, &mut link, name, None);
+        return link;
+    };
+    add_ethernet(&mut link, &port.ethernet);
+    if let PortRole::Member(lag) = &port.ethernet.role {
+        // A member has the MTU and the hardware address of its LAG.
+        let lag = inputs.config.lags.get(lag);
+        link.set(Setting::Mtu, lag.and_then(|lag| lag.ethernet.mtu_bytes).unwrap_or(DEFAULT_MTU_BYTES));
+    } else {
+        set_mac(inputs, &mut link, name, port.ethernet.mac);
+    }
+    let mode = &port.link_mode;
+    if let Some(autoneg) = mode.autoneg {
+        link.set(Setting::Autoneg, autoneg);
+    }
+    if let Some(speed) = mode.speed_mbps {
+        link.set(Setting::Speed, speed);
+    }
+    if let Some(duplex) = mode.duplex {
+        link.set(Setting::FullDuplex, duplex == model::Duplex::Full);
+    }
+    if let Some(fec) = mode.fec {
+        link.set(Setting::Fec, fec.name());
+    }
+    link
+}
+
+/// The address of the configuration, or the one the port was born with.
+fn set_mac(inputs: &Inputs, link: &mut Link, name: &str, custom: Option<model::MacAddress>) {
+    let permanent = || inputs.permanent_macs.get(name).cloned();
+    if let Some(mac) = custom.map(|mac| mac.to_string()).or_else(permanent) {
+        link.set(Setting::Mac, mac);
+    }
+}
+
+/// What ports and LAGs have in common.
+fn add_ethernet(link: &mut Link, ethernet: &Ethernet) {
+    link.up = ethernet.enabled;
+    link.set(Setting::Mtu, ethernet.mtu_bytes.unwrap_or(DEFAULT_MTU_BYTES));
+    link.set(Setting::LinkLocal, false);
+    link.set(Setting::Alias, ethernet.description.as_str());
+    match &ethernet.role {
+        PortRole::Unused => {}
+        PortRole::Bridged(port) => add_to_bridge(link, port),
+        PortRole::Routed(layer3) => add_layer3(link, layer3),
+        PortRole::Member(lag) => link.master = Some(lag.clone()),
+    }
+}
+
+fn add_to_bridge(link: &mut Link, port: &BridgePort) {
+    link.master = Some(BRIDGE.to_owned());
+    link.vlans = vlan_table(&port.vlans);
+    link.set(Setting::Isolated, port.isolated);
+    link.set(Setting::Learning, port.learning);
+}
+
+fn lag_link(lag: &model::Lag) -> Link {
+    let lacp = matches!(lag.mode, LagMode::Lacp { .. });
+    let mut link = Link::new(LinkKind::Lag { lacp });
+    add_ethernet(&mut link, &lag.ethernet);
+    if let Some(mac) = lag.ethernet.mac {
+        link.set(Setting::Mac, mac.to_string());
+    }
+    let hash = match lag.hash {
+        HashPolicy::Layer2 => HASH_LAYER2,
+        HashPolicy::Layer2And3 => HASH_LAYER23,
+        HashPolicy::Layer3And4 => HASH_LAYER34,
+    };
+    link.set(Setting::HashPolicy, hash);
+    link.set(Setting::MinLinks, lag.min_links);
+    if let LagMode::Lacp { fast } = lag.mode {
+        link.set(Setting::LacpFast, fast);
+    }
+    link
+}
+
+fn subinterface_link(subinterface: &model::Subinterface, network: &Network) -> Link {
+    let kind = LinkKind::Vlan { parent: subinterface.parent.clone(), id: subinterface.vlan_id };
+    let mut link = Link { up: subinterface.enabled, ..Link::new(kind) };
+    let parent = network.links.get(&subinterface.parent).and_then(|parent| parent.number(Setting::Mtu));
+    link.set(Setting::Mtu, subinterface.mtu_bytes.or(parent).unwrap_or(DEFAULT_MTU_BYTES));
+    link.set(Setting::Alias, subinterface.description.as_str());
+    add_layer3(&mut link, &subinterface.layer3);
+    link
+}
+
+fn attachment_port(record: &Record) -> Link {
+    let mut link = Link { up: true, ..Link::new(LinkKind::Veth) };
+    link.set(Setting::Mtu, record.mtu_bytes);
+    link.set(Setting::LinkLocal, false);
+    link.set(Setting::Alias, record.key.as_str());
+    link.master = Some(BRIDGE.to_owned());
+    link.vlans = vlan_table(&record.vlans());
+    link
+}

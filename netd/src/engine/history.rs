@@ -1,0 +1,130 @@
+//! What Config1 answers without changing anything.
+
+use netd_api::config;
+use netd_api::events::{EventKind, EventSource};
+use netd_api::generation::{Generation, Health, Status};
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::mask::mask;
+use crate::plan::plan;
+use crate::policy;
+use crate::store::Present;
+
+/// Most steps that are shown in words.
+const MAX_DIFF_LINES: usize = 10_000;
+
+impl Engine {
+    /// What applying a document would do, a line each step. Nothing is changed.
+    pub fn diff(&mut self, document: &str) -> Result<Vec<String>, Failure> {
+        let config = self.validate(document).map_err(Failure::invalid)?;
+        let desired = self.wanted(&config, &self.attachments);
+        let actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
+        let steps = plan(&desired, &actual);
+        let shown = steps.iter().take(MAX_DIFF_LINES).map(|step| step.action.to_string());
+        let mut lines: Vec<String> = shown.collect();
+        if steps.len() > MAX_DIFF_LINES {
+            lines.push(format!("and {} more steps", steps.len() - MAX_DIFF_LINES));
+        }
+        if policy::ruleset(&config) != policy::ruleset(&self.config) {
+            lines.push("control plane: replace the rules".to_owned());
+        }
+        Ok(lines)
+    }
+
+    /// The document of a generation, 0 for the running one, and which one that is. With `secrets`, password
+    /// hashes included.
+    pub fn get(&self, generation: u64, secrets: bool) -> Result<(String, u64), Failure> {
+        let cannot_mask = || {
+            Failure::Denied(
+                "the configuration holds password hashes that cannot be masked; ask as an administrator"
+                    .to_owned(),
+            )
+        };
+        if generation == 0 || generation == self.generation {
+            let document = match secrets {
+                true => self.document.clone(),
+                false => mask(&self.document, &self.config).ok_or_else(cannot_mask)?,
+            };
+            return Ok((document, self.generation));
+        }
+        let document = self.past(generation)?;
+        if secrets {
+            return Ok((document, generation));
+        }
+        // What an earlier release took and this one does not cannot be searched for hashes.
+        let config = config::parse(&document).map_err(|_| cannot_mask())?;
+        Ok((mask(&document, &config).ok_or_else(cannot_mask)?, generation))
+    }
+
+    /// The document of an earlier generation.
+    pub(super) fn past(&self, generation: u64) -> Result<String, Failure> {
+        if !self.store.numbers().contains(&generation) {
+            return Err(Failure::NotFound(format!("there is no generation {generation}")));
+        }
+        self.store.past(generation).map_err(|error| Failure::Failed(error.to_string()))
+    }
+
+    /// All generations that are kept, the newest first.
+    pub fn history(&self) -> Vec<Generation> {
+        self.store.history(Present {
+            running: self.generation,
+            startup: self.confirmed,
+            confirm_by_s: self.confirm_by_s(),
+        })
+    }
+
+    fn confirm_by_s(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| clock::wall_s(pending.deadline_ns))
+    }
+
+    /// What runs, and what is wrong with it.
+    pub fn health(&self) -> Status {
+        let problems: Vec<String> = self.problems().into_iter().map(str::to_owned).collect();
+        let state = match (&self.pending, problems.is_empty()) {
+            (_, false) => Health::Degraded,
+            (Some(_), true) => Health::Unconfirmed,
+            (None, true) => Health::Ok,
+        };
+        let user = self.pending.as_ref().map(|pending| pending.author.user.clone());
+        Status {
+            state,
+            problems,
+            generation: self.generation,
+            confirm_by_s: self.confirm_by_s().unwrap_or(0),
+            user: user.unwrap_or_default(),
+        }
+    }
+
+    /// What is not as it should be, the gravest first. Empty on a switch that is well.
+    pub fn problems(&self) -> Vec<&str> {
+        self.refused_startup.iter().chain(&self.problems).map(String::as_str).collect()
+    }
+
+    /// Tells listeners when the switch gets degraded and when it is well again.
+    pub(super) fn tell_health(&mut self) {
+        let first = self.problems().first().map(|problem| (*problem).to_owned());
+        let degraded = first.is_some();
+        if std::mem::replace(&mut self.degraded, degraded) != degraded {
+            let kind = if degraded { EventKind::Degraded } else { EventKind::Recovered };
+            self.hub.tell(kind, "", EventSource::Netd, first.unwrap_or_default());
+        }
+    }
+
+    /// What the service manager shows.
+    pub fn status(&self) -> String {
+        let up =
+            self.desired.links.iter().filter(|(name, link)| link.up && self.ports.contains(*name)).count();
+        match (self.problems().as_slice(), self.confirm_by_s()) {
+            ([], None) => {
+                format!("generation {}, {up} of {} ports wanted up", self.generation, self.ports.len())
+            }
+            ([], Some(until_s)) => {
+                format!("generation {}, to be confirmed until {}", self.generation, clock::show(until_s))
+            }
+            ([only], _) => format!("degraded: {only}"),
+            (problems @ [first, ..], _) => format!("degraded: {} problems, first: {first}", problems.len()),
+        }
+    }
+}

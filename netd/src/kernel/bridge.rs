@@ -1,0 +1,57 @@
+//! Options of a bridge: `IFLA_INFO_DATA` of the kind `bridge`.
+
+use super::link::Settings;
+use super::wire::{Message, attributes, read_u8, read_u16, read_u32};
+use crate::plan::{Setting, Value};
+
+/// `linux/if_link.h`. Times are in hundredths of a second (`clock_t`), as netd keeps them.
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_AGEING_TIME: u16 = 4;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_PRIORITY: u16 = 6;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BR_MCAST_QUERIER: u16 = 25;
+const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
+
+/// Adds the option a setting stands for; nothing for settings of other kinds of links.
+pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
+    let number = value.number().unwrap_or_default();
+    match setting {
+        Setting::ForwardDelay => data.u32(IFLA_BR_FORWARD_DELAY, number),
+        Setting::AgeingTime => data.u32(IFLA_BR_AGEING_TIME, number),
+        Setting::Stp => data.u32(IFLA_BR_STP_STATE, number),
+        Setting::Priority => data.u16(IFLA_BR_PRIORITY, number as u16),
+        Setting::VlanFiltering => data.u8(IFLA_BR_VLAN_FILTERING, number as u8),
+        Setting::MulticastSnooping => data.u8(IFLA_BR_MCAST_SNOOPING, number as u8),
+        Setting::MulticastQuerier => data.u8(IFLA_BR_MCAST_QUERIER, number as u8),
+        Setting::DefaultPvid => data.u16(IFLA_BR_VLAN_DEFAULT_PVID, number as u16),
+        _ => data,
+    }
+}
+
+/// Adds the options of a new bridge.
+pub(super) fn put_new(data: Message, settings: &Settings) -> Message {
+    // Kernels without VLAN filtering refuse even to hear that it shall be off.
+    let kept = |(setting, value): &(&Setting, &Value)| **setting != Setting::VlanFiltering || value.is_on();
+    settings.iter().filter(kept).fold(data, |data, (setting, value)| put(data, *setting, value))
+}
+
+/// Reads the options.
+pub(super) fn read(data: &[u8], settings: &mut Settings) {
+    for (kind, value) in attributes(data) {
+        let (setting, value) = match kind {
+            IFLA_BR_FORWARD_DELAY => (Setting::ForwardDelay, Value::Number(read_u32(value))),
+            IFLA_BR_AGEING_TIME => (Setting::AgeingTime, Value::Number(read_u32(value))),
+            // The kernel says 2 while a daemon runs the spanning tree in its place.
+            IFLA_BR_STP_STATE => (Setting::Stp, Value::Flag(read_u32(value) != 0)),
+            IFLA_BR_PRIORITY => (Setting::Priority, Value::from(read_u16(value))),
+            IFLA_BR_VLAN_FILTERING => (Setting::VlanFiltering, Value::Flag(read_u8(value) != 0)),
+            IFLA_BR_MCAST_SNOOPING => (Setting::MulticastSnooping, Value::Flag(read_u8(value) != 0)),
+            IFLA_BR_MCAST_QUERIER => (Setting::MulticastQuerier, Value::Flag(read_u8(value) != 0)),
+            IFLA_BR_VLAN_DEFAULT_PVID => (Setting::DefaultPvid, Value::from(read_u16(value))),
+            _ => continue,
+        };
+        settings.insert(setting, value);
+    }
+}

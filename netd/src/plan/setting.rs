@@ -1,0 +1,196 @@
+//! Settings of links: one value of one link each, all compared and changed in the same way.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A setting of a link. In text as in `Display`: `mtu`, `ageing-time`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting {
+    /// MTU in bytes.
+    Mtu,
+    /// Hardware address.
+    Mac,
+    /// Text an operator sees.
+    Alias,
+    /// Whether the link gets an IPv6 link-local address of its own.
+    LinkLocal,
+    /// Whether packets that came in on the link are routed on (IPv4).
+    Forwarding4,
+    /// Whether packets that came in on the link are routed on (IPv6).
+    Forwarding6,
+    /// Bridge: whether it tells VLANs apart.
+    VlanFiltering,
+    /// Bridge: VLAN new ports get by themselves; 0 for none.
+    DefaultPvid,
+    /// Bridge: how long a learned address is kept, in hundredths of a second.
+    AgeingTime,
+    /// Bridge: whether the kernel's spanning tree runs.
+    Stp,
+    /// Bridge: its priority in the spanning tree.
+    Priority,
+    /// Bridge: delay of a port on its way to forwarding, in hundredths of a second.
+    ForwardDelay,
+    /// Bridge: whether it listens to IGMP and MLD and prunes multicast.
+    MulticastSnooping,
+    /// Bridge: whether it asks for members itself.
+    MulticastQuerier,
+    /// Bridge port: may not talk to other isolated ports.
+    Isolated,
+    /// Bridge port: whether it learns addresses.
+    Learning,
+    /// Bridge port: whether frames to unknown unicast addresses leave here.
+    UnicastFlood,
+    /// Bridge port: cost of the path in the spanning tree.
+    PathCost,
+    /// LAG: what spreads frames over its members, `BOND_XMIT_POLICY_…`.
+    HashPolicy,
+    /// LAG: members that must carry for the LAG to carry.
+    MinLinks,
+    /// LAG: whether LACP partners are asked for fast time-outs.
+    LacpFast,
+    /// Hardware: whether speed and duplex are negotiated.
+    Autoneg,
+    /// Hardware: speed in Mbit/s.
+    Speed,
+    /// Hardware: whether both directions work at once.
+    FullDuplex,
+    /// Hardware: forward error correction (`auto`, `off`, `rs`, `baser`).
+    Fec,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Setting::Mtu => "mtu",
+            Setting::Mac => "mac",
+            Setting::Alias => "description",
+            Setting::LinkLocal => "ipv6 link-local",
+            Setting::Forwarding4 => "ipv4 forwarding",
+            Setting::Forwarding6 => "ipv6 forwarding",
+            Setting::VlanFiltering => "vlan filtering",
+            Setting::DefaultPvid => "default pvid",
+            Setting::AgeingTime => "ageing time",
+            Setting::Stp => "stp",
+            Setting::Priority => "priority",
+            Setting::ForwardDelay => "forward delay",
+            Setting::MulticastSnooping => "multicast snooping",
+            Setting::MulticastQuerier => "multicast querier",
+            Setting::Isolated => "isolated",
+            Setting::Learning => "learning",
+            Setting::UnicastFlood => "unicast flood",
+            Setting::PathCost => "path cost",
+            Setting::HashPolicy => "hash policy",
+            Setting::MinLinks => "min links",
+            Setting::LacpFast => "lacp fast",
+            Setting::Autoneg => "autoneg",
+            Setting::Speed => "speed",
+            Setting::FullDuplex => "full duplex",
+            Setting::Fec => "fec",
+        })
+    }
+}
+
+impl Setting {
+    /// Whether the setting belongs to a link's place under a bridge, so that it is gone when it leaves.
+    pub fn is_of_bridge_port(self) -> bool {
+        matches!(self, Setting::Isolated | Setting::Learning | Setting::UnicastFlood | Setting::PathCost)
+    }
+
+    /// Whether many drivers tell it only while there is a carrier.
+    pub fn is_told_with_carrier(self) -> bool {
+        matches!(self, Setting::Speed | Setting::FullDuplex)
+    }
+
+    /// Whether the kernel takes it only when the link is made, or before it has members.
+    pub fn is_set_at_creation(self) -> bool {
+        matches!(
+            self,
+            Setting::Mac
+                | Setting::VlanFiltering
+                | Setting::DefaultPvid
+                | Setting::Stp
+                | Setting::ForwardDelay
+                | Setting::HashPolicy
+                | Setting::MinLinks
+                | Setting::LacpFast
+        )
+    }
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// On or off.
+    Flag(bool),
+    /// A number in the setting's unit.
+    Number(u32),
+    /// A text.
+    Text(String),
+}
+
+impl Value {
+    /// The number, where the value is one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Value::Number(number) => Some(*number),
+            Value::Flag(flag) => Some((*flag).into()),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// Whether the value says yes.
+    pub fn is_on(&self) -> bool {
+        self.number().is_some_and(|number| number != 0)
+    }
+
+    /// The text, empty where the value is none.
+    pub fn text(&self) -> &str {
+        match self {
+            Value::Text(text) => text,
+            Value::Flag(_) | Value::Number(_) => "",
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Value::Flag(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Value::Number(value)
+    }
+}
+
+impl From<u16> for Value {
+    fn from(value: u16) -> Self {
+        Value::Number(value.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Value::Text(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Value::Text(value.to_owned())
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Flag(flag) => f.write_str(if *flag { "on" } else { "off" }),
+            Value::Number(number) => number.fmt(f),
+            Value::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}

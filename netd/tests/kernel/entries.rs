@@ -1,0 +1,110 @@
+//! Static entries: forwarding, multicast groups, neighbours.
+
+use std::net::IpAddr;
+
+use netd::kernel::wire::Message;
+use netd::plan::{Action, FdbKey, LinkKind, MdbKey, NeighbourKey};
+use nix::libc;
+
+use crate::common::isolated;
+use crate::room::{BRIDGE, Room, create, master};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_tunnel_floods_to_several_remotes_and_forgets_just_the_one_that_goes() {
+    isolated("entries::a_tunnel_floods_to_several_remotes_and_forgets_just_the_one_that_goes", || {
+        let mut room = Room::new();
+        room.add_bridge();
+        let tunnel = LinkKind::Vxlan { vni: 10, local: ip("198.51.100.1"), port: 4789 };
+        room.carry_out([create("vxlan10", tunnel, &[]), master("vxlan10", BRIDGE)]);
+        let key = |mac: &str, remote| FdbKey {
+            mac: mac.to_owned(),
+            vlan_id: 0,
+            tunnel: Some(("vxlan10".to_owned(), ip(remote))),
+        };
+        let flood = "00:00:00:00:00:00";
+        let keys = [
+            key(flood, "198.51.100.2"),
+            key(flood, "198.51.100.3"),
+            key("02:00:00:00:00:09", "198.51.100.2"),
+        ];
+        let to = Some("vxlan10".to_owned());
+        room.carry_out(keys.iter().map(|key| Action::Fdb { key: key.clone(), from: None, to: to.clone() }));
+        let found = room.snapshot().fdb;
+        assert_eq!(found, keys.iter().map(|key| (key.clone(), "vxlan10".to_owned())).collect());
+        let delete = |key: &FdbKey| Action::Fdb { key: key.clone(), from: to.clone(), to: None };
+        room.carry_out([delete(&keys[0]), delete(&keys[0]), delete(&keys[2])]);
+        assert_eq!(room.snapshot().fdb.into_keys().collect::<Vec<_>>(), [keys[1].clone()]);
+    });
+}
+
+/// A permanent membership that says nothing of who set it.
+fn foreign_group(bridge: u32, port: u32) -> Message {
+    let mut header = [0; 8];
+    header[0] = libc::AF_BRIDGE as u8;
+    header[4..].copy_from_slice(&bridge.to_ne_bytes());
+    let mut entry = [0; 28];
+    entry[..4].copy_from_slice(&port.to_ne_bytes());
+    entry[4] = 1; // MDB_PERMANENT
+    entry[8..12].copy_from_slice(&[239, 9, 9, 9]);
+    entry[24..26].copy_from_slice(&(libc::ETH_P_IP as u16).to_be_bytes());
+    Message::new(libc::RTM_NEWMDB, libc::NLM_F_CREATE as u16, &header).attribute(1, &entry)
+}
+
+#[test]
+fn groups_are_found_as_they_were_set_and_those_of_others_are_not_seen() {
+    isolated("entries::groups_are_found_as_they_were_set_and_those_of_others_are_not_seen", || {
+        let mut room = Room::new();
+        room.add_bridge();
+        room.add_pair("swp1", "host1");
+        let key = |group: &str| MdbKey { group: ip(group), vlan_id: 0, port: "swp1".to_owned() };
+        let outside = room.refusal(&Action::Mdb { key: key("239.1.2.3"), add: true });
+        assert_eq!(outside.words(), Some("swp1 is in no bridge"));
+        room.carry_out([master("swp1", BRIDGE)]);
+        let (bridge, port) = (room.index(BRIDGE), room.index("swp1"));
+        room.connection.request(foreign_group(bridge, port)).expect("a foreign group");
+        let keys = [key("239.1.2.3"), key("ff05::1:3")];
+        room.carry_out(keys.iter().map(|key| Action::Mdb { key: key.clone(), add: true }));
+        assert_eq!(room.snapshot().mdb, keys.iter().cloned().collect());
+        // A wish for what another has set takes it over.
+        room.carry_out([Action::Mdb { key: key("239.9.9.9"), add: true }]);
+        assert_eq!(room.snapshot().mdb.len(), 3);
+        let delete = |key: &MdbKey| Action::Mdb { key: key.clone(), add: false };
+        room.carry_out([delete(&keys[0]), delete(&keys[0]), delete(&key("239.9.9.9"))]);
+        assert_eq!(room.snapshot().mdb.into_iter().collect::<Vec<_>>(), [keys[1].clone()]);
+        let refusal = room.refusal(&Action::Mdb { key: key("224.0.0.1"), add: true });
+        assert!(refusal.words().is_some(), "{refusal}");
+    });
+}
+
+#[test]
+fn neighbours_are_found_as_they_were_set_and_those_of_others_are_not_seen() {
+    isolated("entries::neighbours_are_found_as_they_were_set_and_those_of_others_are_not_seen", || {
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        let key = |address: &str| NeighbourKey { device: "swp1".to_owned(), address: ip(address) };
+        let mac = |last: u8| Some(format!("02:00:00:00:00:{last:02x}"));
+        let mut header = [0; 12];
+        header[0] = libc::AF_INET as u8;
+        header[4..8].copy_from_slice(&room.index("swp1").to_ne_bytes());
+        header[8..10].copy_from_slice(&libc::NUD_PERMANENT.to_ne_bytes());
+        let foreign = Message::new(libc::RTM_NEWNEIGH, libc::NLM_F_CREATE as u16, &header)
+            .ip(libc::NDA_DST, ip("192.0.2.99"))
+            .attribute(libc::NDA_LLADDR, &[2, 0, 0, 0, 0, 9]);
+        room.connection.request(foreign).expect("a foreign neighbour");
+        let keys = [key("192.0.2.7"), key("2001:db8::7")];
+        room.carry_out(keys.iter().map(|key| Action::Neighbour { key: key.clone(), from: None, to: mac(7) }));
+        room.carry_out([Action::Neighbour { key: keys[0].clone(), from: mac(7), to: mac(8) }]);
+        let found = room.snapshot().neighbours;
+        assert_eq!(
+            found.iter().collect::<Vec<_>>(),
+            [(&keys[0], &mac(8).unwrap()), (&keys[1], &mac(7).unwrap())]
+        );
+        let delete = |key: &NeighbourKey| Action::Neighbour { key: key.clone(), from: mac(8), to: None };
+        room.carry_out([delete(&keys[0]), delete(&keys[0])]);
+        assert_eq!(room.snapshot().neighbours.into_keys().collect::<Vec<_>>(), [keys[1].clone()]);
+    });
+}

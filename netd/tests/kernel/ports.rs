@@ -1,0 +1,139 @@
+//! What drivers tell and take: ethtool, link states, breakout.
+
+use std::process::Command;
+
+use netd::kernel::devlink::{self, DevlinkPort};
+use netd::kernel::ethtool::{Ethtool, Fec};
+use netd::kernel::link_state::LinkStates;
+use netd::kernel::{batch, link};
+use netd::plan::{Action, Setting, Value};
+
+use crate::common::isolated;
+use crate::room::{Room, set};
+
+#[test]
+fn what_a_driver_does_not_take_is_refused_and_what_it_tells_is_found() {
+    isolated("ports::what_a_driver_does_not_take_is_refused_and_what_it_tells_is_found", || {
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        for action in [
+            set("swp1", Setting::Speed, 1000u32),
+            set("swp1", Setting::Autoneg, true),
+            set("swp1", Setting::Fec, "rs"),
+        ] {
+            let refusal = room.refusal(&action);
+            assert!(refusal.is_unsupported(), "{action}: {refusal}");
+        }
+        let nonsense = room.refusal(&set("swp1", Setting::Fec, "much"));
+        assert_eq!(nonsense.words(), Some("\"much\" is no error correction"));
+        let without = room.snapshot().links.remove("swp1").unwrap();
+        assert_eq!(without.settings.get(&Setting::Speed), None, "asked only where wanted");
+        room.scope.ethtool.insert("swp1".to_owned());
+        let found = room.snapshot().links.remove("swp1").unwrap().settings;
+        // What the veth driver says of itself.
+        assert_eq!(found.get(&Setting::Speed), Some(&Value::Number(10_000)));
+        assert_eq!(found.get(&Setting::FullDuplex), Some(&Value::Flag(true)));
+        assert_eq!(found.get(&Setting::Autoneg), Some(&Value::Flag(false)));
+        assert_eq!(found.get(&Setting::Fec), None);
+        let index = room.index("swp1");
+        assert_eq!(Ethtool::open().unwrap().medium(index), Ok("twisted pair"));
+    });
+}
+
+/// The driver of taps keeps what it is told, so it shows that messages say what they should.
+#[test]
+fn speed_duplex_and_negotiation_reach_the_driver_together() {
+    isolated("ports::speed_duplex_and_negotiation_reach_the_driver_together", || {
+        let mut room = Room::new();
+        let made = Command::new("ip").args(["tuntap", "add", "swp9", "mode", "tap"]).status();
+        assert!(made.expect("ip(8) of iproute2").success());
+        room.scope.ports.insert("swp9".to_owned());
+        room.scope.ethtool.insert("swp9".to_owned());
+        for (speed, full, autoneg) in [(2500u32, true, false), (100, false, true)] {
+            let actions = [
+                set("swp9", Setting::Autoneg, autoneg),
+                set("swp9", Setting::Speed, speed),
+                set("swp9", Setting::FullDuplex, full),
+                set("swp9", Setting::Fec, "off"),
+            ];
+            let outcomes = batch::execute(&mut room.connection, &actions.iter().collect::<Vec<_>>());
+            assert!(outcomes[..3].iter().all(Result::is_ok), "{outcomes:?}");
+            assert!(outcomes[3].as_ref().is_err_and(|error| error.is_unsupported()), "{outcomes:?}");
+            let found = room.snapshot().links.remove("swp9").unwrap().settings;
+            for (setting, value) in [
+                (Setting::Speed, Value::Number(speed)),
+                (Setting::FullDuplex, Value::Flag(full)),
+                (Setting::Autoneg, Value::Flag(autoneg)),
+            ] {
+                assert_eq!(found.get(&setting), Some(&value), "{setting}");
+            }
+        }
+        let missing = room.refusal(&set("nothing", Setting::Speed, 1000u32));
+        assert_eq!(missing.words(), Some("there is no interface nothing"));
+        let index = room.index("swp9");
+        let mut ethtool = Ethtool::open().unwrap();
+        assert!(ethtool.set_fec(index, Fec::Auto).is_err_and(|error| error.is_unsupported()));
+    });
+}
+
+#[test]
+fn link_states_are_told_at_once_and_links_that_are_gone_have_none() {
+    isolated("ports::link_states_are_told_at_once_and_links_that_are_gone_have_none", || {
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        room.add_pair("swp2", "host2");
+        // Many more, so that asking for few is another way than asking for all.
+        for number in 10..20 {
+            room.add_pair(&format!("swp{number}"), &format!("host{number}"));
+        }
+        let (one, two) = (room.index("swp1"), room.index("swp2"));
+        let mut states = LinkStates::open().unwrap();
+        assert_eq!(states.ask(&[]).unwrap(), []);
+        assert_eq!(states.ask(&[one, two]).unwrap(), [(one, true), (two, true)]);
+        room.connection.request(link::set_admin("host2", false)).unwrap();
+        assert_eq!(states.ask(&[one, two]).unwrap(), [(one, true), (two, false)]);
+        room.connection.request(link::set_admin("host2", true)).unwrap();
+        assert_eq!(states.ask(&[one, two]).unwrap(), [(one, true), (two, true)]);
+        room.connection.request(link::delete("swp1")).unwrap();
+        assert_eq!(states.ask(&[one, two]).unwrap(), [(one, false), (two, true)]);
+        assert_eq!(states.ask(&[two]).unwrap(), [(two, true)]);
+        let all: Vec<u32> =
+            (1..=20).filter_map(|number| room.find(&format!("swp{number}"))).chain([one]).collect();
+        assert_eq!(all.len(), 12);
+        let expected: Vec<(u32, bool)> = all.iter().map(|index| (*index, *index != one)).collect();
+        assert_eq!(states.ask(&all).unwrap(), expected);
+        assert_eq!(Ethtool::open().unwrap().link_state(two), Ok(Some(true)));
+    });
+}
+
+#[test]
+fn a_port_that_cannot_be_split_is_refused_in_words() {
+    isolated("ports::a_port_that_cannot_be_split_is_refused_in_words", || {
+        let port = DevlinkPort { bus: "pci".to_owned(), device: "0000:ff:1f.7".to_owned(), port_index: 1 };
+        for outcome in [devlink::split(&port, 4), devlink::unsplit(&port)] {
+            let error = outcome.unwrap_err();
+            // A kernel with devlink knows no such device.
+            assert!(error.is_absent() || error.is_unsupported(), "{error}");
+            if error.is_unsupported() {
+                assert_eq!(error.words(), Some("this kernel has no netlink family `devlink`"));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_link_that_is_no_port_has_no_settings_of_one() {
+    isolated("ports::a_link_that_is_no_port_has_no_settings_of_one", || {
+        let mut room = Room::new();
+        room.add_bridge();
+        room.add_pair("swp1", "host1");
+        let wrong = room.refusal(&set("swp1", Setting::AgeingTime, 30_000u32));
+        assert!(wrong.words().is_some() || wrong.is_unsupported(), "{wrong}");
+        let nothing = Action::Route {
+            key: netd::plan::RouteKey { table: 254, prefix: "10.0.0.0/8".parse().unwrap(), metric: 0 },
+            from: None,
+            to: None,
+        };
+        room.carry_out([nothing]);
+    });
+}

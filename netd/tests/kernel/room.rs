@@ -1,0 +1,105 @@
+//! What the tests of the kernel room share.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use netd::kernel::snapshot::{self, Scope};
+use netd::kernel::veth::{self, VethRequest};
+use netd::kernel::{Connection, KernelError, batch, link};
+use netd::plan::{Action, LinkKind, Network, Setting, Value};
+
+/// Name of netd's bridge.
+pub const BRIDGE: &str = "bridge";
+
+/// The kernel of a namespace, by a connection of netd's.
+pub struct Room {
+    pub connection: Connection,
+    pub scope: Scope,
+}
+
+impl Room {
+    /// Opens a connection.
+    pub fn new() -> Room {
+        Room { connection: Connection::open().expect("netlink"), scope: Scope::default() }
+    }
+
+    /// Carries out actions, all of which must succeed.
+    pub fn carry_out(&mut self, actions: impl IntoIterator<Item = Action>) {
+        for action in actions {
+            let outcome = batch::execute(&mut self.connection, &[&action]).remove(0);
+            assert_eq!(outcome, Ok(()), "{action}: {}", outcome.as_ref().unwrap_err());
+        }
+    }
+
+    /// The error of an action that must be refused.
+    pub fn refusal(&mut self, action: &Action) -> KernelError {
+        let outcome = batch::execute(&mut self.connection, &[action]).remove(0);
+        outcome.expect_err(&format!("{action} should be refused"))
+    }
+
+    /// netd's objects as the kernel holds them.
+    pub fn snapshot(&mut self) -> Network {
+        snapshot::network(&mut self.connection, &self.scope, BRIDGE).expect("a snapshot")
+    }
+
+    /// Index of a link, where there is one.
+    pub fn find(&mut self, name: &str) -> Option<u32> {
+        link::find_by_name(&mut self.connection, name).expect("a query").map(|link| link.index)
+    }
+
+    /// Index of a link.
+    pub fn index(&mut self, name: &str) -> u32 {
+        self.find(name).unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// Makes a veth pair, both sides up: a link with a carrier. The first is netd's, and a port.
+    pub fn add_pair(&mut self, name: &str, peer: &str) {
+        let here = File::open("/proc/self/ns/net").expect("this namespace");
+        let mac = |last| [2, 0, 0, 0, 1, last];
+        let request = VethRequest {
+            name,
+            mac: mac(name.bytes().last().unwrap_or(0)),
+            peer_name: peer,
+            peer_mac: mac(peer.bytes().last().unwrap_or(0) ^ 0x80),
+            peer_namespace: here.as_fd(),
+            mtu_bytes: 1500,
+        };
+        self.connection.request(veth::create(&request)).expect("a veth pair");
+        for name in [name, peer] {
+            self.connection.request(link::set_admin(name, true)).expect("up");
+        }
+        self.scope.ports.insert(name.to_owned());
+    }
+
+    /// Makes a bridge that is up.
+    pub fn add_bridge(&mut self) {
+        self.carry_out([create(BRIDGE, LinkKind::Bridge, &[]), up(BRIDGE, LinkKind::Bridge)]);
+    }
+}
+
+/// An action that makes a link.
+pub fn create(name: &str, kind: LinkKind, settings: &[(Setting, Value)]) -> Action {
+    Action::CreateLink { name: name.to_owned(), kind, settings: settings.iter().cloned().collect() }
+}
+
+/// An action that sets a setting.
+pub fn set(link: &str, setting: Setting, value: impl Into<Value>) -> Action {
+    let (link, value) = (link.to_owned(), value.into());
+    Action::Set { link, kind: LinkKind::Bridge, setting, value, raise: false }
+}
+
+/// An action that brings a link up.
+pub fn up(name: &str, kind: LinkKind) -> Action {
+    Action::SetUp { name: name.to_owned(), kind }
+}
+
+/// An action that puts a link under another.
+pub fn master(name: &str, master: &str) -> Action {
+    Action::SetMaster { name: name.to_owned(), master: master.to_owned() }
+}
+
+/// An action that sets an address.
+pub fn address(link: &str, address: &str) -> Action {
+    let address = address.parse().expect("a prefix");
+    Action::AddAddress { link: link.to_owned(), address, detect_duplicates: false }
+}

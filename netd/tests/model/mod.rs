@@ -1,0 +1,399 @@
+//! A model of the kernel with the rules a plan must respect: what must exist first, what goes along with what,
+//! and faults on demand.
+
+#![allow(dead_code, clippy::unwrap_used)] // each test program uses a part; helpers of tests fail the test
+
+pub mod random;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use netd::kernel::KernelError;
+use netd::plan::{
+    Action, Link, LinkKind, Network, NextHopId, NextHopObject, Route, RouteTarget, Setting, Value,
+    VlanMembership, plan,
+};
+use netd::transaction::Backend;
+use nix::errno::Errno;
+
+/// Carries out actions on a [`Network`] in memory. Fails the actions `faults` picks, by their number from 1.
+pub struct Model {
+    pub network: Network,
+    pub executed: usize,
+    pub faults: Box<dyn FnMut(usize, &Action) -> bool>,
+}
+
+fn failed(errno: Errno, words: &str) -> KernelError {
+    KernelError::with_words(errno, words)
+}
+
+impl Model {
+    /// A model that carries out everything.
+    pub fn new(network: Network) -> Model {
+        Model { network, executed: 0, faults: Box::new(|_, _| false) }
+    }
+
+    /// A model that refuses one action for good: the second time too, when what it needs is there.
+    pub fn failing_at(network: Network, number: usize) -> Model {
+        let mut refused: Option<(Action, u32)> = None;
+        let faults = move |executed: usize, action: &Action| {
+            if executed == number {
+                refused = Some((action.clone(), 0));
+            }
+            match &mut refused {
+                Some((same, times)) if same == action && *times < 2 => {
+                    *times += 1;
+                    true
+                }
+                _ => false,
+            }
+        };
+        Model { faults: Box::new(faults), ..Model::new(network) }
+    }
+
+    fn link(&mut self, name: &str) -> Result<&mut Link, KernelError> {
+        self.network.links.get_mut(name).ok_or_else(|| failed(Errno::ENODEV, &format!("no link {name}")))
+    }
+
+    fn is_bridge_port(&self, name: &str) -> bool {
+        let master = self.network.links.get(name).and_then(|link| link.master.as_ref());
+        master
+            .and_then(|master| self.network.links.get(master))
+            .is_some_and(|link| link.kind == LinkKind::Bridge)
+    }
+
+    fn create(
+        &mut self,
+        name: &str,
+        kind: &LinkKind,
+        settings: &BTreeMap<Setting, Value>,
+    ) -> Result<(), KernelError> {
+        if self.network.links.contains_key(name) {
+            return Err(failed(Errno::EEXIST, name));
+        }
+        if let LinkKind::Vlan { parent, .. } = kind {
+            self.link(parent)?;
+        }
+        let mut link = fresh(kind.clone());
+        link.settings.extend(settings.clone());
+        self.network.links.insert(name.to_owned(), link);
+        Ok(())
+    }
+
+    fn delete(&mut self, name: &str) {
+        self.network.links.remove(name);
+        let orphans: Vec<String> = self
+            .network
+            .links
+            .iter()
+            .filter(|(_, link)| matches!(&link.kind, LinkKind::Vlan { parent, .. } if parent == name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        orphans.iter().for_each(|orphan| self.delete(orphan));
+        let members: Vec<String> = self.members(name);
+        members.iter().for_each(|member| self.release(member));
+        self.flush(name);
+        self.network.fdb.retain(|_, port| port != name);
+        self.network.mdb.retain(|key| key.port != name);
+        self.network.neighbours.retain(|key, _| key.device != name);
+    }
+
+    fn members(&self, master: &str) -> Vec<String> {
+        let of = |link: &&Link| link.master.as_deref() == Some(master);
+        self.network.links.iter().filter(|(_, link)| of(link)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes a link from its master, with what it had there.
+    fn release(&mut self, name: &str) {
+        let Some(link) = self.network.links.get_mut(name) else { return };
+        link.master = None;
+        link.vlans = Default::default();
+        link.settings.retain(|setting, _| !setting.is_of_bridge_port());
+        link.addresses.retain(|address| address.addr().is_ipv4());
+        self.flush(name);
+        self.network.fdb.retain(|_, port| port != name);
+        self.network.mdb.retain(|key| key.port != name);
+    }
+
+    /// Takes next hops and routes that leave by a link, as the kernel does when the link goes down.
+    fn flush(&mut self, device: &str) {
+        let gone: Vec<NextHopId> = self
+            .network
+            .next_hops
+            .iter()
+            .filter(|(_, object)| object.device() == Some(device))
+            .map(|(id, _)| *id)
+            .collect();
+        gone.into_iter().for_each(|id| self.remove_next_hop(id));
+        let uses = |target: &RouteTarget| match target {
+            RouteTarget::NextHops(hops) => hops.iter().any(|hop| hop.device == device),
+            _ => false,
+        };
+        self.network.routes.retain(|route| !uses(&route.target));
+        self.network.neighbours.retain(|key, _| key.device != device);
+    }
+
+    fn remove_next_hop(&mut self, id: NextHopId) {
+        self.network.next_hops.remove(&id);
+        self.network.routes.retain(|route| route.target != RouteTarget::Object(id));
+        let mut empty = Vec::new();
+        for (group, object) in &mut self.network.next_hops {
+            if let NextHopObject::Group(members) = object {
+                members.retain(|(member, _)| *member != id);
+                if members.is_empty() {
+                    empty.push(*group);
+                }
+            }
+        }
+        empty.into_iter().for_each(|group| self.remove_next_hop(group));
+    }
+
+    fn set_next_hop(
+        &mut self,
+        id: NextHopId,
+        from: Option<&NextHopObject>,
+        to: Option<&NextHopObject>,
+    ) -> Result<(), KernelError> {
+        let Some(object) = to else {
+            self.remove_next_hop(id);
+            return Ok(());
+        };
+        if from.is_none() && self.network.next_hops.contains_key(&id) {
+            return Err(failed(Errno::EEXIST, "next hop exists"));
+        }
+        match object {
+            NextHopObject::Single { device, .. } => {
+                if !self.link(device)?.carrier {
+                    return Err(failed(Errno::ENETDOWN, "Carrier for nexthop device is down"));
+                }
+            }
+            NextHopObject::Group(members) => {
+                if members.is_empty()
+                    || members.iter().any(|(id, _)| !self.network.next_hops.contains_key(id))
+                {
+                    return Err(failed(Errno::EINVAL, "Invalid nexthop id"));
+                }
+            }
+        }
+        self.network.next_hops.insert(id, object.clone());
+        Ok(())
+    }
+
+    fn set_route(
+        &mut self,
+        key: netd::plan::RouteKey,
+        from: Option<&RouteTarget>,
+        to: Option<&RouteTarget>,
+    ) -> Result<(), KernelError> {
+        let there = self.network.routes.binary_search_by(|route| route.key.cmp(&key));
+        match (there, to) {
+            (Ok(place), None) => {
+                self.network.routes.remove(place);
+            }
+            (Err(_), None) => return Err(failed(Errno::ESRCH, "no such route")),
+            (Ok(_), Some(_)) if from.is_none() => return Err(failed(Errno::EEXIST, "route exists")),
+            (place, Some(target)) => {
+                match target {
+                    RouteTarget::Object(id) if !self.network.next_hops.contains_key(id) => {
+                        return Err(failed(Errno::EINVAL, "Nexthop id does not exist"));
+                    }
+                    RouteTarget::NextHops(hops) => {
+                        for hop in hops.iter() {
+                            if !self.link(&hop.device)?.up {
+                                return Err(failed(Errno::ENETDOWN, "Device for nexthop is not up"));
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+                let route = Route { key, target: target.clone() };
+                match place {
+                    Ok(place) => self.network.routes[place] = route,
+                    Err(place) => self.network.routes.insert(place, route),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_master(&mut self, name: &str, master: &str) -> Result<(), KernelError> {
+        let kind = self.link(master)?.kind.clone();
+        let link = self.link(name)?;
+        if matches!(kind, LinkKind::Lag { .. }) && link.up {
+            return Err(failed(Errno::EPERM, "Device can not be enslaved while up"));
+        }
+        link.master = Some(master.to_owned());
+        link.addresses.retain(|address| address.addr().is_ipv4());
+        if kind == LinkKind::Bridge {
+            link.set(Setting::Isolated, false);
+            link.set(Setting::Learning, true);
+        }
+        // A LAG brings its members up.
+        if matches!(kind, LinkKind::Lag { .. }) {
+            (link.up, link.carrier) = (true, true);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, action: &Action) -> Result<(), KernelError> {
+        match action {
+            Action::CreateLink { name, kind, settings } => return self.create(name, kind, settings),
+            Action::DeleteLink { name, .. } => {
+                self.link(name)?;
+                self.delete(name);
+            }
+            Action::Set { link, setting, value, .. } => {
+                if setting.is_of_bridge_port() && !self.is_bridge_port(link) {
+                    return Err(failed(Errno::EINVAL, "not a bridge port"));
+                }
+                let link = self.link(link)?;
+                if *setting == Setting::LacpFast && link.up {
+                    return Err(failed(Errno::EPERM, "the LAG is up"));
+                }
+                link.settings.insert(*setting, value.clone());
+            }
+            Action::SetMaster { name, master } => return self.set_master(name, master),
+            Action::ClearMaster { name } => {
+                self.link(name)?;
+                self.release(name);
+            }
+            Action::SetUp { name, .. } => {
+                let link = self.link(name)?;
+                (link.up, link.carrier) = (true, true);
+            }
+            Action::SetDown { name } => {
+                let link = self.link(name)?;
+                (link.up, link.carrier) = (false, false);
+                link.addresses.retain(|address| address.addr().is_ipv4());
+                self.flush(name);
+            }
+            Action::AddVlans { port, first, last, membership, on_bridge } => {
+                if !on_bridge && !self.is_bridge_port(port) {
+                    return Err(failed(Errno::EOPNOTSUPP, "not a bridge port"));
+                }
+                let vlans = &mut self.link(port)?.vlans;
+                let old = vlans.runs().iter().find(|run| membership.pvid && run.membership.pvid).copied();
+                if let Some(old) = old {
+                    vlans.insert(old.first, old.last, VlanMembership { pvid: false, ..old.membership });
+                }
+                vlans.insert(*first, *last, *membership);
+            }
+            Action::DeleteVlans { port, first, last, .. } => self.link(port)?.vlans.remove(*first, *last),
+            Action::AddAddress { link, address, .. } => {
+                let addresses = &mut self.link(link)?.addresses;
+                if addresses.contains(address) {
+                    return Err(failed(Errno::EEXIST, "address exists"));
+                }
+                addresses.push(*address);
+            }
+            Action::DeleteAddress { link, address } => {
+                self.link(link)?.addresses.retain(|own| own != address);
+            }
+            Action::NextHop { id, from, to } => return self.set_next_hop(*id, from.as_ref(), to.as_ref()),
+            Action::Route { key, from, to } => return self.set_route(*key, from.as_ref(), to.as_ref()),
+            Action::Fdb { key, to, .. } => {
+                if let Some(port) = to {
+                    self.link(port)?;
+                }
+                place(&mut self.network.fdb, key.clone(), to.as_ref());
+            }
+            Action::Neighbour { key, to, .. } => {
+                if to.is_some() && !self.link(&key.device)?.up {
+                    return Err(failed(Errno::ENETDOWN, "the device is down"));
+                }
+                place(&mut self.network.neighbours, key.clone(), to.as_ref());
+            }
+            Action::Mdb { key, add: true } => {
+                if !self.is_bridge_port(&key.port) {
+                    return Err(failed(Errno::EINVAL, "not a bridge port"));
+                }
+                self.network.mdb.insert(key.clone());
+            }
+            Action::Mdb { key, add: false } => {
+                self.network.mdb.remove(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A link as the kernel makes it.
+pub fn fresh(kind: LinkKind) -> Link {
+    let mut link = Link::new(kind);
+    link.carrier = false;
+    link.owned = link.kind.is_made();
+    for (setting, value) in [
+        (Setting::Mtu, Value::Number(1500)),
+        (Setting::Mac, "02:00:00:00:00:99".into()),
+        (Setting::Alias, "".into()),
+        (Setting::LinkLocal, true.into()),
+        (Setting::Forwarding4, true.into()),
+        (Setting::Forwarding6, true.into()),
+    ] {
+        link.settings.insert(setting, value);
+    }
+    link
+}
+
+fn place<K: Ord, V: Clone>(table: &mut BTreeMap<K, V>, key: K, value: Option<&V>) {
+    match value {
+        Some(value) => table.insert(key, value.clone()),
+        None => table.remove(&key),
+    };
+}
+
+impl Backend for Model {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        Ok(self.network.clone())
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        let mut outcomes = Vec::new();
+        for action in actions {
+            self.executed += 1;
+            let outcome = if (self.faults)(self.executed, action) {
+                Err(failed(Errno::ENOSPC, "no room in hardware"))
+            } else {
+                self.carry_out(action)
+            };
+            // As in the kernel room: what is gone already needs no removal.
+            let gone = |error: &KernelError| error.is_absent();
+            outcomes.push(match outcome {
+                Err(error) if action.is_removal() && gone(&error) => Ok(()),
+                outcome => outcome,
+            });
+        }
+        outcomes
+    }
+}
+
+/// A network of a golden case.
+pub fn read_network(path: &Path) -> Network {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut network: Network =
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for route in &mut network.routes {
+        if let RouteTarget::NextHops(hops) = &route.target {
+            route.target = RouteTarget::inline(hops.to_vec());
+        }
+    }
+    network.sort();
+    network
+}
+
+/// The golden cases of the plan: what is there and what is wanted, by folder.
+pub fn golden_cases() -> BTreeMap<PathBuf, (Network, Network)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/golden");
+    let mut cases = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let folder = entry.unwrap().path();
+        let network = |file: &str| read_network(&folder.join(file));
+        cases.insert(folder.clone(), (network("current.toml"), network("desired.toml")));
+    }
+    cases
+}
+
+/// What leads from one network to another, in words.
+pub fn differences(want: &Network, found: &Network) -> Vec<String> {
+    plan(want, found).iter().map(|step| step.action.to_string()).collect()
+}

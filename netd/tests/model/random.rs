@@ -1,0 +1,262 @@
+//! Random networks of a small switch: everything a document could want, in all combinations.
+
+use std::net::IpAddr;
+
+use netd::plan::{
+    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
+    RouteKey, RouteTarget, Setting, VlanMembership,
+};
+
+use super::fresh;
+
+/// xorshift64*: the same numbers for the same seed on every machine.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len() as u64) as usize]
+    }
+}
+
+const PORTS: usize = 6;
+
+/// Ports as the hardware has them: down, with nothing set.
+pub fn bare() -> Network {
+    let mut network = Network::default();
+    for number in 1..=PORTS {
+        network.links.insert(format!("swp{number}"), fresh(LinkKind::Hardware));
+    }
+    network
+}
+
+/// A network somebody could want.
+pub fn network(random: &mut Random) -> Network {
+    let mut network = Network::default();
+    let vrfs: Vec<String> = (1..=random.below(3)).map(|number| format!("vrf{number}")).collect();
+    for vrf in &vrfs {
+        let table = 1000 + random.below(4) as u32 + 10 * vrf.len() as u32;
+        let mut link = Link::new(LinkKind::Vrf { table });
+        link.up = true;
+        network.links.insert(vrf.clone(), link);
+    }
+    add_bridge(random, &mut network);
+    let lags = if random.chance(50) { vec!["lag1", "lag2"] } else { vec![] };
+    for lag in &lags {
+        let mut link = Link::new(LinkKind::Lag { lacp: random.chance(50) });
+        settle(random, &mut link);
+        link.set(Setting::LacpFast, random.chance(50));
+        role(random, &mut link, &vrfs);
+        network.links.insert((*lag).to_owned(), link);
+    }
+    for number in 1..=PORTS {
+        let mut link = Link::new(LinkKind::Hardware);
+        link.owned = false;
+        settle(random, &mut link);
+        if !lags.is_empty() && random.chance(30) {
+            link.master = Some((*random.pick(&lags)).to_owned());
+        } else {
+            role(random, &mut link, &vrfs);
+        }
+        network.links.insert(format!("swp{number}"), link);
+    }
+    add_interfaces(random, &mut network, &vrfs);
+    add_routes(random, &mut network);
+    add_entries(random, &mut network);
+    network
+}
+
+fn add_bridge(random: &mut Random, network: &mut Network) {
+    let mut bridge = Link::new(LinkKind::Bridge);
+    bridge.up = true;
+    bridge.set(Setting::AgeingTime, *random.pick(&[30_000_u32, 6000]));
+    bridge.set(Setting::MulticastSnooping, random.chance(50));
+    for id in 1..=4_u16 {
+        if random.chance(60) {
+            bridge.vlans.insert(id, id, VlanMembership::default());
+        }
+    }
+    network.links.insert("bridge".to_owned(), bridge);
+}
+
+fn settle(random: &mut Random, link: &mut Link) {
+    link.up = random.chance(80);
+    link.set(Setting::Mtu, *random.pick(&[1500_u32, 4000, 9000]));
+    link.set(Setting::Alias, *random.pick(&["", "server", "uplink"]));
+    link.set(Setting::LinkLocal, random.chance(50));
+}
+
+/// In the bridge, routed, or nothing.
+fn role(random: &mut Random, link: &mut Link, vrfs: &[String]) {
+    match random.below(3) {
+        0 => {
+            link.master = Some("bridge".to_owned());
+            link.set(Setting::Isolated, random.chance(30));
+            link.set(Setting::Learning, random.chance(70));
+            for _ in 0..random.below(4) {
+                let first = 1 + random.below(40) as u16;
+                let last = first + random.below(8) as u16;
+                let untagged = random.chance(20);
+                link.vlans.insert(first, last, VlanMembership { pvid: false, untagged });
+            }
+            if random.chance(50) {
+                let id = 1 + random.below(4) as u16;
+                link.vlans.insert(id, id, VlanMembership { pvid: true, untagged: true });
+            }
+        }
+        1 => layer3(random, link, vrfs),
+        _ => {}
+    }
+}
+
+fn layer3(random: &mut Random, link: &mut Link, vrfs: &[String]) {
+    if !vrfs.is_empty() && random.chance(40) {
+        link.master = Some(random.pick(vrfs).clone());
+    }
+    link.set(Setting::Forwarding4, random.chance(80));
+    for _ in 0..random.below(3) {
+        let address = match random.chance(50) {
+            true => format!("10.0.{}.1/24", random.below(20)),
+            false => format!("2001:db8:{}::1/64", random.below(20)),
+        };
+        let address = address.parse().expect("an address");
+        if !link.addresses.contains(&address) {
+            link.addresses.push(address);
+        }
+    }
+}
+
+fn add_interfaces(random: &mut Random, network: &mut Network, vrfs: &[String]) {
+    for id in 1..=4_u16 {
+        if random.chance(40) {
+            let mut link = Link::new(LinkKind::Vlan { parent: "bridge".to_owned(), id });
+            settle(random, &mut link);
+            layer3(random, &mut link, vrfs);
+            network.links.insert(format!("vlan{id}"), link);
+        }
+    }
+    for number in 1..=2 {
+        if random.chance(30) {
+            let parent = format!("swp{number}");
+            let mut link = Link::new(LinkKind::Vlan { parent: parent.clone(), id: 100 });
+            settle(random, &mut link);
+            layer3(random, &mut link, vrfs);
+            network.links.insert(format!("{parent}.100"), link);
+        }
+    }
+    if random.chance(30) {
+        let local = IpAddr::from([198, 51, 100, 1 + random.below(2) as u8]);
+        let mut link = Link::new(LinkKind::Vxlan { vni: 1 + random.below(2) as u32, local, port: 4789 });
+        link.up = true;
+        link.master = Some("bridge".to_owned());
+        network.links.insert("vxlan1".to_owned(), link);
+        for last in 1..=1 + random.below(3) as u8 {
+            let tunnel = Some(("vxlan1".to_owned(), IpAddr::from([203, 0, 113, last])));
+            let key = FdbKey { mac: "00:00:00:00:00:00".to_owned(), vlan_id: 0, tunnel };
+            network.fdb.insert(key, "vxlan1".to_owned());
+        }
+    }
+    if random.chance(40) {
+        let mut link = Link::new(LinkKind::Dummy);
+        link.up = true;
+        link.addresses = vec!["198.51.100.1/32".parse().expect("an address")];
+        network.links.insert("lo0".to_owned(), link);
+    }
+}
+
+/// Links that packets can be sent out of, by configuration.
+fn routed(network: &Network) -> Vec<String> {
+    let usable = |link: &Link| match link.master.as_deref() {
+        Some(master) => matches!(network.links[master].kind, LinkKind::Vrf { .. }),
+        None => !matches!(link.kind, LinkKind::Bridge | LinkKind::Vrf { .. }),
+    };
+    network.links.iter().filter(|(_, link)| usable(link)).map(|(name, _)| name.clone()).collect()
+}
+
+fn add_routes(random: &mut Random, network: &mut Network) {
+    let devices = routed(network);
+    if devices.is_empty() {
+        return;
+    }
+    let inline = random.chance(20);
+    let singles: Vec<NextHopId> =
+        (0..1 + random.below(6) as u32).map(|n| NextHopId(NextHopId::FIRST + n)).collect();
+    let mut targets = vec![RouteTarget::Blackhole, RouteTarget::Unreachable];
+    let hop = |random: &mut Random| NextHop {
+        via: Some(IpAddr::from([10, 0, random.below(20) as u8, 2])),
+        device: random.pick(&devices).clone(),
+        weight: 1 + random.below(4) as u16,
+        on_link: random.chance(20),
+    };
+    if inline {
+        for _ in 0..4 {
+            let hops = (0..1 + random.below(3)).map(|_| hop(random)).collect();
+            targets.push(RouteTarget::inline(hops));
+        }
+    } else {
+        for id in &singles {
+            let NextHop { via, device, on_link, .. } = hop(random);
+            network.next_hops.insert(*id, NextHopObject::Single { via, device, on_link, v6: false });
+            targets.push(RouteTarget::Object(*id));
+        }
+        for number in 0..random.below(4) as u32 {
+            let id = NextHopId(NextHopId::FIRST + 100 + number);
+            let mut members: Vec<(NextHopId, u16)> = Vec::new();
+            for single in &singles {
+                if random.chance(50) {
+                    members.push((*single, 1 + random.below(4) as u16));
+                }
+            }
+            if !members.is_empty() {
+                network.next_hops.insert(id, NextHopObject::Group(members));
+                targets.push(RouteTarget::Object(id));
+            }
+        }
+    }
+    for _ in 0..random.below(30) {
+        let prefix = format!("10.{}.0.0/16", random.below(40)).parse().expect("a prefix");
+        let key = RouteKey { table: 254, prefix, metric: random.below(2) as u32 };
+        network.routes.push(Route { key, target: random.pick(&targets).clone() });
+    }
+    network.sort();
+}
+
+fn add_entries(random: &mut Random, network: &mut Network) {
+    let bridged: Vec<String> = network
+        .links
+        .iter()
+        .filter(|(_, link)| {
+            link.master.as_deref() == Some("bridge") && !matches!(link.kind, LinkKind::Vxlan { .. })
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    for _ in 0..random.below(6) {
+        let Some(port) = (!bridged.is_empty()).then(|| random.pick(&bridged).clone()) else { break };
+        let mac = format!("02:00:00:00:00:{:02x}", random.below(8));
+        let vlan_id = 1 + random.below(4) as u16;
+        network.fdb.insert(FdbKey { mac, vlan_id, tunnel: None }, port.clone());
+        let group = IpAddr::from([239, 1, 1, random.below(4) as u8]);
+        network.mdb.insert(MdbKey { group, vlan_id, port });
+    }
+    let devices = routed(network);
+    for _ in 0..if devices.is_empty() { 0 } else { random.below(4) } {
+        let device = random.pick(&devices).clone();
+        let address = IpAddr::from([10, 0, random.below(4) as u8, 9]);
+        let mac = format!("02:00:00:00:01:{:02x}", random.below(4));
+        network.neighbours.insert(NeighbourKey { device, address }, mac);
+    }
+}

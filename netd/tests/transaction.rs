@@ -1,0 +1,143 @@
+//! Transactions on a model of the kernel: after any failure the network is as it was before.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
+
+mod model;
+
+use model::{Model, differences, golden_cases};
+use netd::kernel::KernelError;
+use netd::plan::{Action, Link, LinkKind, Network, Setting, VlanMembership, plan};
+use netd::transaction::{Backend, Reason, commit, commit_part, reconcile};
+
+#[test]
+fn every_transition_arrives_and_can_be_taken_back() {
+    for (case, (current, desired)) in golden_cases() {
+        let mut model = Model::new(current.clone());
+        let report = commit(&mut model, &desired).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        assert_eq!(differences(&desired, &model.network), Vec::<String>::new(), "{case:?}");
+        commit(&mut model, &report.before).unwrap_or_else(|error| panic!("{case:?}: back: {error}"));
+        assert_eq!(differences(&current, &model.network), Vec::<String>::new(), "{case:?}");
+    }
+}
+
+#[test]
+fn whichever_step_fails_the_network_is_as_before_and_the_error_names_the_object() {
+    let mut failures = 0;
+    for (case, (current, desired)) in golden_cases() {
+        for fail_at in 1..=plan(&desired, &current).len() {
+            let mut model = Model::failing_at(current.clone(), fail_at);
+            let Err(error) = commit(&mut model, &desired) else {
+                // What was refused is so by itself, as the MTU of a new link is.
+                assert_eq!(
+                    differences(&desired, &model.network),
+                    Vec::<String>::new(),
+                    "{case:?}: {fail_at}"
+                );
+                continue;
+            };
+            assert!(error.to_string().contains("no room in hardware (ENOSPC)"), "{case:?}: {error}");
+            assert_eq!(error.left, Vec::<String>::new(), "{case:?}: step {fail_at}");
+            assert_eq!(
+                differences(&current, &model.network),
+                Vec::<String>::new(),
+                "{case:?}: step {fail_at}"
+            );
+            failures += 1;
+        }
+    }
+    assert!(failures > 50, "only {failures} failures were tried");
+}
+
+/// Acknowledges everything and does nothing.
+struct Liar(Network);
+
+impl Backend for Liar {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        Ok(self.0.clone())
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        vec![Ok(()); actions.len()]
+    }
+}
+
+#[test]
+fn a_kernel_that_acknowledges_and_does_nothing_is_found_out() {
+    let (_, (current, desired)) = golden_cases().pop_first().unwrap();
+    let error = commit(&mut Liar(current.clone()), &desired).unwrap_err();
+    assert!(matches!(error.reason, Reason::Unstable(_)), "{error}");
+    let failed = reconcile(&mut Liar(current), &desired, |_| true).unwrap().failed;
+    assert!(failed.iter().any(|step| step.contains("acknowledged but not done")), "{failed:?}");
+}
+
+/// A switch with a bridge, a port, and the port of a workload that is not in the bridge yet.
+fn before_an_attachment() -> Network {
+    let mut network = Network::default();
+    let bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
+    network.links.insert("bridge".to_owned(), bridge);
+    network.links.insert("swp1".to_owned(), model::fresh(LinkKind::Hardware));
+    network.links.insert("web-1".to_owned(), model::fresh(LinkKind::Veth));
+    network
+}
+
+/// Wants the workload's port in VLAN 10, and of others what `before_an_attachment` does not have.
+fn with_an_attachment() -> Network {
+    let mut network = before_an_attachment();
+    let port = network.links.get_mut("web-1").unwrap();
+    port.up = true;
+    port.master = Some("bridge".to_owned());
+    port.vlans.insert(10, 10, VlanMembership { pvid: true, untagged: true });
+    network.links.get_mut("swp1").unwrap().set(Setting::Mtu, 9000_u32);
+    network
+}
+
+#[test]
+fn a_part_is_made_though_the_kernel_refuses_something_else() {
+    let mut model = Model::new(before_an_attachment());
+    model.faults = Box::new(|_, action| action.object() == "swp1");
+    commit(&mut model, &with_an_attachment()).expect_err("the whole is refused");
+    let report = commit_part(&mut model, &with_an_attachment(), |action| action.object() == "web-1")
+        .expect("the part");
+    assert_eq!(report.steps, 3);
+    let mut expected = with_an_attachment();
+    expected.links.get_mut("swp1").unwrap().set(Setting::Mtu, 1500_u32);
+    // In the model, a link that is up has its carrier, and a port of a bridge its settings there.
+    expected.links.get_mut("web-1").unwrap().set(Setting::Isolated, false);
+    expected.links.get_mut("web-1").unwrap().set(Setting::Learning, true);
+    expected.links.get_mut("web-1").unwrap().carrier = true;
+    assert_eq!(model.network, expected);
+}
+
+#[test]
+fn a_part_that_is_refused_is_undone_and_nothing_else_is_touched() {
+    for fail_at in 1..=3 {
+        let mut model = Model::failing_at(before_an_attachment(), fail_at);
+        let error = commit_part(&mut model, &with_an_attachment(), |action| action.object() == "web-1");
+        assert!(error.unwrap_err().left.is_empty());
+        assert_eq!(model.network, before_an_attachment(), "step {fail_at}");
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
+    let mut model = Model::new(before_an_attachment());
+    // Takes the port into the bridge and neither up nor out again.
+    model.faults = Box::new(|_, action| matches!(action, Action::SetUp { .. } | Action::ClearMaster { .. }));
+    let error = commit(&mut model, &with_an_attachment()).unwrap_err();
+    assert_eq!(error.left, ["web-1: clear master"], "{error}");
+    assert_eq!(*error.before, before_an_attachment());
+    model.faults = Box::new(|_, _| false);
+    let failed = reconcile(&mut model, &error.before, |_| true).unwrap().failed;
+    assert_eq!(failed, Vec::<String>::new());
+    assert_eq!(differences(&before_an_attachment(), &model.network), Vec::<String>::new());
+}
+
+#[test]
+fn repairing_goes_on_past_a_step_that_fails() {
+    let (_, (current, desired)) = golden_cases().pop_first().unwrap();
+    let mut model = Model::failing_at(current, 2);
+    let result = reconcile(&mut model, &desired, |_| true).unwrap();
+    assert!(!result.repaired.is_empty());
+    assert_eq!(result.failed, Vec::<String>::new(), "the second round put right what failed once");
+    assert_eq!(differences(&desired, &model.network), Vec::<String>::new());
+}

@@ -1,0 +1,202 @@
+//! How a change walks through: confirmation, rollback, history, drift, events.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::lab::{Lab, Topology, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 6] = [
+    Scenario::new("an unconfirmed change is taken back when its time runs out", Topology::Switch, expires),
+    Scenario::new(
+        "a confirmation survives a kill of netd, and so does its end",
+        Topology::Switch,
+        survives_a_kill,
+    ),
+    Scenario::new(
+        "a confirmed change stays, and a rollback brings the one before back",
+        Topology::Switch,
+        confirmed_and_rolled_back,
+    ),
+    Scenario::new(
+        "a diff tells the steps of a change and takes none",
+        Topology::Switch,
+        diff_changes_nothing,
+    ),
+    Scenario::new(
+        "what somebody changed behind netd's back is repaired, or only reported",
+        Topology::Switch,
+        drift,
+    ),
+    Scenario::new(
+        "a link that goes down reaches a subscriber within milliseconds, and ECMP shrinks, while another port flaps",
+        Topology::Switch,
+        link_down_while_another_flaps,
+    ),
+];
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// The lab's document with another text for swp7.
+fn renamed(lab: &Lab, name: &str) -> Result<String> {
+    ensure!(lab.document.contains("description = \"routed\""), "the lab has no routed port");
+    Ok(lab.document.replace("description = \"routed\"", &format!("description = \"{name}\"")))
+}
+
+fn description(lab: &Lab) -> Result<String> {
+    Ok(lab.port("swp7")?["description"].as_str().unwrap_or_default().to_owned())
+}
+
+fn apply_unconfirmed(lab: &Lab, document: &str, seconds: u32) -> Result<()> {
+    lab.write_file("/run/corten-test.toml", document)?;
+    let text = lab.vm.run(&format!("corten apply /run/corten-test.toml --confirm {seconds}"))?;
+    ensure!(text.contains("confirm"), "the console does not say how to confirm: {text}");
+    Ok(())
+}
+
+fn startup(lab: &Lab) -> Result<String> {
+    lab.vm.run("cat /var/lib/corten/netd/startup.toml")
+}
+
+fn expires(lab: &Lab, _: &Run) -> Result<String> {
+    apply_unconfirmed(lab, &renamed(lab, "expires")?, 5)?;
+    ensure!(description(lab)? == "expires", "the change is not there");
+    ensure!(!startup(lab)?.contains("expires"), "an unconfirmed change would survive a reboot");
+    eventually("the change is taken back", SOON, || {
+        ensure!(description(lab)? == "routed", "it is still there");
+        Ok(())
+    })?;
+    let history = lab.vm.run("corten history")?;
+    ensure!(history.contains("rolled"), "the history says nothing of it:\n{history}");
+    Ok(String::new())
+}
+
+fn kill(lab: &Lab) -> Result<()> {
+    lab.vm.run("kill -9 $(systemctl show -p MainPID --value netd.service)")?;
+    lab.wait_for_netd(SOON)
+}
+
+fn survives_a_kill(lab: &Lab, _: &Run) -> Result<String> {
+    apply_unconfirmed(lab, &renamed(lab, "killed")?, 20)?;
+    kill(lab)?;
+    ensure!(description(lab)? == "killed", "the change went with netd");
+    eventually("the change is taken back in time", Duration::from_secs(40), || {
+        ensure!(description(lab)? == "routed", "it is still there");
+        Ok(())
+    })?;
+    kill(lab)?;
+    ensure!(description(lab)? == "routed", "what was taken back is there again");
+    Ok(String::new())
+}
+
+fn confirmed_and_rolled_back(lab: &Lab, _: &Run) -> Result<String> {
+    apply_unconfirmed(lab, &renamed(lab, "kept")?, 60)?;
+    lab.vm.run("corten confirm")?;
+    ensure!(startup(lab)?.contains("kept"), "a confirmed change would not survive a reboot");
+    lab.vm.run("corten rollback")?;
+    ensure!(description(lab)? == "routed", "the change before is not back");
+    ensure!(!startup(lab)?.contains("kept"), "a reboot would bring back what was rolled back");
+    Ok(String::new())
+}
+
+fn diff_changes_nothing(lab: &Lab, _: &Run) -> Result<String> {
+    let before = lab.visible_state()?;
+    lab.write_file("/run/corten-test.toml", &renamed(lab, "different")?)?;
+    let text = lab.vm.run("corten diff /run/corten-test.toml")?;
+    ensure!(text.contains("swp7: set description \"different\""), "the steps are not told:\n{text}");
+    ensure!(lab.visible_state()? == before, "a diff changed something");
+    Ok(String::new())
+}
+
+fn drift(lab: &Lab, _: &Run) -> Result<String> {
+    lab.vm.run("ip link set swp7 mtu 1400")?;
+    eventually("the MTU is repaired", SOON, || {
+        let mtu = lab.port("swp7")?["mtu_bytes"].clone();
+        ensure!(mtu == 1500, "swp7 has {mtu}");
+        Ok(())
+    })?;
+    lab.vm.run("ip route del 10.99.0.0/24")?;
+    eventually("the route is repaired", SOON, || {
+        ensure!(lab.vm.run("ip route show 10.99.0.0/24")?.contains("10.0.8.2"), "it is not there");
+        Ok(())
+    })?;
+    let document = lab.document.clone() + "\n[drift]\nports = \"report\"\n";
+    lab.apply_ok(&document)?;
+    let outcome = only_reported(lab);
+    lab.vm.run("ip link set swp7 mtu 1500")?;
+    lab.apply_ok(&lab.document)?;
+    outcome
+}
+
+fn only_reported(lab: &Lab) -> Result<String> {
+    lab.vm.run("ip link set swp7 mtu 1400")?;
+    eventually("the drift is told", SOON, || {
+        let log = lab.vm.run("journalctl -b -u netd --no-pager | grep 'only reported' || true")?;
+        ensure!(log.contains("swp7"), "netd does not say it: {log}");
+        Ok(())
+    })?;
+    let mtu = lab.port("swp7")?["mtu_bytes"].clone();
+    ensure!(mtu == 1400, "what is only to be reported was changed to {mtu}");
+    Ok(String::new())
+}
+
+/// Reads events in the guest into a file, with the ports swp7 and swp8 watched.
+const WATCH: &str = "systemd-run --quiet --collect --unit=corten-test-events -p StandardOutput=file:/run/corten-test.events \
+                     corten events --json --watch swp11";
+
+fn link_down_while_another_flaps(lab: &Lab, _: &Run) -> Result<String> {
+    lab.vm.run("rm -f /run/corten-test.events")?;
+    lab.vm.run(WATCH)?;
+    let outcome = pulled_while_flapping(lab);
+    lab.vm.sh("systemctl stop corten-test-events.service")?;
+    for port in [8, 11, 12] {
+        lab.vm.set_link(port, true)?;
+    }
+    eventually("swp8 is up again", SOON, || {
+        ensure!(lab.port("swp8")?["oper_state"] == "up", "it is not");
+        let routes = lab.vm.run("ip route show 10.98.0.0/24")?;
+        ensure!(
+            routes.contains("10.0.8.2") && routes.contains("10.0.7.2"),
+            "the group is not whole: {routes}"
+        );
+        Ok(())
+    })?;
+    outcome
+}
+
+fn events(lab: &Lab) -> Result<Vec<Value>> {
+    let text = lab.vm.run("cat /run/corten-test.events")?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no event: {line}"))).collect()
+}
+
+fn pulled_while_flapping(lab: &Lab) -> Result<String> {
+    eventually("the stream begins", SOON, || {
+        ensure!(!events(lab)?.is_empty(), "no event yet");
+        Ok(())
+    })?;
+    let whole = lab.vm.run("ip route show 10.98.0.0/24")?;
+    ensure!(whole.contains("10.0.8.2") && whole.contains("10.0.7.2"), "no ECMP to begin with: {whole}");
+    // The flap makes the kernel hold back its own event for up to a second.
+    lab.vm.set_link(12, false)?;
+    lab.vm.set_link(11, false)?;
+    lab.vm.set_link(8, false)?;
+    eventually("both pulls are told", SOON, || {
+        let told = events(lab)?;
+        for port in ["swp8", "swp11"] {
+            let down = |event: &&Value| {
+                event["kind"] == "link-down" && event["object"] == port && event["snapshot"] != true
+            };
+            let event = told.iter().find(down).with_context(|| format!("nothing of {port}"))?;
+            ensure!(event["source"] == "poll", "{port} was told by {}", event["source"]);
+        }
+        Ok(())
+    })?;
+    let shrunk = lab.vm.run("ip route show 10.98.0.0/24")?;
+    ensure!(
+        !shrunk.contains("10.0.8.2") && shrunk.contains("10.0.7.2"),
+        "the group did not shrink: {shrunk}"
+    );
+    Ok(String::new())
+}
