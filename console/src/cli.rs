@@ -100,6 +100,21 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what happens on the switch, as it happens, until interrupted
+    ///
+    /// First how things stand, then links that come and go, changes of the configuration, what others changed
+    /// and what became of it.
+    Events {
+        /// Look at the link of this port every few milliseconds; may be given again
+        #[arg(long = "watch", value_name = "PORT")]
+        ports: Vec<String>,
+        /// End after this many events
+        #[arg(long, value_name = "NUMBER")]
+        count: Option<u64>,
+        /// Print each event as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for

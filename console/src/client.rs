@@ -1,6 +1,8 @@
 //! The way to netd: its proxies on the system bus, pages read to the end, errors sorted by what the
 //! user can do about them.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use netd_api::bus::{self, Config1Proxy, State1Proxy};
@@ -145,6 +147,13 @@ impl Netd {
     /// All members of multicast groups.
     pub async fn mdb(&self) -> Result<Vec<MdbEntry>, Error> {
         all_pages(async |cursor| self.state.mdb(&cursor, PAGE_ROWS).await).await
+    }
+
+    /// A stream of events as JSON lines: how things stand, then what happens. The links of `ports` are looked at
+    /// closely meanwhile.
+    pub async fn events(&self, ports: &[String]) -> Result<UnixStream, Error> {
+        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+        Ok(UnixStream::from(OwnedFd::from(self.events.watch("", 0, &ports).await?)))
     }
 
     /// The whole forwarding database.

@@ -1,8 +1,6 @@
 //! `corten events`: what happens on the switch, as it happens.
 
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdStream;
 
 use netd_api::events::Event;
 use nix::time::{ClockId, clock_gettime};
@@ -22,7 +20,7 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 /// What to print.
 pub struct Request {
     /// Ports whose links are looked at closely meanwhile.
-    pub watch: Vec<String>,
+    pub ports: Vec<String>,
     /// End after this many events.
     pub count: Option<u64>,
     /// A line of JSON each.
@@ -35,9 +33,8 @@ pub async fn run(request: Request, context: &Context) -> Result<Outcome, Error> 
         let words = "corten: events go on and on: run `corten events` outside the screens\n".to_owned();
         return Ok(Outcome::failed(Exit::Usage, words));
     }
-    let descriptor: OwnedFd = super::connect().await?.watch(&request.watch).await?.into();
+    let stream = super::connect().await?.events(&request.ports).await?;
     let failed = |error: io::Error| Error::Failed(format!("the stream of events: {error}"));
-    let stream = StdStream::from(descriptor);
     stream.set_nonblocking(true).map_err(failed)?;
     let mut reader = BufReader::new(UnixStream::from_std(stream).map_err(failed)?);
     let mut line = Vec::new();
@@ -90,7 +87,7 @@ fn show(event: &Event, look: Look) -> String {
 fn wall_clock(monotonic_ns: u64) -> String {
     let now_ns = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
     let ago_ns = i64::try_from(now_ns.as_nanos()).unwrap_or(i64::MAX).saturating_sub_unsigned(monotonic_ns);
-    let time = jiff::Zoned::now().saturating_sub(jiff::Span::new().nanoseconds(ago_ns));
+    let time = jiff::Zoned::now().saturating_sub(jiff::SignedDuration::from_nanos(ago_ns));
     time.strftime("%H:%M:%S%.3f").to_string()
 }
 

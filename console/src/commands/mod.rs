@@ -79,6 +79,9 @@ async fn run(command: Command, context: &Context) -> Outcome {
         Command::Rollback { generation, comment } => generations::roll_back(generation, comment).await,
         Command::History { format } => generations::history(format, context).await,
         Command::Config { generation, json } => config::run(generation, json, context).await,
+        Command::Events { ports, count, json } => {
+            events::run(events::Request { ports, count, json }, context).await
+        }
         Command::Completion { shell } => Ok(completion(shell)),
         Command::Man => Ok(Outcome::done(crate::man::page())),
     };

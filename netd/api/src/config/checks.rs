@@ -8,7 +8,7 @@ use super::next_hops;
 use super::reader::Reader;
 use super::routes::Written;
 use super::surroundings::Surroundings;
-use super::{bridging, interfaces, subinterfaces};
+use super::{bridging, interfaces, subinterfaces, vxlans};
 
 /// Checks the objects against one another, and gives the routes with their next hops resolved.
 pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'_>) -> Vec<Route> {
@@ -23,9 +23,7 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'
     check_vrf_references(reader, &surroundings);
     check_neighbours(reader, config, &surroundings);
     let incomplete = reader.addresses_incomplete;
-    bridging::check_vxlans(reader, config, incomplete, &|address| {
-        surroundings.owner(None, address).is_some()
-    });
+    vxlans::check(reader, config, incomplete, &|address| surroundings.owner(None, address).is_some());
     next_hops::resolve(reader, routes, &surroundings)
 }
 

@@ -8,8 +8,9 @@
 //! the document does not mention is down and carries nothing.
 //!
 //! Each section has a small reader of its own (`ports.rs`, `routing.rs`, …) over the tools of `reader.rs`;
-//! `checks.rs` then compares the objects with one another. Everything is bounded: the size of the
-//! document, its depth, the length of every list and of every range.
+//! `checks.rs` then compares the objects with one another, and `next_hops.rs` the routes with all of them.
+//! Routes come by the million, so plain ones never become a tree: `plain_routes.rs` takes them out first.
+//! Everything is bounded: the size of the document, its depth, the length of every list and of every range.
 
 mod admit;
 mod bridging;
@@ -27,6 +28,7 @@ mod names;
 mod next_hops;
 mod plain_lines;
 mod plain_routes;
+mod plain_ways;
 mod port_vlans;
 mod ports;
 mod reach;
@@ -39,6 +41,7 @@ mod surroundings;
 mod switch;
 mod users;
 mod vlan_ids;
+mod vxlans;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -160,7 +163,7 @@ fn read<'d>(reader: &mut Reader<'d>, table: &'d DeTable<'d>, plain: PlainRoutes<
         bridge: bridging::read_bridge(reader, &root),
         vlans: routing::read_vlans(reader, &root),
         subinterfaces: subinterfaces::read(reader, &root),
-        vxlans: bridging::read_vxlans(reader, &root),
+        vxlans: vxlans::read(reader, &root),
         vrfs,
         loopbacks: routing::read_loopbacks(reader, &root),
         routing: routing::read_routing(reader, &root),
