@@ -62,6 +62,7 @@ pub fn ruleset(config: &Config) -> String {
         let _ = writeln!(text, "\t\t{line}");
     }
     text.push_str(ICMP_REPLIES);
+    text.push_str(&tunnels(config));
     for domain in &domains {
         text.push_str(&REPLIES.replace("FROM", &domain.from).replace("DOMAIN", &domain.name));
     }
@@ -84,6 +85,22 @@ pub fn ruleset(config: &Config) -> String {
     if !allow.contains(&Allow::Arp) {
         text.push_str(ARP_TABLE);
         text.push_str(&NO_ARP.replace("MANAGEMENT", MANAGEMENT));
+    }
+    text
+}
+
+/// Lets in what the configured ends of a tunnel send.
+fn tunnels(config: &Config) -> String {
+    let mut text = String::new();
+    for vxlan in config.vxlans.values() {
+        let family = if vxlan.local.is_ipv4() { "ip" } else { "ip6" };
+        let remotes: BTreeSet<String> = vxlan.remotes.iter().map(ToString::to_string).collect();
+        let remotes: Vec<String> = remotes.into_iter().collect();
+        let (local, port, remotes) = (vxlan.local, vxlan.port, remotes.join(", "));
+        let _ = writeln!(
+            text,
+            "\t\t{family} daddr {local} {family} saddr {{ {remotes} }} udp dport {port} accept comment \"vxlan\""
+        );
     }
     text
 }

@@ -8,24 +8,30 @@ use clap::Args;
 use qemu_tests::measure::{self, Measurement};
 use serde_json::Value;
 
-use crate::{build, host, paths, test};
+use crate::{build, host, paths, process, test};
 
 /// What to measure.
 #[derive(Args)]
 pub struct Options {
-    /// Only the measurements of this name: `image` (sizes) or `boot` (times, memory). Default: all.
-    #[arg(value_parser = ["image", "boot"])]
+    /// Only the measurements of this name: `image` (sizes), `boot` (times, memory) or `netd` (routes beside
+    /// `ip -batch`, BIRD and the kernel alone). Default: all.
+    #[arg(value_parser = ["image", "boot", "netd"])]
     name: Option<String>,
 }
 
 /// Builds what is to be measured, measures it and prints the rows.
 pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<ExitCode> {
-    build::build(consent, locked)?;
     let wants = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
+    let mut good = true;
+    if wants("netd") {
+        good &= measure_netd(consent)?;
+    }
+    if wants("image") || wants("boot") {
+        build::build(consent, locked)?;
+    }
     if wants("image") {
         write_image_sizes()?;
     }
-    let mut good = true;
     if wants("boot") {
         let mut command = Command::new(test::behaviour_program()?);
         command
@@ -34,10 +40,22 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
             .args(["the image boots by", "the memory used at rest"]);
         let status =
             command.env("CORTEN_IMAGE", paths::image()).status().context("starting the measurements")?;
-        good = status.success();
+        good &= status.success();
     }
     print_measurements()?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs netd's own benchmark, on the host's kernel.
+fn measure_netd(consent: &host::Consent) -> Result<bool> {
+    host::ensure_bench_tools(consent)?;
+    let folder = paths::output().join("bench");
+    fs::create_dir_all(&folder)?;
+    let mut command = process::cargo();
+    command.current_dir(paths::workspace());
+    command.args(["bench", "--locked", "--package", "netd", "--bench", "netd", "--", "--json"]);
+    command.arg(folder.join("netd.json"));
+    Ok(command.status().context("starting netd's benchmark")?.success())
 }
 
 /// Writes the sizes of the image, its root, kernel and programs to target/os/bench/image.json.

@@ -68,6 +68,17 @@ pub fn ensure_build_tools(consent: &Consent) -> Result<()> {
     ensure(consent, TOOLS.iter())
 }
 
+/// What netd is measured beside.
+const BENCH_TOOLS: &[Tool] = &[
+    tool("iproute2", "/usr/sbin/ip", "netd is measured beside `ip -batch`"),
+    tool("bird2", "/usr/sbin/bird", "netd is measured beside BIRD"),
+];
+
+/// Makes sure the tools of the measurements are there, too.
+pub fn ensure_bench_tools(consent: &Consent) -> Result<()> {
+    ensure(consent, TOOLS.iter().chain(BENCH_TOOLS))
+}
+
 /// Makes sure the tools of the tests are there, too.
 pub fn ensure_test_tools(consent: &Consent) -> Result<()> {
     ensure(consent, TOOLS.iter().chain(TEST_TOOLS))
