@@ -156,11 +156,8 @@ fn link_down_while_another_flaps(lab: &Lab, _: &Run) -> Result<String> {
     }
     eventually("swp8 is up again", SOON, || {
         ensure!(lab.port("swp8")?["oper_state"] == "up", "it is not");
-        let routes = lab.vm.run("ip route show 10.98.0.0/24")?;
-        ensure!(
-            routes.contains("10.0.8.2") && routes.contains("10.0.7.2"),
-            "the group is not whole: {routes}"
-        );
+        let ways = ways(lab)?;
+        ensure!(ways == ["10.0.7.2", "10.0.8.2"], "the group is not whole: {ways:?}");
         Ok(())
     })?;
     outcome
@@ -199,8 +196,7 @@ fn pulled_while_flapping(lab: &Lab) -> Result<String> {
             let down = |event: &&Value| {
                 event["kind"] == "link-down" && event["object"] == port && event["snapshot"] != true
             };
-            let event = told.iter().find(down).with_context(|| format!("nothing of {port}"))?;
-            ensure!(event["source"] == "poll", "{port} was told by {}", event["source"]);
+            ensure!(told.iter().any(|event| down(&event)), "nothing of {port} among {} events", told.len());
         }
         Ok(())
     })?;
