@@ -45,8 +45,6 @@ fn wanted() -> Network {
     bridge.set(Setting::Mac, "02:00:00:00:00:01");
     bridge.set(Setting::Mtu, 1400u32);
     bridge.set(Setting::LinkLocal, false);
-    bridge.set(Setting::Forwarding4, true);
-    bridge.set(Setting::Forwarding6, true);
     bridge.set(Setting::AgeingTime, 60_000u32);
     bridge.set(Setting::ForwardDelay, 0u32);
     bridge.addresses =

@@ -103,7 +103,6 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::Mtu => "mtu",
         Setting::Mac => "mac",
         Setting::Alias => "description",
-        Setting::Forwarding4 | Setting::Forwarding6 => "forwarding",
         Setting::AgeingTime => "ageing-time",
         Setting::Stp => "stp",
         Setting::Priority => "priority",

@@ -9,7 +9,7 @@ use super::port_changes::PortChanges;
 use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
-use super::{address, fdb, inet, link, mdb, neighbour, next_hop, route, vlan};
+use super::{address, fdb, link, mdb, neighbour, next_hop, route, vlan};
 use crate::plan::{Action, FdbKey, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget};
 
 /// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
@@ -21,7 +21,6 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
         match change(connection, &mut names, action) {
             Ok(Change::Nothing) => {}
             Ok(Change::Message(message)) => sender.push(connection, place, &message, &mut outcomes),
-            Ok(Change::Forwarding6 { link, on }) => outcomes[place] = inet::set_forwarding6(link, on),
             Ok(Change::LinkModes { link, modes }) => ports.add_modes(place, link, &modes),
             Ok(Change::Fec { link, fec }) => ports.add_fec(place, link, fec),
             Err(error) => outcomes[place] = Err(error),

@@ -16,10 +16,6 @@ pub enum Setting {
     Alias,
     /// Whether the link gets an IPv6 link-local address of its own.
     LinkLocal,
-    /// Whether packets that came in on the link are routed on (IPv4).
-    Forwarding4,
-    /// Whether packets that came in on the link are routed on (IPv6).
-    Forwarding6,
     /// Bridge: whether it tells VLANs apart.
     VlanFiltering,
     /// Bridge: VLAN new ports get by themselves; 0 for none.
@@ -67,8 +63,6 @@ impl fmt::Display for Setting {
             Setting::Mac => "mac",
             Setting::Alias => "description",
             Setting::LinkLocal => "ipv6 link-local",
-            Setting::Forwarding4 => "ipv4 forwarding",
-            Setting::Forwarding6 => "ipv6 forwarding",
             Setting::VlanFiltering => "vlan filtering",
             Setting::DefaultPvid => "default pvid",
             Setting::AgeingTime => "ageing time",

@@ -28,8 +28,6 @@ fn settings_of_a_bridge_are_found_as_they_were_set() {
             (Setting::Mac, "02:00:00:00:00:02".into()),
             (Setting::Alias, "everything".into()),
             (Setting::LinkLocal, false.into()),
-            (Setting::Forwarding4, true.into()),
-            (Setting::Forwarding6, true.into()),
             (Setting::AgeingTime, 60_000u32.into()),
             (Setting::ForwardDelay, 400u32.into()),
             (Setting::Stp, true.into()),
@@ -42,8 +40,6 @@ fn settings_of_a_bridge_are_found_as_they_were_set() {
             (Setting::Mac, "02:00:00:00:00:03".into()),
             (Setting::Alias, "".into()),
             (Setting::LinkLocal, true.into()),
-            (Setting::Forwarding4, false.into()),
-            (Setting::Forwarding6, false.into()),
             (Setting::AgeingTime, 30_000u32.into()),
             (Setting::ForwardDelay, 1500u32.into()),
             (Setting::Stp, false.into()),
@@ -144,7 +140,5 @@ fn what_is_no_hardware_address_is_refused_by_name() {
         assert_eq!(refusal.words(), Some("\"02:00\" is no hardware address"));
         let refusal = room.refusal(&set("nothing", Setting::Mtu, 1400u32));
         assert!(refusal.is_absent(), "{refusal}");
-        let refusal = room.refusal(&set("nothing", Setting::Forwarding6, true));
-        assert!(refusal.words().is_some_and(|words| words.contains("conf/nothing/forwarding")), "{refusal}");
     });
 }

@@ -16,11 +16,14 @@ use netd::plan::{
 use netd::transaction::Backend;
 use nix::errno::Errno;
 
+/// Picks the actions that fail, by their number from 1 and what they are.
+pub type Faults = Box<dyn FnMut(usize, &Action) -> bool>;
+
 /// Carries out actions on a [`Network`] in memory. Fails the actions `faults` picks, by their number from 1.
 pub struct Model {
     pub network: Network,
     pub executed: usize,
-    pub faults: Box<dyn FnMut(usize, &Action) -> bool>,
+    pub faults: Faults,
 }
 
 fn failed(errno: Errno, words: &str) -> KernelError {
@@ -327,8 +330,6 @@ pub fn fresh(kind: LinkKind) -> Link {
         (Setting::Mac, "02:00:00:00:00:99".into()),
         (Setting::Alias, "".into()),
         (Setting::LinkLocal, true.into()),
-        (Setting::Forwarding4, true.into()),
-        (Setting::Forwarding6, true.into()),
     ] {
         link.settings.insert(setting, value);
     }

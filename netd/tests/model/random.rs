@@ -127,7 +127,6 @@ fn layer3(random: &mut Random, link: &mut Link, vrfs: &[String]) {
     if !vrfs.is_empty() && random.chance(40) {
         link.master = Some(random.pick(vrfs).clone());
     }
-    link.set(Setting::Forwarding4, random.chance(80));
     for _ in 0..random.below(3) {
         let address = match random.chance(50) {
             true => format!("10.0.{}.1/24", random.below(20)),
