@@ -128,9 +128,12 @@ async fn serve(
     loop {
         tokio::select! {
             Some(job) = jobs.recv() => {
+                let changes = job.changes();
                 run_job(&mut engine, job);
-                // Whatever a job left behind is seen at once, and tried again.
-                looks.ask();
+                if changes {
+                    // Whatever a change left behind is seen at once, and tried again.
+                    looks.ask();
+                }
             }
             events = monitor.next() => if engine.note(&events?) { looks.ask() },
             () = hub.carrier_changed() => looks.ask(),
@@ -164,12 +167,13 @@ async fn after(time: Option<Duration>) {
 /// Does one job, then shows the new status. One at a time.
 fn run_job(engine: &mut Engine, job: Job) {
     let before = engine.status();
-    job(engine);
+    job.run(engine);
     let after = engine.status();
     if before != after {
         notify(&format!("STATUS={after}"));
     }
 }
+
 /// When to look at the kernel again.
 #[derive(Default)]
 struct Looks {

@@ -45,7 +45,7 @@ fn with_service_on(
         let engine = std::thread::spawn(move || {
             let mut engine = Engine::start_on(paths, hub, stand_in()).expect("the engine");
             while let Some(job) = jobs.blocking_recv() {
-                job(&mut engine);
+                job.run(&mut engine);
             }
         });
         let (server, client) = UnixStream::pair().unwrap();

@@ -31,7 +31,7 @@ impl Attach1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Attached, Failure> {
         demand_root(connection, &header).await?;
-        self.0.call(move |engine| engine.attach(&request, &netns.into(), netlink.into())).await
+        self.0.change(move |engine| engine.attach(&request, &netns.into(), netlink.into())).await
     }
 
     /// Removes a port. Removing one that is gone succeeds.
@@ -42,6 +42,6 @@ impl Attach1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Failure> {
         demand_root(connection, &header).await?;
-        self.0.call(move |engine| engine.detach(&key)).await
+        self.0.change(move |engine| engine.detach(&key)).await
     }
 }

@@ -39,7 +39,7 @@ impl Config1 {
             drop(held);
             outcome
         };
-        self.0.call(job).await
+        self.0.change(job).await
     }
 }
 
@@ -62,7 +62,7 @@ impl Config1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Diagnostic>, Failure> {
         viewer(connection, &header).await?;
-        self.0.call(move |engine| Ok(engine.validate(&document).err().unwrap_or_default())).await
+        self.0.ask(move |engine| Ok(engine.validate(&document).err().unwrap_or_default())).await
     }
 
     /// What applying a document would do to the network, a line each step, in order; bounded. Nothing is
@@ -74,7 +74,7 @@ impl Config1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<String>, Failure> {
         viewer(connection, &header).await?;
-        self.0.call(move |engine| engine.diff(&document)).await
+        self.0.ask(move |engine| engine.diff(&document)).await
     }
 
     /// Applies a document whole, or leaves everything as it was, and answers the new generation.
@@ -131,7 +131,7 @@ impl Config1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(String, u64), Failure> {
         let secrets = viewer(connection, &header).await?.is_admin();
-        self.0.call(move |engine| engine.get(generation, secrets)).await
+        self.0.ask(move |engine| engine.get(generation, secrets)).await
     }
 
     /// All generations that are kept, the newest first.
@@ -141,7 +141,7 @@ impl Config1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Generation>, Failure> {
         viewer(connection, &header).await?;
-        self.0.call(|engine| Ok(engine.history())).await
+        self.0.ask(|engine| Ok(engine.history())).await
     }
 
     /// What runs, and what is wrong with it.
@@ -151,6 +151,6 @@ impl Config1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Status, Failure> {
         viewer(connection, &header).await?;
-        self.0.call(|engine| Ok(engine.health())).await
+        self.0.ask(|engine| Ok(engine.health())).await
     }
 }

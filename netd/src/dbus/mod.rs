@@ -19,7 +19,22 @@ use crate::events::Hub;
 use crate::failure::Failure;
 
 /// A job for the engine.
-pub type Job = Box<dyn FnOnce(&mut Engine) + Send>;
+pub struct Job {
+    work: Box<dyn FnOnce(&mut Engine) + Send>,
+    changes: bool,
+}
+
+impl Job {
+    /// Whether the job may change the network, or leave something to be put right. Questions do not.
+    pub fn changes(&self) -> bool {
+        self.changes
+    }
+
+    /// Does it.
+    pub fn run(self, engine: &mut Engine) {
+        (self.work)(engine);
+    }
+}
 
 /// Where the interfaces leave their jobs, and where events come from.
 #[derive(Clone)]
@@ -40,18 +55,34 @@ pub fn handle(hub: Hub) -> (Handle, mpsc::Receiver<Job>) {
 }
 
 impl Handle {
-    /// Has the engine do a job and waits for its result.
-    pub(crate) async fn call<T: Send + 'static>(
+    /// Asks the engine something and waits for the answer.
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
+        question: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.call(false, question).await
+    }
+
+    /// Has the engine change something and waits for the result.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.call(true, change).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        changes: bool,
         job: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let (reply, result) = oneshot::channel();
         let ended = || Failure::Failed("netd is ending".to_owned());
-        let job: Job = Box::new(move |engine| {
+        let work = Box::new(move |engine: &mut Engine| {
             // A caller that went away needs no answer.
             let _ = reply.send(job(engine));
         });
-        self.jobs.send(job).await.map_err(|_| ended())?;
+        self.jobs.send(Job { work, changes }).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
     }
 }
