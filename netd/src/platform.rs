@@ -92,6 +92,8 @@ pub struct Device {
     pub pci: Option<String>,
     /// Driver.
     pub driver: String,
+    /// Hardware address it was born with; empty where the driver does not tell.
+    pub permanent_mac: String,
 }
 
 /// What the machine's firmware says.
@@ -249,6 +251,7 @@ pub fn devices(connection: &mut Connection) -> Result<Vec<Device>, KernelError> 
             index: link.index,
             port_name: link.port_name,
             switch_id: link.switch_id,
+            permanent_mac: link.permanent_mac,
             name: link.name,
         })
         .collect())

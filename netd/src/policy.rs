@@ -149,9 +149,10 @@ struct Domain {
 fn domains(config: &Config) -> Vec<Domain> {
     let main =
         Domain { name: "main".to_owned(), from: "meta sdif 0".to_owned(), interfaces: BTreeSet::new() };
+    let interfaces = layer3(config);
     let of = |vrf: &str| {
-        let here = |(name, layer3): (String, &Layer3)| member(layer3, vrf).then_some(name);
-        layer3(config).into_iter().filter_map(here).collect::<BTreeSet<String>>()
+        let here = |(name, layer3): &(String, &Layer3)| member(layer3, vrf).then(|| name.clone());
+        interfaces.iter().filter_map(here).collect::<BTreeSet<String>>()
     };
     let vrfs = config.vrfs.iter().map(|(name, vrf)| Domain {
         name: vrf.table.to_string(),

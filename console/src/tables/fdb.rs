@@ -16,14 +16,8 @@ const COLUMNS: &[Column] = &[
 pub fn table(entries: &[FdbEntry]) -> Table {
     let mut table = Table::new(COLUMNS);
     for entry in entries {
-        let vlan = if entry.vlan_id == 0 { "-".to_owned() } else { entry.vlan_id.to_string() };
-        table.push([
-            entry.mac.as_str().into(),
-            vlan.into(),
-            entry.port.as_str().into(),
-            entry.kind.as_str().into(),
-            super::hardware(entry.kernel, &entry.hardware),
-        ]);
+        let hardware = super::hardware(entry.kernel, &entry.hardware);
+        table.push(super::bridge_entry(&entry.mac, entry.vlan_id, &entry.port, &entry.kind, hardware));
     }
     table
 }

@@ -24,6 +24,12 @@ fn hardware(kernel: bool, flag: &str) -> Cell {
     Cell::new(crate::text::or_dash(flag), tone)
 }
 
+/// A row of one of the bridge's tables: what the entry is for, its VLAN, port, kind, and the hardware's answer.
+fn bridge_entry(key: &str, vlan_id: u16, port: &str, kind: &str, hardware: Cell) -> [Cell; 5] {
+    let vlan = if vlan_id == 0 { "-".to_owned() } else { vlan_id.to_string() };
+    [key.into(), vlan.into(), port.into(), kind.into(), hardware]
+}
+
 /// A VRF's name; the default VRF is a dash.
 fn vrf(name: &str) -> Cell {
     crate::text::or_dash(name).into()

@@ -55,7 +55,9 @@ impl EventKind {
             EventKind::RouteAlarm | EventKind::RouteAlarmCleared => "route",
             EventKind::Degraded | EventKind::Recovered => "health",
             EventKind::Drift | EventKind::Repaired => "drift",
-            EventKind::Applied | EventKind::Unconfirmed | EventKind::Confirmed | EventKind::RolledBack => "configuration",
+            EventKind::Applied | EventKind::Unconfirmed | EventKind::Confirmed | EventKind::RolledBack => {
+                "configuration"
+            }
             EventKind::Attached | EventKind::Detached => "attachment",
             _ => return None,
         })

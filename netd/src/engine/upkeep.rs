@@ -199,12 +199,11 @@ impl Engine {
             let management = devices.iter().any(|device| device.name == MANAGEMENT);
             let management = if management { "and a" } else { "and no" };
             tracing::info!("{} front-panel ports {management} management port", ports.len());
-        }
-        if changed {
-            let links = link::dump(&mut self.connection, false)?;
-            let born =
-                links.into_iter().filter(|link| ports.contains(&link.name) && !link.permanent_mac.is_empty());
-            self.permanent_macs = born.map(|link| (link.name, link.permanent_mac)).collect();
+            let born = devices
+                .iter()
+                .filter(|device| ports.contains(&device.name) && !device.permanent_mac.is_empty());
+            self.permanent_macs =
+                born.map(|device| (device.name.clone(), device.permanent_mac.clone())).collect();
             self.next_hop_objects = !quirks::refuse_next_hop_objects(&devices);
         }
         self.ports = ports;

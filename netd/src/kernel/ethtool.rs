@@ -1,5 +1,7 @@
 //! What a port runs at, over the generic netlink family `ethtool`: speed, duplex, negotiation, FEC.
 
+use netd_api::config::model::Fec;
+
 use super::extack::KernelError;
 use super::generic::{self, Family, payload_attributes};
 use super::link::Settings;
@@ -58,34 +60,6 @@ impl LinkModes {
         self.autoneg = other.autoneg.or(self.autoneg);
         self.speed_mbps = other.speed_mbps.or(self.speed_mbps);
         self.full_duplex = other.full_duplex.or(self.full_duplex);
-    }
-}
-
-/// Forward error correction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fec {
-    /// As the link asks for.
-    Auto,
-    /// None.
-    Off,
-    /// Reed-Solomon (IEEE 802.3 clause 91 and its like).
-    Rs,
-    /// BASE-R (IEEE 802.3 clause 74).
-    BaseR,
-}
-
-impl Fec {
-    const ALL: [(Fec, &str); 4] =
-        [(Fec::Auto, "auto"), (Fec::Off, "off"), (Fec::Rs, "rs"), (Fec::BaseR, "baser")];
-
-    /// The correction of this name.
-    pub fn from_name(name: &str) -> Option<Fec> {
-        Fec::ALL.iter().find(|(_, known)| *known == name).map(|(fec, _)| *fec)
-    }
-
-    /// Its name, as in configurations.
-    pub fn name(self) -> &'static str {
-        Fec::ALL.iter().find(|(fec, _)| *fec == self).map_or("", |(_, name)| name)
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ethtool::{Ethtool, Fec, LinkModes};
+use netd_api::config::model::Fec;
+
+use super::ethtool::{Ethtool, LinkModes};
 use super::extack::KernelError;
 use super::names::Names;
 use super::sender::Outcomes;

@@ -1,9 +1,11 @@
-//! What changes a setting of a link: mostly a message, sometimes a file or a request of the ethtool family.
+//! What changes a setting of a link: mostly a message, sometimes a request of the ethtool family.
 
 use nix::errno::Errno;
 use nix::libc;
 
-use super::ethtool::{Fec, LinkModes};
+use netd_api::config::model::Fec;
+
+use super::ethtool::LinkModes;
 use super::extack::KernelError;
 use super::link::{header, set};
 use super::wire::{Message, hardware_address};
@@ -17,9 +19,6 @@ pub enum Change<'a> {
     Nothing,
     /// By a message of the routing family.
     Message(Message),
-    /// By the file that holds a link's IPv6 forwarding.
-    #[allow(missing_docs)]
-    Forwarding6 { link: &'a str, on: bool },
     /// By ethtool: what a port negotiates, or runs at.
     #[allow(missing_docs)]
     LinkModes { link: &'a str, modes: LinkModes },
@@ -43,8 +42,6 @@ pub fn change<'a>(
         // An empty one removes it.
         Setting::Alias => set(link).attribute(libc::IFLA_IFALIAS, value.text().as_bytes()),
         Setting::LinkLocal => inet::set_link_local(link, on),
-        Setting::Forwarding4 => inet::set_forwarding4(link, on),
-        Setting::Forwarding6 => return Ok(Change::Forwarding6 { link, on }),
         Setting::VlanFiltering
         | Setting::DefaultPvid
         | Setting::AgeingTime
@@ -145,14 +142,14 @@ mod tests {
 
     #[test]
     fn nested_settings_of_a_family_stand_where_the_kernel_looks() {
-        // IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { IPV4_DEVCONF_FORWARDING = 1 } } }
-        let bytes = message(Setting::Forwarding4, true);
+        // IFLA_AF_SPEC { AF_INET6 { IFLA_INET6_ADDR_GEN_MODE = IN6_ADDR_GEN_MODE_NONE } }
+        let bytes = message(Setting::LinkLocal, false);
         let mut value: &[u8] = &bytes[16..];
-        for wanted in [libc::IFLA_AF_SPEC, libc::AF_INET as u16, 1, 1] {
+        for wanted in [libc::IFLA_AF_SPEC, libc::AF_INET6 as u16, 8] {
             let inside = attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
             value = inside.unwrap_or_else(|| panic!("no {wanted}"));
         }
-        assert_eq!(value, 1u32.to_ne_bytes());
+        assert_eq!(value, [1]);
         // IFLA_PROTINFO { IFLA_BRPORT_ISOLATED = 1 } of the port with this index.
         let bytes = message(Setting::Isolated, true);
         assert_eq!((bytes[0], &bytes[4..8]), (libc::AF_BRIDGE as u8, &7u32.to_ne_bytes()[..]));

@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use netd::kernel::devlink::{self, DevlinkPort};
-use netd::kernel::ethtool::{Ethtool, Fec};
+use netd::kernel::ethtool::Ethtool;
 use netd::kernel::link_state::LinkStates;
 use netd::kernel::{batch, link};
 use netd::plan::{Action, Setting, Value};
+use netd_api::config::model::Fec;
 
 use crate::common::isolated;
 use crate::room::{Room, set};

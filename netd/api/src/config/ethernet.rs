@@ -125,7 +125,7 @@ pub(super) fn read_link_mode<'d>(reader: &mut Reader<'d>, section: &Section<'d>)
         .as_ref()
         .and_then(|node| reader.choice(node, &[("half", Duplex::Half), ("full", Duplex::Full)]));
     let autoneg = reader.flag(section, "autoneg");
-    let fec = [Fec::Auto, Fec::Off, Fec::Rs, Fec::BaseR].map(|fec| (fec.name(), fec));
+    let fec = Fec::ALL.map(|fec| (fec.name(), fec));
     let fec = reader.take(section, "fec").and_then(|node| reader.choice(&node, &fec));
     LinkMode { speed_mbps: speed, duplex, autoneg, fec }
 }

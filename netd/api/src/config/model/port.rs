@@ -81,6 +81,14 @@ pub enum Fec {
 }
 
 impl Fec {
+    /// All of them.
+    pub const ALL: [Fec; 4] = [Fec::Auto, Fec::Off, Fec::Rs, Fec::BaseR];
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Fec> {
+        Fec::ALL.into_iter().find(|fec| fec.name() == name)
+    }
+
     /// The document's word, which is also that of ethtool(8).
     pub fn name(self) -> &'static str {
         match self {
