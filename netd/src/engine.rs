@@ -226,11 +226,7 @@ impl Engine {
     }
 
     /// Has work done with the kernel's network, as far as `desired` is about it.
-    fn with_kernel<T>(
-        &mut self,
-        desired: &Network,
-        work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T,
-    ) -> T {
+    fn with_kernel<T>(&mut self, desired: &Network, work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T) -> T {
         let (scope, dark) = (self.scope(desired), self.hub.dark());
         work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark))
     }
@@ -267,8 +263,7 @@ impl Engine {
 
     /// Makes the part of the kernel as `desired` that `concerns` picks, or leaves that part as it was.
     fn commit_part(&mut self, desired: &Network, concerns: impl Fn(&Action) -> bool) -> Result<(), Failure> {
-        let done =
-            self.with_kernel(desired, |kernel| transaction::commit_part(kernel, desired, concerns));
+        let done = self.with_kernel(desired, |kernel| transaction::commit_part(kernel, desired, concerns));
         done.map(|_| ()).map_err(|error| Failure::Refused(error.to_string()))
     }
 

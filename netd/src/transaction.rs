@@ -230,9 +230,10 @@ fn undo(
     done: Vec<Step>,
 ) -> Vec<String> {
     undo_steps(backend, done);
-    let outcome = backend.snapshot().map_err(Reason::from).and_then(|actual| {
-        settle(backend, &differences, differences(&actual), &mut Vec::new())
-    });
+    let outcome = backend
+        .snapshot()
+        .map_err(Reason::from)
+        .and_then(|actual| settle(backend, &differences, differences(&actual), &mut Vec::new()));
     match (outcome, backend.snapshot()) {
         (Ok(()), _) => Vec::new(),
         (Err(_), Ok(actual)) => show(&differences(&actual)),

@@ -55,13 +55,9 @@ fn route(address: u32, object: Option<u32>, device: u32) -> Vec<u8> {
 }
 
 fn open() -> OwnedFd {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )
-    .expect("a netlink socket");
+    let socket =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
+            .expect("a netlink socket");
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0)).expect("bound");
     socket
 }

@@ -115,14 +115,14 @@ fn measure(folder: &Path, small: bool) -> Table {
             .against("the first apply", netd.wall_s)
             .at_most(0.3),
     );
-    table.push(Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "").at_most(0.0));
+    table.push(
+        Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "").at_most(0.0),
+    );
     if !small {
         if subject::has_bird() {
             let bird = median(folder, "bird", ROUTES);
             table.push(Row::seconds("BIRD 2, 100 000 routes", bird.wall_s));
-            table.push(
-                Row::seconds("netd beside BIRD 2", netd.wall_s).against("BIRD 2", bird.wall_s),
-            );
+            table.push(Row::seconds("netd beside BIRD 2", netd.wall_s).against("BIRD 2", bird.wall_s));
         } else {
             eprintln!("  no BIRD here (bird2): it is left out");
         }

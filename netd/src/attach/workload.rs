@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use nix::libc;
 
 use super::{Record, derive_mac};
-use crate::kernel::veth::{self, VethRequest};
 use crate::kernel::netns::{self, DescriptorError};
 use crate::kernel::route::ResolvedNextHop;
+use crate::kernel::veth::{self, VethRequest};
 use crate::kernel::wire::parse_mac;
 use crate::kernel::{Connection, KernelError, address, link, route};
 use crate::plan::{RouteKey, RouteTarget};

@@ -144,7 +144,10 @@ mod tests {
         let Next::Snapshot(events, cursor) = ring.after(5, 100) else { panic!("no snapshot") };
         assert_eq!(cursor, (KEPT + 10) as u64);
         assert_eq!(events[0].kind, EventKind::Lagged);
-        assert_eq!(events[1..].iter().map(|event| event.object.as_str()).collect::<Vec<_>>(), ["swp1", "swp2"]);
+        assert_eq!(
+            events[1..].iter().map(|event| event.object.as_str()).collect::<Vec<_>>(),
+            ["swp1", "swp2"]
+        );
         assert!(events[1..].iter().all(|event| event.snapshot));
     }
 

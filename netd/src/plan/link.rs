@@ -101,7 +101,8 @@ fn change(name: &str, want: &Link, found: &Link, recreated: &BTreeSet<String>, s
     // The kernel makes and drops a link's own IPv6 address only as it goes up and down, a link that joins a
     // VRF while up loses its neighbours unseen, a LAG takes members only while they are down, and changes
     // the rate of its LACP only while it is down itself.
-    let needs_down = [Setting::LinkLocal, Setting::LacpFast].iter().any(|setting| differs(want, found, *setting));
+    let needs_down =
+        [Setting::LinkLocal, Setting::LacpFast].iter().any(|setting| differs(want, found, *setting));
     let bounce = found.up && want.up && (moved || needs_down);
     if bounce || (found.up && !want.up) {
         steps.push(admin_step(name, want, false));
@@ -144,4 +145,3 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
     }
     steps
 }
-

@@ -17,8 +17,8 @@ mod vlan;
 pub mod vlan_table;
 
 pub use network::{
-    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route, RouteKey,
-    RouteTarget,
+    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
+    RouteKey, RouteTarget,
 };
 pub use setting::{Setting, Value};
 pub use step::{Action, Step};

@@ -471,7 +471,7 @@ impl TryFrom<String> for NeighbourKey {
 impl Network {
     /// Puts the routes in the order plans rely on. Of several with one key the first stays.
     pub fn sort(&mut self) {
-        self.routes.sort_by(|a, b| a.key.cmp(&b.key));
+        self.routes.sort_by_key(|route| route.key);
         self.routes.dedup_by(|later, first| later.key == first.key);
     }
 }

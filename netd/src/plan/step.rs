@@ -72,7 +72,9 @@ impl Action {
             // Groups without the members that go, before these go.
             Action::NextHop { from: Some(from), to: Some(to), .. } if to.is_part_of(from) => 0,
             Action::Route { to: None, .. } => 1,
-            Action::Fdb { to: None, .. } | Action::Mdb { add: false, .. } | Action::Neighbour { to: None, .. } => 4,
+            Action::Fdb { to: None, .. }
+            | Action::Mdb { add: false, .. }
+            | Action::Neighbour { to: None, .. } => 4,
             Action::DeleteAddress { .. } => 5,
             Action::SetDown { .. } => 6,
             Action::DeleteVlans { .. } => 7,
@@ -115,7 +117,9 @@ impl Action {
             Action::NextHop { id, from, to } => {
                 Action::NextHop { id: *id, from: to.clone(), to: from.clone() }
             }
-            Action::Route { key, from, to } => Action::Route { key: *key, from: to.clone(), to: from.clone() },
+            Action::Route { key, from, to } => {
+                Action::Route { key: *key, from: to.clone(), to: from.clone() }
+            }
             Action::Fdb { key, from, to } => {
                 Action::Fdb { key: key.clone(), from: to.clone(), to: from.clone() }
             }
@@ -153,9 +157,9 @@ impl Action {
             Action::Fdb { key, .. } => format!("fdb entry {key}"),
             Action::Mdb { key, .. } => format!("mdb entry {key}"),
             Action::Neighbour { key, .. } => format!("neighbour {key}"),
-            Action::AddAddress { link, .. } | Action::DeleteAddress { link, .. } | Action::Set { link, .. } => {
-                link.clone()
-            }
+            Action::AddAddress { link, .. }
+            | Action::DeleteAddress { link, .. }
+            | Action::Set { link, .. } => link.clone(),
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => port.clone(),
             Action::CreateLink { name, .. }
             | Action::DeleteLink { name, .. }

@@ -103,7 +103,9 @@ impl<'a> Usable<'a> {
             RouteTarget::Object(id) if self.lost.contains(id) => None,
             RouteTarget::NextHops(hops) => {
                 let there: Vec<_> = hops.iter().filter(|hop| self.sends(&hop.device)).cloned().collect();
-                if there.len() == hops.len() && !hops.iter().any(|hop| self.dark.contains(hop.device.as_str())) {
+                if there.len() == hops.len()
+                    && !hops.iter().any(|hop| self.dark.contains(hop.device.as_str()))
+                {
                     return Some(route.target.clone());
                 }
                 let lit: Vec<_> =
@@ -137,7 +139,12 @@ impl Network {
                 .iter()
                 .filter_map(|route| Some(Route { key: route.key, target: usable.target(route)? }))
                 .collect(),
-            fdb: self.fdb.iter().filter(|(_, port)| usable.has_link(port)).map(|(key, port)| (key.clone(), port.clone())).collect(),
+            fdb: self
+                .fdb
+                .iter()
+                .filter(|(_, port)| usable.has_link(port))
+                .map(|(key, port)| (key.clone(), port.clone()))
+                .collect(),
             mdb: self.mdb.iter().filter(|key| usable.has_link(&key.port)).cloned().collect(),
             neighbours: self
                 .neighbours

@@ -75,7 +75,8 @@ impl VlanTable {
 
     fn join(&mut self) {
         self.0.dedup_by(|next, run| {
-            let joined = run.last + 1 == next.first && run.membership == next.membership && !run.membership.pvid;
+            let joined =
+                run.last + 1 == next.first && run.membership == next.membership && !run.membership.pvid;
             if joined {
                 run.last = next.last;
             }
@@ -105,7 +106,8 @@ impl VlanTable {
             let mut first = run.first;
             while first <= run.last {
                 // Within a piece, every id has the same answer.
-                let edge = other.0.iter().flat_map(|cut| [cut.first, cut.last + 1]).find(|edge| *edge > first);
+                let edge =
+                    other.0.iter().flat_map(|cut| [cut.first, cut.last + 1]).find(|edge| *edge > first);
                 let last = edge.map_or(run.last, |edge| run.last.min(edge - 1));
                 if fits(first, run.membership) {
                     kept.0.push(VlanRun { first, last, membership: run.membership });

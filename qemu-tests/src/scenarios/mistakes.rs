@@ -147,8 +147,9 @@ fn garbage(lab: &Lab, _: &Run) -> Result<String> {
     }
     // Straight at the bus, past the console's own checks. An argument of a command is at most 128 KiB, so
     // the bus client is fed what a hostile program could put into one message of that size.
-    let direct =
-        lab.vm.sh("busctl call org.corten.Netd1 /org/corten/Netd1 org.corten.Netd1.Config1 Apply 'stua{sv}' \
+    let direct = lab
+        .vm
+        .sh("busctl call org.corten.Netd1 /org/corten/Netd1 org.corten.Netd1.Config1 Apply 'stua{sv}' \
          \"$(head -c 120000 /dev/zero | tr '\\0' '[')\" 0 0 0")?;
     ensure!(direct.status != 0, "netd took garbage over the bus: {}", direct.text);
     lab.vm.run("rm -f /run/garbage")?;
