@@ -236,7 +236,7 @@ fn subinterface(lab: &Lab, _: &Run) -> Result<String> {
     )?;
     with_document(lab, &document, || {
         let host = lab.host(11, |config| {
-            config.vlan(100).address("10.0.111.2/24").gateway(std::net::Ipv4Addr::new(10, 0, 111, 1).into())
+            config.vlan(100).address("10.0.111.2/24").gateway(std::net::Ipv4Addr::new(10, 0, 111, 1))
         })?;
         host.ping_until_answered("10.0.111.1".parse()?, SOON)?;
         let member = lab.member(1, 10)?;
