@@ -151,15 +151,15 @@ fn reaches_no_socket(lab: &Lab) -> Result<()> {
 }
 
 /// What a round could leave behind, a line each, sorted. Of processes, the test's own shell is left out (a
-/// container's busybox stands at another path), the serial console's prompt, which comes and goes, and netd's
-/// count of its starts, which goes once it has run for a while.
+/// container's busybox stands at another path), the serial console's prompt and udevd's workers, which come and
+/// go by themselves, and netd's count of its starts, which goes once it has run for a while.
 const TRACES: &str = r#"
 for link in /sys/class/net/*; do echo "link ${link##*/}"; done
 for process in /proc/[0-9]*; do readlink $process/ns/net; done 2>/dev/null | sort -u | wc -l | sed 's/^/network namespaces /'
 ls /run/netns /var/run/netns 2>/dev/null | sort -u | sed 's/^/named namespace /'
 cut -d' ' -f5 /proc/self/mountinfo | sed 's/^/mount /'
 find /sys/fs/cgroup -type d | sed 's/^/cgroup /'
-for process in /proc/[0-9]*; do readlink $process/exe; done 2>/dev/null | grep -vx -e /usr/bin/busybox -e /usr/bin/login -e /usr/sbin/agetty | sed 's/^/process /'
+for process in /proc/[0-9]*; do readlink $process/exe; done 2>/dev/null | grep -vx -e /usr/bin/busybox -e /usr/bin/login -e /usr/sbin/agetty -e /usr/bin/udevadm | sed 's/^/process /'
 ctr snapshots ls | tail -n +2 | awk '{print "snapshot " $1}'
 ctr containers ls -q | sed 's/^/container /'
 ctr leases ls -q | sed 's/^/lease /'
