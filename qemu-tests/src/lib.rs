@@ -37,4 +37,5 @@ pub mod qmp;
 pub mod random;
 pub mod serial;
 mod sync;
+pub mod tools;
 pub mod wire;

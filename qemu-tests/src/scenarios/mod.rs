@@ -7,6 +7,7 @@ mod containers;
 mod control_plane;
 mod first_boot;
 mod frames;
+mod measured;
 mod mistakes;
 pub mod numbered;
 mod objects;
@@ -31,5 +32,6 @@ pub fn all() -> Vec<Scenario> {
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
+    all.extend(measured::SCENARIOS);
     all
 }
