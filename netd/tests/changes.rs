@@ -174,6 +174,19 @@ fn a_change_is_shown_beforehand_applied_and_recorded() {
 }
 
 #[test]
+fn the_running_document_again_repairs_and_makes_no_generation() {
+    isolated("the_running_document_again_repairs_and_makes_no_generation", || {
+        let mut switch = Switch::new("again");
+        let generation = switch.apply(&document(1)).unwrap();
+        switch.kernel.0.borrow_mut().network = Network::default();
+        assert_eq!(switch.apply(&document(1)).unwrap(), generation);
+        switch.check_settled(&document(1));
+        // To wait for a confirmation is a change.
+        assert_eq!(switch.apply_to_confirm(&document(1)), generation + 1);
+    });
+}
+
+#[test]
 fn what_is_confirmed_stays_and_what_is_not_goes_when_its_time_is_up() {
     isolated("what_is_confirmed_stays_and_what_is_not_goes_when_its_time_is_up", || {
         let mut switch = Switch::new("confirm");

@@ -20,7 +20,11 @@ impl Engine {
     pub fn diff(&mut self, document: &str) -> Result<Vec<String>, Failure> {
         let config = self.validate(document).map_err(Failure::invalid)?;
         let desired = self.wanted(&config, &self.attachments);
-        let actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
+        let mut actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
+        // Whether a link that is raised finds a partner is not known: what needs one is shown.
+        for (name, link) in &mut actual.links {
+            link.carrier |= !link.up && desired.links.get(name).is_some_and(|wanted| wanted.up);
+        }
         let steps = plan(&desired, &actual);
         let shown = steps.iter().take(MAX_DIFF_LINES).map(|step| step.action.to_string());
         let mut lines: Vec<String> = shown.collect();

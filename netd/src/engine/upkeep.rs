@@ -142,6 +142,7 @@ impl Engine {
             (false, Some(before)) => (before.clone(), false),
             (false, None) => return Ok(Reconciled::default()),
         };
+        self.remember_link_modes(&goal)?;
         let flapped = std::mem::take(&mut self.flapped);
         let judge = Judge::new(&self.config, &goal, &flapped);
         let (scope, dark) = (self.scope(&goal), self.hub.dark());

@@ -215,7 +215,8 @@ pub fn protocol_name(protocol: u8) -> String {
         11 => "zebra",
         12 => "bird",
         16 => "dhcp",
-        OWN_PROTOCOL => "corten",
+        // Routes of the configuration: what operators know as static.
+        OWN_PROTOCOL => "static",
         186 => "bgp",
         188 => "ospf",
         other => return other.to_string(),
