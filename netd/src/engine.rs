@@ -11,6 +11,7 @@ mod originals;
 mod places;
 mod queries;
 mod startup;
+mod system;
 pub mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};

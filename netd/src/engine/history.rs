@@ -5,11 +5,10 @@ use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{Generation, Health, Status};
 
 use crate::clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, system};
 use crate::failure::Failure;
 use crate::mask::mask;
 use crate::plan::plan;
-use crate::policy;
 use crate::store::Present;
 
 /// Most steps that are shown in words.
@@ -31,9 +30,7 @@ impl Engine {
         if steps.len() > MAX_DIFF_LINES {
             lines.push(format!("and {} more steps", steps.len() - MAX_DIFF_LINES));
         }
-        if policy::ruleset(&config) != policy::ruleset(&self.config) {
-            lines.push("control plane: replace the rules".to_owned());
-        }
+        lines.extend(system::differences(&self.config, &config));
         Ok(lines)
     }
 
