@@ -36,5 +36,6 @@ pub mod measure;
 pub mod qmp;
 pub mod random;
 pub mod serial;
+pub mod soak;
 mod sync;
 pub mod wire;

@@ -7,6 +7,8 @@ mod containers;
 mod control_plane;
 mod first_boot;
 mod frames;
+mod kernel_dump;
+mod kills;
 mod mistakes;
 pub mod numbered;
 mod objects;
@@ -27,6 +29,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
     all.extend(resilience::SCENARIOS);
+    all.extend(kills::SCENARIOS);
     all.extend(console::SCENARIOS);
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
