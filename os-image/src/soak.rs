@@ -65,13 +65,16 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         }
         good &= outcome.is_ok();
     }
-    // Whoever names a test that needs no image waits for none.
-    let needs_image = options.name.as_deref().is_none_or(|part| !"fuzz".contains(part) && part != "netd-model");
-    if needs_image {
+    if needs_image(options.name.as_deref()) {
         build::build(consent, locked)?;
         good &= behaviours(options)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whoever names exactly a test that needs no image waits for none.
+fn needs_image(name: Option<&str>) -> bool {
+    !LONG_TESTS.iter().any(|long| Some(long.name) == name)
 }
 
 fn behaviours(options: &Options) -> Result<bool> {
@@ -94,7 +97,8 @@ impl LongTest {
         // Seeds of portions follow each other, and stay within what every test reads.
         let soak = Soak::new(&folder(), random::from_system() % 1_000_000_000, &program)?;
         println!("{}: {} portions of {} {}", self.name, self.portions, self.size.0, self.size.1);
-        let outcome = soak.rounds(self.name, self.portions, |seed, number| self.portion(&program, seed, number));
+        let outcome =
+            soak.rounds(self.name, self.portions, |seed, number| self.portion(&program, seed, number));
         let outcome = outcome.map(|done| format!("{done} portions of {} {}", self.size.0, self.size.1));
         soak.finish(self.name, &outcome)?;
         outcome
@@ -128,5 +132,16 @@ impl LongTest {
         }
         ensure!(!text.contains(" 0 passed"), "{} has no tests", self.program);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_tests_of_a_crate_alone_do_without_an_image() {
+        assert!(!needs_image(Some("fuzz")) && !needs_image(Some("netd-model")));
+        assert!(needs_image(Some("netd")) && needs_image(Some("containers")) && needs_image(None));
     }
 }

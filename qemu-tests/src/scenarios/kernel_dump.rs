@@ -7,11 +7,11 @@ use crate::lab::Lab;
 
 /// Links with their addresses, routes of all tables, next hops, neighbours, VLANs, forwarding entries, groups
 /// and rules: a headline each, then what the tool prints. The shell's own `ip` is another one.
-const SCRIPT: &str = "echo '== link'; /usr/bin/ip -j -d address show; \
-     echo '== route'; /usr/bin/ip -j route show table all; echo '== route6'; /usr/bin/ip -j -6 route show table all; \
-     echo '== nexthop'; /usr/bin/ip -j nexthop show; echo '== neighbour'; /usr/bin/ip -j neighbour show nud permanent; \
-     echo '== vlan'; bridge -j vlan show; echo '== fdb'; bridge -j fdb show; echo '== mdb'; bridge -j mdb show; \
-     echo '== rules'; nft -s list ruleset";
+const SCRIPT: &str = "echo '@@@ link'; /usr/bin/ip -j -d address show; \
+     echo '@@@ route'; /usr/bin/ip -j route show table all; echo '@@@ route6'; /usr/bin/ip -j -6 route show table all; \
+     echo '@@@ nexthop'; /usr/bin/ip -j nexthop show; echo '@@@ neighbour'; /usr/bin/ip -j neighbour show nud permanent; \
+     echo '@@@ vlan'; bridge -j vlan show; echo '@@@ fdb'; bridge -j fdb show; echo '@@@ mdb'; bridge -j mdb show; \
+     echo '@@@ rules'; nft -s list ruleset";
 
 /// What comes and goes by itself, or only counts: of no interest to who asks whether a change was made whole.
 const PASSING: [&str; 18] = [
@@ -46,7 +46,7 @@ const PASSING_FLAGS: [&str; 6] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT",
 pub fn take(lab: &Lab) -> Result<Vec<String>> {
     let text = lab.vm.run(SCRIPT)?;
     let mut lines = Vec::new();
-    for section in text.split("== ").skip(1) {
+    for section in text.split("@@@ ").skip(1) {
         let (name, body) = section.split_once('\n').with_context(|| format!("no body: {section}"))?;
         if name == "rules" {
             lines.extend(body.lines().map(|line| format!("{name} {}", line.trim())));

@@ -267,10 +267,10 @@ struct Told {
 impl Told {
     fn ask(lab: &Lab) -> Result<Told> {
         let text = lab.vm.run(
-            "corten config && echo '== ' && cat /var/lib/corten/netd/startup.toml && echo '== ' && \
-             corten show system --json && echo '== ' && ls -A /var/lib/corten/netd /var/lib/corten/netd/generations",
+            "corten config && echo '@@@' && cat /var/lib/corten/netd/startup.toml && echo '@@@' && \
+             corten show system --json && echo '@@@' && ls -A /var/lib/corten/netd /var/lib/corten/netd/generations",
         )?;
-        let [running, startup, system, files] = text.splitn(4, "== \n").collect::<Vec<_>>()[..] else {
+        let [running, startup, system, files] = text.splitn(4, "@@@\n").collect::<Vec<_>>()[..] else {
             bail!("four parts were asked for: {text}");
         };
         let system: Value = serde_json::from_str(system).with_context(|| format!("no JSON: {system}"))?;
