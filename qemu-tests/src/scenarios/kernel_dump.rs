@@ -11,7 +11,7 @@ const SCRIPT: &str = "echo '@@@ link'; /usr/bin/ip -j -d address show; \
      echo '@@@ route'; /usr/bin/ip -j route show table all; echo '@@@ route6'; /usr/bin/ip -j -6 route show table all; \
      echo '@@@ nexthop'; /usr/bin/ip -j nexthop show; echo '@@@ neighbour'; /usr/bin/ip -j neighbour show nud permanent; \
      echo '@@@ vlan'; bridge -j vlan show; echo '@@@ fdb'; bridge -j fdb show; echo '@@@ mdb'; bridge -j mdb show; \
-     echo '@@@ rules'; nft -s list ruleset";
+     echo '@@@ rules'; nft -s -t list ruleset";
 
 /// What comes and goes by itself, or only counts: of no interest to who asks whether a change was made whole.
 const PASSING: [&str; 18] = [
