@@ -172,6 +172,9 @@ fn settle(
 ) -> Result<(), Reason> {
     let mut refused: Option<Box<Action>> = None;
     for _ in 0..ROUNDS {
+        if steps.is_empty() {
+            return Ok(());
+        }
         match run(backend, steps, done) {
             Err(Reason::Refused { action, error }) if refused.as_ref() == Some(&action) => {
                 return Err(Reason::Refused { action, error });
@@ -181,11 +184,8 @@ fn settle(
             Ok(()) => refused = None,
         }
         steps = differences(&backend.snapshot()?);
-        if steps.is_empty() {
-            return Ok(());
-        }
     }
-    Err(Reason::Unstable(show(&steps)))
+    if steps.is_empty() { Ok(()) } else { Err(Reason::Unstable(show(&steps))) }
 }
 
 /// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.

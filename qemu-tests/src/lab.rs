@@ -13,6 +13,7 @@ use qemu_tests::frame::Mac;
 use qemu_tests::host::{Host, HostConfig};
 use qemu_tests::machine::{self, Asic, Channel, Firmware, Machine, Output, Vm};
 use qemu_tests::random::run_token;
+use qemu_tests::tools::Tools;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -38,11 +39,14 @@ pub enum Topology {
     Rocker,
     /// Not provisioned.
     Fresh,
+    /// 64 quiet ports, with programs of the host.
+    Measured,
 }
 
 impl Topology {
     /// The order in which they are booted.
-    pub const ALL: [Topology; 4] = [Topology::Switch, Topology::Demo, Topology::Rocker, Topology::Fresh];
+    pub const ALL: [Topology; 5] =
+        [Topology::Switch, Topology::Demo, Topology::Rocker, Topology::Fresh, Topology::Measured];
 
     /// Name, also that of the log file.
     pub fn name(self) -> &'static str {
@@ -51,6 +55,7 @@ impl Topology {
             Topology::Demo => "demo",
             Topology::Rocker => "rocker",
             Topology::Fresh => "fresh",
+            Topology::Measured => "measured",
         }
     }
 
@@ -61,6 +66,7 @@ impl Topology {
             Topology::Demo => "demo: 6 virtio ports, UEFI, provisioned over SMBIOS",
             Topology::Rocker => "rocker: 4 ports of an emulated ASIC, BIOS",
             Topology::Fresh => "fresh: 2 virtio ports, BIOS, not provisioned",
+            Topology::Measured => "measured: 64 virtio ports, BIOS, provisioned over fw_cfg",
         }
     }
 
@@ -70,6 +76,7 @@ impl Topology {
             Topology::Demo => 6,
             Topology::Rocker => 4,
             Topology::Fresh => 2,
+            Topology::Measured => machine::MAX_PORTS,
         }
     }
 
@@ -80,8 +87,18 @@ impl Topology {
             Topology::Demo => Some(demo::config(self.ports())),
             Topology::Rocker => Some(rocker_document(public_key)),
             Topology::Fresh => None,
+            Topology::Measured => Some(measured_document(public_key)),
         }
     }
+}
+
+/// All ports in one VLAN.
+fn measured_document(public_key: &str) -> String {
+    format!(
+        "version = 1\n\n{}\n[ports.\"swp[1-{}]\"]\nvlan.access = 10\n",
+        users(public_key),
+        machine::MAX_PORTS
+    )
 }
 
 fn users(public_key: &str) -> String {
@@ -217,11 +234,13 @@ pub struct Lab {
     /// The first frame that crossed from swp9 to swp10 (switch lab only).
     pub first_frame: Option<FirstFrame>,
     key: Key,
+    /// The disk of host programs, for as long as the machine runs.
+    _tools: Option<Tools>,
 }
 
 impl Lab {
     /// Boots a machine and, unless it is a fresh one, waits until netd is ready.
-    pub fn boot(topology: Topology, log_folder: &Path) -> Result<Lab> {
+    pub fn boot(topology: Topology, log_folder: &Path, programs: &[PathBuf]) -> Result<Lab> {
         let key = Key::generate()?;
         let document = topology.document(&key.public);
         let mut machine = Machine::from_image(&machine::image()?)
@@ -239,6 +258,10 @@ impl Lab {
             let channel = if topology == Topology::Demo { Channel::Smbios } else { Channel::FwCfg };
             machine = machine.config(document, channel);
         }
+        let tools = (!programs.is_empty()).then(|| Tools::pack(programs)).transpose()?;
+        if let Some(tools) = &tools {
+            machine = machine.tools(&tools.disk());
+        }
         let vm = machine.start()?;
         let awaited = if topology == Topology::Switch {
             Some(FirstFrame::await_on(vm.wire(9)?, vm.wire(10)?, BOOT_TIMEOUT)?)
@@ -246,8 +269,14 @@ impl Lab {
             None
         };
         vm.wait_for_shell(BOOT_TIMEOUT)?;
-        let mut lab =
-            Lab { vm, document: document.unwrap_or_default(), ready: Instant::now(), first_frame: None, key };
+        let mut lab = Lab {
+            vm,
+            document: document.unwrap_or_default(),
+            ready: Instant::now(),
+            first_frame: None,
+            key,
+            _tools: tools,
+        };
         if topology != Topology::Fresh {
             lab.wait_for_netd(BOOT_TIMEOUT)?;
             lab.ready = Instant::now();

@@ -38,4 +38,5 @@ pub mod random;
 pub mod serial;
 pub mod soak;
 mod sync;
+pub mod tools;
 pub mod wire;

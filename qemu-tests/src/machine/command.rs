@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, credentials, shell};
 use crate::frame::Mac;
+use crate::tools;
 
 pub(super) const PROGRAM: &str = "qemu-system-x86_64";
 const OVMF_CODE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"];
@@ -42,6 +43,10 @@ pub(super) fn build(machine: &Machine, accelerator: Accelerator, folder: &Path) 
         qemu.add(&["-no-reboot"]);
     }
     boot(&mut qemu, machine, folder)?;
+    if let Some(tools) = &machine.tools {
+        qemu.path("-drive", "if=none,id=tools,format=raw,readonly=on,file=", tools);
+        qemu.device(&format!("virtio-blk-pci,bus=pcie.0,addr=07.0,drive=tools,serial={}", tools::SERIAL));
+    }
     consoles(&mut qemu, machine, folder)?;
     qemu.device("virtio-rng-pci,bus=pcie.0,addr=04.0");
     management(&mut qemu);

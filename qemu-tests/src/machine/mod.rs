@@ -16,8 +16,8 @@ pub use credentials::Channel;
 pub use shell::Output;
 pub use vm::Vm;
 
-/// Front-panel ports a machine may have: what the emulated ASIC allows.
-pub const MAX_PORTS: u16 = 62;
+/// Front-panel ports a machine may have: eight slots of eight functions; the emulated ASIC has at most 62.
+pub const MAX_PORTS: u16 = 64;
 
 /// What the front-panel ports are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub enum Asic {
     Virtio,
     /// QEMU's `rocker` switch: the device forwards.
     Rocker,
+}
+
+impl Asic {
+    fn max_ports(self) -> u16 {
+        match self {
+            Asic::Virtio => MAX_PORTS,
+            Asic::Rocker => 62,
+        }
+    }
 }
 
 /// What starts the boot loader.
@@ -64,6 +73,7 @@ pub struct Machine {
     test_shell: bool,
     reboots: bool,
     log_folder: Option<PathBuf>,
+    tools: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +120,7 @@ impl Machine {
             test_shell: false,
             reboots: true,
             log_folder: None,
+            tools: None,
         }
     }
 
@@ -179,11 +190,18 @@ impl Machine {
         self
     }
 
+    /// A second disk, which the guest can only read: see [`crate::tools`].
+    pub fn tools(mut self, disk: &Path) -> Self {
+        self.tools = Some(disk.to_owned());
+        self
+    }
+
     /// Boots it.
     pub fn start(self) -> Result<Vm> {
+        let most = self.asic.max_ports();
         ensure!(
-            self.ports <= MAX_PORTS,
-            "a machine has at most {MAX_PORTS} front-panel ports, {} were asked for",
+            self.ports <= most,
+            "this machine has at most {most} front-panel ports, {} were asked for",
             self.ports
         );
         let name = self.name.clone();

@@ -9,6 +9,7 @@ mod first_boot;
 mod frames;
 mod kernel_dump;
 mod kills;
+mod measured;
 mod mistakes;
 pub mod numbered;
 mod objects;
@@ -34,5 +35,6 @@ pub fn all() -> Vec<Scenario> {
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
+    all.extend(measured::SCENARIOS);
     all
 }
