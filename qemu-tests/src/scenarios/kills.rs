@@ -247,9 +247,9 @@ fn settled(lab: &Lab) -> Result<Vec<String>> {
     let mut last = Vec::new();
     eventually("the kernel's state settles", SOON, || {
         let now = kernel_dump::take(lab)?;
-        let quiet = now == last;
+        let changed = kernel_dump::differences(&last, &now);
         last = now;
-        ensure!(quiet, "it still changes");
+        ensure!(changed.is_empty(), "it still changes:\n{}", changed.join("\n"));
         Ok(())
     })?;
     Ok(last)
