@@ -36,6 +36,7 @@ pub mod measure;
 pub mod qmp;
 pub mod random;
 pub mod serial;
+pub mod soak;
 mod sync;
 pub mod tools;
 pub mod wire;

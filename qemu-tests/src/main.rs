@@ -6,7 +6,6 @@
 mod lab;
 mod runner;
 mod scenarios;
-mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

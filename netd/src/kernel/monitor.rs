@@ -83,6 +83,11 @@ pub struct Monitor {
 impl Monitor {
     /// Subscribes. Must be called inside a tokio runtime.
     pub fn open() -> Result<Monitor, KernelError> {
+        Monitor::with_receive_buffer(RECEIVE_BUFFER_BYTES)
+    }
+
+    /// As [`Monitor::open`], with room for so many bytes of events that are not read yet.
+    pub fn with_receive_buffer(bytes: usize) -> Result<Monitor, KernelError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         // Before the first event can arrive.
@@ -100,8 +105,8 @@ impl Monitor {
         ] {
             socket.add_membership(group)?;
         }
-        if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
-            setsockopt(&socket.as_fd(), sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
+        if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &bytes).is_err() {
+            setsockopt(&socket.as_fd(), sockopt::RcvBuf, &bytes)?;
         }
         socket.set_non_blocking(true)?;
         // SAFETY: the socket owns its descriptor, keeps it for as long as it lives and is never replaced.

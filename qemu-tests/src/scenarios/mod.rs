@@ -7,6 +7,8 @@ mod containers;
 mod control_plane;
 mod first_boot;
 mod frames;
+mod kernel_dump;
+mod kills;
 mod measured;
 mod mistakes;
 pub mod numbered;
@@ -28,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
     all.extend(resilience::SCENARIOS);
+    all.extend(kills::SCENARIOS);
     all.extend(console::SCENARIOS);
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
