@@ -19,6 +19,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     host::ensure_test_tools(consent)?;
     build::build(consent, locked)?;
     let mut command = Command::new(test::behaviour_program()?);
+    command.env("CORTEN_TEST_KERNEL", build::test_kernel(locked)?);
     command.arg("--soak").arg("--soak-dir").arg(paths::output().join("soak"));
     if let Some(name) = &options.name {
         command.arg(name);

@@ -8,6 +8,7 @@ mod control_plane;
 mod first_boot;
 mod frames;
 mod mistakes;
+mod netdevsim;
 pub mod numbered;
 mod objects;
 mod resilience;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(console::SCENARIOS);
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
+    all.extend(netdevsim::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
     all
 }
