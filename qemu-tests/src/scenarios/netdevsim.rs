@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
+    Scenario::new("the image's own kernel has nothing that only tests need", Topology::Switch, shipped),
     Scenario::new(
         "ports of an ASIC that a driver only simulates are front-panel ports",
         Topology::Netdevsim,
@@ -121,6 +122,14 @@ impl Drop for Events<'_> {
         // It ends with the machine at the latest.
         let _ = self.0.vm.sh("systemctl stop corten-test-events.service");
     }
+}
+
+fn shipped(lab: &Lab, _: &Run) -> Result<String> {
+    let release = lab.vm.run("uname -r")?.trim().to_owned();
+    ensure!(!release.ends_with("-test"), "it is {release}");
+    let found = lab.vm.run("zcat /proc/config.gz | grep -E '^CONFIG_(DEBUG_FS|NETDEVSIM)=' || true")?;
+    ensure!(found.is_empty(), "{found}");
+    Ok(release)
 }
 
 fn ports(lab: &Lab, _: &Run) -> Result<String> {
