@@ -127,6 +127,9 @@ pub async fn serve(
     // Shows the watchdog that the engine is alive while it has nothing to do.
     let mut heartbeat = interval(watchdog_interval().unwrap_or(Duration::from_secs(7200)) / 2);
     loop {
+        if monitor.hear_recoveries(engine.has_alarms())? {
+            engine.check_alarms()?;
+        }
         tokio::select! {
             Some(job) = jobs.recv() => {
                 let changes = job.changes();

@@ -3,10 +3,12 @@
 //! It is synchronous and runs on one thread; [`crate::daemon`] drives it with requests and events. Start
 //! reading at [`Engine::start`] and [`Engine::apply`].
 
+mod alarms;
 mod attachments;
 pub mod changes;
 mod drift;
 mod history;
+mod objects;
 mod originals;
 mod places;
 mod queries;
@@ -29,7 +31,7 @@ use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
-use crate::plan::{Action, LINK_MODES, Link, Network, Settings};
+use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
 use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
@@ -125,6 +127,10 @@ pub struct Engine {
     to_restore: Option<Arc<Network>>,
     /// Whether routes go by next hop objects; a driver may refuse them.
     next_hop_objects: bool,
+    /// Routes that are meant for the hardware and are not in it, with what it said.
+    alarms: BTreeMap<RouteKey, &'static str>,
+    /// Whether the hardware may have said something that was not heard.
+    unheard: bool,
     /// What could not be done, for the log to say once and the status to show.
     problems: Vec<String>,
 }
@@ -153,6 +159,7 @@ impl Engine {
         engine.attachments = records::load(&engine.paths.attachments);
         engine.drop_lost_attachments()?;
         engine.read_configuration();
+        engine.adopt_inline_routes()?;
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
         // Rules first: no port may be up without them.
         engine.look()?;
@@ -192,6 +199,8 @@ impl Engine {
             refused_startup: None,
             to_restore: None,
             next_hop_objects: true,
+            alarms: BTreeMap::new(),
+            unheard: true,
             problems: Vec::new(),
         })
     }

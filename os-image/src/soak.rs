@@ -67,7 +67,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     if needs_image(options.name.as_deref()) {
         build::build(consent, locked)?;
-        good &= behaviours(options)?;
+        good &= behaviours(locked, options)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -77,8 +77,9 @@ fn needs_image(name: Option<&str>) -> bool {
     !LONG_TESTS.iter().any(|long| Some(long.name) == name)
 }
 
-fn behaviours(options: &Options) -> Result<bool> {
+fn behaviours(locked: bool, options: &Options) -> Result<bool> {
     let mut command = Command::new(test::behaviour_program()?);
+    command.env("CORTEN_TEST_KERNEL", build::test_kernel(locked)?);
     command.arg("--soak").arg("--soak-dir").arg(folder());
     if let Some(name) = &options.name {
         command.arg(name);

@@ -108,10 +108,10 @@ impl Engine {
         let begun = self.store.begin(journal, &change.document, &[self.generation, self.confirmed]);
         let begun = begun.map_err(|error| Failure::Failed(format!("nothing was changed: {error}")))?;
         self.undo_left = false;
-        let (old_rules, desired) = (self.ruleset.clone(), self.wanted(&change.config, &self.attachments));
+        let old_rules = self.ruleset.clone();
         let done = self.load_rules(&policy::ruleset(&change.config));
-        let report = match done.and_then(|()| self.commit(&desired, &change.config)) {
-            Ok(report) => report,
+        let (report, desired) = match done.and_then(|()| self.commit_wanted(&change.config)) {
+            Ok(done) => done,
             Err(failure) => {
                 self.restore_rules(&old_rules);
                 self.give_up(&begun, &failure.words());

@@ -89,8 +89,10 @@ impl LinkRecord {
     }
 
     /// Whether this is an Ethernet device of the hardware (or of the hypervisor), not one made by software.
+    /// Some drivers of switches give their ports a kind (`dsa`), but only a port is of a switch.
     pub fn is_hardware(&self) -> bool {
-        self.kind.is_empty() && self.hardware_type == libc::ARPHRD_ETHER
+        let of_driver = self.kind.is_empty() || !self.switch_id.is_empty();
+        of_driver && self.hardware_type == libc::ARPHRD_ETHER
     }
 
     /// Reads the payload of an `RTM_NEWLINK` or `RTM_DELLINK`.

@@ -70,6 +70,12 @@ impl RouteRecord {
         }
     }
 
+    /// Whether the hardware told that it does not forward by the route: it traps packets to the processor, or
+    /// could not take the route.
+    pub fn is_alarming(&self) -> bool {
+        ["failed", "trapped"].contains(&self.hardware())
+    }
+
     /// Reads the payload of an `RTM_NEWROUTE` or `RTM_DELROUTE`; `None` for cached ones and other families.
     pub fn parse(payload: &[u8]) -> Option<RouteRecord> {
         let mut record = RouteRecord::default();

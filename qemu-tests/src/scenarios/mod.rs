@@ -11,6 +11,7 @@ mod kernel_dump;
 mod kills;
 mod measured;
 mod mistakes;
+mod netdevsim;
 pub mod numbered;
 mod objects;
 mod resilience;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(console::SCENARIOS);
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
+    all.extend(netdevsim::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
     all.extend(measured::SCENARIOS);
     all
