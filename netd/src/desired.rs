@@ -70,6 +70,12 @@ fn add_layer3(link: &mut Link, layer3: &model::Layer3) {
     link.set(Setting::LinkLocal, true);
 }
 
+/// A map that the configuration leaves out is empty, not "as it is": removed from the document, it goes.
+fn add_pcp(link: &mut Link, pcp: &model::PcpMaps) {
+    link.set(Setting::PcpIngress, pcp.ingress.to_string());
+    link.set(Setting::PcpEgress, pcp.egress.to_string());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +141,21 @@ mod tests {
         let negotiated: Settings =
             [(Setting::Autoneg, Value::Flag(true)), (Setting::Speed, Value::Number(1000))].into();
         assert_eq!(modes("", &negotiated), [(Setting::Autoneg, Value::Flag(true))].into());
+    }
+
+    #[test]
+    fn priorities_and_reserved_groups_are_what_the_document_says_or_nothing() {
+        let network = wanted(
+            "version = 1\n[ports.swp1]\nvlan.access = 10\nforward-reserved = [\"lldp\", \"eapol\"]\n\
+             [ports.swp2]\nvlan.access = 10\n[ports.swp3]\n[subinterfaces.\"swp3.10\"]\npcp.ingress = { 5 = 3 }\n\
+             [vlans.10]\naddresses = [\"10.0.10.1/24\"]\npcp.egress = { 3 = 6, 7 = 7 }\n",
+        );
+        let text = |link: &str, setting| network.links[link].settings[&setting].text().to_owned();
+        assert_eq!(text("swp1", Setting::ForwardReserved), "eapol lldp");
+        assert_eq!(text("swp2", Setting::ForwardReserved), "");
+        assert_eq!(text("swp3.10", Setting::PcpIngress), "5:3");
+        assert_eq!(text("swp3.10", Setting::PcpEgress), "");
+        assert_eq!(text("vlan10", Setting::PcpEgress), "3:6 7:7");
     }
 
     #[test]

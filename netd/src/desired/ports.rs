@@ -107,6 +107,7 @@ fn add_to_bridge(link: &mut Link, port: &BridgePort) {
     link.vlans = vlan_table(&port.vlans);
     link.set(Setting::Isolated, port.isolated);
     link.set(Setting::Learning, port.learning);
+    link.set(Setting::ForwardReserved, port.forward_reserved.to_string());
 }
 
 fn lag_link(lag: &model::Lag) -> Link {
@@ -135,6 +136,7 @@ fn subinterface_link(subinterface: &model::Subinterface, network: &Network) -> L
     let parent = network.links.get(&subinterface.parent).and_then(|parent| parent.number(Setting::Mtu));
     link.set(Setting::Mtu, subinterface.mtu_bytes.or(parent).unwrap_or(DEFAULT_MTU_BYTES));
     link.set(Setting::Alias, subinterface.description.as_str());
+    super::add_pcp(&mut link, &subinterface.pcp);
     add_layer3(&mut link, &subinterface.layer3);
     link
 }

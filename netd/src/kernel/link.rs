@@ -10,7 +10,7 @@ use super::vxlan::VxlanRecord;
 use super::wire::{
     Message, attributes, hardware_address, read_mac, read_text, read_u8, read_u16, read_u32, read_u64,
 };
-use super::{bridge, bridge_port, inet, lag, vxlan};
+use super::{bridge, bridge_port, inet, lag, vlan_interface, vxlan};
 use crate::plan::{LinkKind, Setting, Value};
 
 /// Interface group netd puts on every link it creates, so that it later knows them as its own.
@@ -141,7 +141,10 @@ impl LinkRecord {
                     "bridge" => bridge::read(value, &mut self.settings),
                     "bond" => self.lacp = lag::read(value, &mut self.settings),
                     "vxlan" => self.vxlan = vxlan::read(value),
-                    "vlan" => self.vlan_id = find(value, IFLA_VLAN_ID).map_or(0, read_u16),
+                    "vlan" => {
+                        self.vlan_id = find(value, IFLA_VLAN_ID).map_or(0, read_u16);
+                        vlan_interface::read(value, &mut self.settings);
+                    }
                     "vrf" => self.table = find(value, IFLA_VRF_TABLE).map_or(0, read_u32),
                     _ => {}
                 },
@@ -233,7 +236,9 @@ pub fn create(
                 let learning = settings.get(&Setting::Learning).is_none_or(Value::is_on);
                 data(&|data| vxlan::put_new(data, *vni, *local, *port, learning))
             }
-            LinkKind::Vlan { id, .. } => data(&|data| data.u16(IFLA_VLAN_ID, *id)),
+            LinkKind::Vlan { id, .. } => {
+                data(&|data| vlan_interface::put_new(data.u16(IFLA_VLAN_ID, *id), settings))
+            }
             LinkKind::Vrf { table } => data(&|data| data.u32(IFLA_VRF_TABLE, *table)),
             LinkKind::Dummy | LinkKind::Hardware | LinkKind::Veth | LinkKind::Other { .. } => info,
         }

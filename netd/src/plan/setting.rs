@@ -41,6 +41,12 @@ pub enum Setting {
     UnicastFlood,
     /// Bridge port: cost of the path in the spanning tree.
     PathCost,
+    /// Bridge port: groups that usually stay on their link and are forwarded here, as the document names them.
+    ForwardReserved,
+    /// VLAN interface: code points of tags that come in to priorities, `5:3 6:6`.
+    PcpIngress,
+    /// VLAN interface: priorities to code points of tags that go out, `5:3 6:6`.
+    PcpEgress,
     /// LAG: what spreads frames over its members, `BOND_XMIT_POLICY_…`.
     HashPolicy,
     /// LAG: members that must carry for the LAG to carry.
@@ -76,6 +82,9 @@ impl fmt::Display for Setting {
             Setting::Learning => "learning",
             Setting::UnicastFlood => "unicast flood",
             Setting::PathCost => "path cost",
+            Setting::ForwardReserved => "forward reserved",
+            Setting::PcpIngress => "pcp ingress",
+            Setting::PcpEgress => "pcp egress",
             Setting::HashPolicy => "hash policy",
             Setting::MinLinks => "min links",
             Setting::LacpFast => "lacp fast",
@@ -96,7 +105,14 @@ pub const LINK_MODES: [Setting; 4] = [Setting::Autoneg, Setting::Speed, Setting:
 impl Setting {
     /// Whether the setting belongs to a link's place under a bridge, so that it is gone when it leaves.
     pub fn is_of_bridge_port(self) -> bool {
-        matches!(self, Setting::Isolated | Setting::Learning | Setting::UnicastFlood | Setting::PathCost)
+        matches!(
+            self,
+            Setting::Isolated
+                | Setting::Learning
+                | Setting::UnicastFlood
+                | Setting::PathCost
+                | Setting::ForwardReserved
+        )
     }
 
     /// Whether many drivers tell it only while there is a carrier.
@@ -113,6 +129,8 @@ impl Setting {
                 | Setting::DefaultPvid
                 | Setting::Stp
                 | Setting::ForwardDelay
+                | Setting::PcpIngress
+                | Setting::PcpEgress
                 | Setting::HashPolicy
                 | Setting::MinLinks
                 | Setting::LacpFast
