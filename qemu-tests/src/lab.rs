@@ -272,6 +272,8 @@ const NETDEVSIM_DROP_IN: &str = "[Unit]\nRequires=corten-netdevsim.service\nAfte
 
 /// A booted machine.
 pub struct Lab {
+    /// What kind of machine it is.
+    pub topology: Topology,
     /// The machine.
     pub vm: Vm,
     /// The document it was provisioned with; empty for a fresh switch.
@@ -282,7 +284,7 @@ pub struct Lab {
     pub first_frame: Option<FirstFrame>,
     key: Key,
     /// The disk of host programs, for as long as the machine runs.
-    _tools: Option<Tools>,
+    tools: Option<Tools>,
 }
 
 impl Lab {
@@ -323,12 +325,13 @@ impl Lab {
         };
         vm.wait_for_shell(BOOT_TIMEOUT)?;
         let mut lab = Lab {
+            topology,
             vm,
             document: document.unwrap_or_default(),
             ready: Instant::now(),
             first_frame: None,
             key,
-            _tools: tools,
+            tools,
         };
         if topology != Topology::Fresh {
             lab.wait_for_netd(BOOT_TIMEOUT)?;
@@ -337,6 +340,11 @@ impl Lab {
         lab.first_frame =
             awaited.map(|awaited| awaited.finish()).transpose().with_context(|| lab.vm.where_it_stands())?;
         Ok(lab)
+    }
+
+    /// Whether programs of the host are there.
+    pub fn has_tools(&self) -> bool {
+        self.tools.is_some()
     }
 
     /// Path of the serial log, for messages.

@@ -48,6 +48,7 @@ mod multicast;
 mod netdevsim;
 pub mod numbered;
 mod objects;
+mod platforms;
 mod ports;
 mod priority;
 mod reach;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(layer3::SCENARIOS);
     all.extend(objects::SCENARIOS);
     all.extend(lag::SCENARIOS);
+    all.extend(platforms::SCENARIOS);
     all.extend(changes::SCENARIOS);
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
