@@ -172,6 +172,9 @@ fn settle(
 ) -> Result<(), Reason> {
     let mut refused: Option<Box<Action>> = None;
     for _ in 0..ROUNDS {
+        if steps.is_empty() {
+            return Ok(());
+        }
         match run(backend, steps, done) {
             Err(Reason::Refused { action, error }) if refused.as_ref() == Some(&action) => {
                 return Err(Reason::Refused { action, error });
@@ -181,11 +184,8 @@ fn settle(
             Ok(()) => refused = None,
         }
         steps = differences(&backend.snapshot()?);
-        if steps.is_empty() {
-            return Ok(());
-        }
     }
-    Err(Reason::Unstable(show(&steps)))
+    if steps.is_empty() { Ok(()) } else { Err(Reason::Unstable(show(&steps))) }
 }
 
 /// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.
@@ -270,6 +270,8 @@ pub struct Reconciled {
     pub count: usize,
     /// What is still wrong, the first of it.
     pub failed: Vec<String>,
+    /// What of that the kernel or a driver refused, with its words.
+    pub refused: Vec<(Action, KernelError)>,
     /// Differences that were let be, the first of them.
     pub let_be: Vec<Action>,
 }
@@ -287,6 +289,7 @@ pub fn reconcile(
         let refused = steps.iter().filter(|step| !allows(&step.action)).take(SHOWN);
         result.let_be = refused.map(|step| step.action.clone()).collect();
         steps.retain(|step| allows(&step.action));
+        result.refused.clear();
         if steps.is_empty() {
             result.failed.clear();
             return Ok(result);
@@ -302,7 +305,10 @@ pub fn reconcile(
                         result.count += 1;
                         note(&mut result.repaired, || step.action.clone());
                     }
-                    Err(error) => note(&mut result.failed, || format!("{}: {error}", step.action)),
+                    Err(error) => {
+                        note(&mut result.failed, || format!("{}: {error}", step.action));
+                        note(&mut result.refused, || (step.action.clone(), error));
+                    }
                 }
             }
         }

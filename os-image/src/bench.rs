@@ -1,5 +1,7 @@
 //! `cargo os bench`: measurements of the image and of the booted switch, as files and as lines.
 
+mod netd;
+
 use std::fs;
 use std::process::{Command, ExitCode};
 
@@ -8,13 +10,14 @@ use clap::Args;
 use qemu_tests::measure::{self, Measurement};
 use serde_json::Value;
 
-use crate::{build, host, paths, process, test};
+use crate::{build, host, paths, test};
 
 /// What to measure.
 #[derive(Args)]
 pub struct Options {
-    /// Only the measurements of this name: `image` (sizes), `boot` (times, memory) or `netd` (routes beside
-    /// `ip -batch`, BIRD and the kernel alone). Default: all.
+    /// Only the measurements of this name: `image` (sizes), `boot` (times, memory) or `netd` (routes and VLANs
+    /// beside `ip -batch`, `bridge -batch`, BIRD and the kernel alone; links that go down; netd at rest).
+    /// Default: all.
     #[arg(value_parser = ["image", "boot", "netd"])]
     name: Option<String>,
 }
@@ -24,10 +27,11 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     let wants = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
     let mut good = true;
     if wants("netd") {
-        good &= measure_netd(consent)?;
+        host::ensure_bench_tools(consent)?;
     }
-    if wants("image") || wants("boot") {
-        build::build(consent, locked)?;
+    build::build(consent, locked)?;
+    if wants("netd") {
+        good &= netd::measure()?;
     }
     if wants("image") {
         write_image_sizes()?;
@@ -44,18 +48,6 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     print_measurements()?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Runs netd's own benchmark, on the host's kernel.
-fn measure_netd(consent: &host::Consent) -> Result<bool> {
-    host::ensure_bench_tools(consent)?;
-    let folder = paths::output().join("bench");
-    fs::create_dir_all(&folder)?;
-    let mut command = process::cargo();
-    command.current_dir(paths::workspace());
-    command.args(["bench", "--locked", "--package", "netd", "--bench", "netd", "--", "--json"]);
-    command.arg(folder.join("netd.json"));
-    Ok(command.status().context("starting netd's benchmark")?.success())
 }
 
 /// Writes the sizes of the image, its root, kernel and programs to target/os/bench/image.json.
@@ -102,8 +94,12 @@ pub fn print_measurements() -> Result<()> {
                 (Some(aim), Some(met)) => format!("  (aim {aim}: {})", if met { "met" } else { "missed" }),
                 _ => String::new(),
             };
+            let beside = match (row["against"].as_str(), row["ratio"].as_f64()) {
+                (Some(against), Some(ratio)) => format!("  {ratio:.2} x {against}"),
+                _ => String::new(),
+            };
             let value = row["value"].as_f64().unwrap_or_default();
-            println!("  {:<52} {value:>10.2} {}{aim}", text("name"), text("unit"));
+            println!("  {:<60} {value:>10.2} {}{beside}{aim}", text("name"), text("unit"));
         }
     }
     Ok(())

@@ -39,6 +39,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     if !options.unit {
         build::build(consent, locked)?;
+        build::test_kernel(locked)?;
         bench::write_image_sizes()?;
         behaviours(options, &mut summary)?;
     }
@@ -167,7 +168,7 @@ fn behaviours(options: &Options, summary: &mut Summary) -> Result<()> {
     }
     let mut command = Command::new(behaviour_program()?);
     command.arg("--json").arg(&json).arg("--bench-dir").arg(paths::output().join("bench"));
-    command.env("CORTEN_IMAGE", paths::image());
+    command.env("CORTEN_IMAGE", paths::image()).env("CORTEN_TEST_KERNEL", paths::test_kernel());
     if let Some(seed) = options.seed {
         command.arg("--seed").arg(seed.to_string());
     }

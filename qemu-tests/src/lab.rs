@@ -13,6 +13,7 @@ use qemu_tests::frame::Mac;
 use qemu_tests::host::{Host, HostConfig};
 use qemu_tests::machine::{self, Asic, Channel, Firmware, Machine, Output, Vm};
 use qemu_tests::random::run_token;
+use qemu_tests::tools::Tools;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,13 +37,24 @@ pub enum Topology {
     Demo,
     /// Ports of an emulated ASIC.
     Rocker,
+    /// Ports of a simulated ASIC, on the kernel that only tests boot.
+    Netdevsim,
     /// Not provisioned.
     Fresh,
+    /// 64 quiet ports, with programs of the host.
+    Measured,
 }
 
 impl Topology {
     /// The order in which they are booted.
-    pub const ALL: [Topology; 4] = [Topology::Switch, Topology::Demo, Topology::Rocker, Topology::Fresh];
+    pub const ALL: [Topology; 6] = [
+        Topology::Switch,
+        Topology::Demo,
+        Topology::Rocker,
+        Topology::Netdevsim,
+        Topology::Fresh,
+        Topology::Measured,
+    ];
 
     /// Name, also that of the log file.
     pub fn name(self) -> &'static str {
@@ -50,7 +62,9 @@ impl Topology {
             Topology::Switch => "switch",
             Topology::Demo => "demo",
             Topology::Rocker => "rocker",
+            Topology::Netdevsim => "netdevsim",
             Topology::Fresh => "fresh",
+            Topology::Measured => "measured",
         }
     }
 
@@ -60,7 +74,9 @@ impl Topology {
             Topology::Switch => "switch: 12 virtio ports, BIOS, provisioned over fw_cfg",
             Topology::Demo => "demo: 6 virtio ports, UEFI, provisioned over SMBIOS",
             Topology::Rocker => "rocker: 4 ports of an emulated ASIC, BIOS",
+            Topology::Netdevsim => "netdevsim: 4 ports of a simulated ASIC, the test kernel",
             Topology::Fresh => "fresh: 2 virtio ports, BIOS, not provisioned",
+            Topology::Measured => "measured: 64 virtio ports, BIOS, provisioned over fw_cfg",
         }
     }
 
@@ -69,7 +85,10 @@ impl Topology {
             Topology::Switch => 12,
             Topology::Demo => 6,
             Topology::Rocker => 4,
+            // The kernel makes its ports.
+            Topology::Netdevsim => 0,
             Topology::Fresh => 2,
+            Topology::Measured => machine::MAX_PORTS,
         }
     }
 
@@ -79,9 +98,20 @@ impl Topology {
             Topology::Switch => Some(switch_document(public_key)),
             Topology::Demo => Some(demo::config(self.ports())),
             Topology::Rocker => Some(rocker_document(public_key)),
+            Topology::Netdevsim => Some(netdevsim_document(public_key)),
             Topology::Fresh => None,
+            Topology::Measured => Some(measured_document(public_key)),
         }
     }
+}
+
+/// All ports in one VLAN.
+fn measured_document(public_key: &str) -> String {
+    format!(
+        "version = 1\n\n{}\n[ports.\"swp[1-{}]\"]\nvlan.access = 10\n",
+        users(public_key),
+        machine::MAX_PORTS
+    )
 }
 
 fn users(public_key: &str) -> String {
@@ -206,6 +236,40 @@ port = "swp2"
     )
 }
 
+/// Ports of the netdevsim lab: swp1 and swp2 are routed, swp3 and swp4 are not mentioned. Nothing is plugged
+/// into them.
+fn netdevsim_document(public_key: &str) -> String {
+    format!(
+        r#"version = 1
+
+[system]
+hostname = "sim1"
+
+{users}
+[ports.swp1]
+addresses = ["10.0.1.1/24", "2001:db8:1::1/64"]
+
+[ports.swp2]
+addresses = ["10.0.2.1/24", "2001:db8:2::1/64"]
+"#,
+        users = users(public_key)
+    )
+}
+
+/// Makes the ASIC of the netdevsim lab before netd looks for ports.
+const NETDEVSIM_UNIT: &str = "\
+[Unit]
+Description=A simulated switch ASIC
+DefaultDependencies=no
+Before=netd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/busybox sh -c 'echo 1 4 >/sys/bus/netdevsim/new_device'
+";
+const NETDEVSIM_DROP_IN: &str = "[Unit]\nRequires=corten-netdevsim.service\nAfter=corten-netdevsim.service\n";
+
 /// A booted machine.
 pub struct Lab {
     /// The machine.
@@ -217,11 +281,13 @@ pub struct Lab {
     /// The first frame that crossed from swp9 to swp10 (switch lab only).
     pub first_frame: Option<FirstFrame>,
     key: Key,
+    /// The disk of host programs, for as long as the machine runs.
+    _tools: Option<Tools>,
 }
 
 impl Lab {
     /// Boots a machine and, unless it is a fresh one, waits until netd is ready.
-    pub fn boot(topology: Topology, log_folder: &Path) -> Result<Lab> {
+    pub fn boot(topology: Topology, log_folder: &Path, programs: &[PathBuf]) -> Result<Lab> {
         let key = Key::generate()?;
         let document = topology.document(&key.public);
         let mut machine = Machine::from_image(&machine::image()?)
@@ -235,9 +301,19 @@ impl Lab {
         if topology == Topology::Rocker {
             machine = machine.asic(Asic::Rocker);
         }
+        if topology == Topology::Netdevsim {
+            machine = machine
+                .kernel(&machine::test_kernel()?)
+                .credential("systemd.extra-unit.corten-netdevsim.service", NETDEVSIM_UNIT)
+                .credential("systemd.unit-dropin.netd.service", NETDEVSIM_DROP_IN);
+        }
         if let Some(document) = &document {
             let channel = if topology == Topology::Demo { Channel::Smbios } else { Channel::FwCfg };
             machine = machine.config(document, channel);
+        }
+        let tools = (!programs.is_empty()).then(|| Tools::pack(programs)).transpose()?;
+        if let Some(tools) = &tools {
+            machine = machine.tools(&tools.disk());
         }
         let vm = machine.start()?;
         let awaited = if topology == Topology::Switch {
@@ -246,8 +322,14 @@ impl Lab {
             None
         };
         vm.wait_for_shell(BOOT_TIMEOUT)?;
-        let mut lab =
-            Lab { vm, document: document.unwrap_or_default(), ready: Instant::now(), first_frame: None, key };
+        let mut lab = Lab {
+            vm,
+            document: document.unwrap_or_default(),
+            ready: Instant::now(),
+            first_frame: None,
+            key,
+            _tools: tools,
+        };
         if topology != Topology::Fresh {
             lab.wait_for_netd(BOOT_TIMEOUT)?;
             lab.ready = Instant::now();

@@ -38,5 +38,7 @@ pub mod packet;
 pub mod qmp;
 pub mod random;
 pub mod serial;
+pub mod soak;
 mod sync;
+pub mod tools;
 pub mod wire;

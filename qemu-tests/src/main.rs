@@ -6,7 +6,6 @@
 mod lab;
 mod runner;
 mod scenarios;
-mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +33,12 @@ struct Options {
     /// Where the progress of long runs is kept [default: target/os/soak].
     #[arg(long, value_name = "FOLDER", requires = "soak")]
     soak_dir: Option<PathBuf>,
+    /// Run only the measurements of netd in the guest.
+    #[arg(long, conflicts_with = "soak")]
+    bench: bool,
+    /// A program of this host that the measurements need in the guest; may be repeated.
+    #[arg(long, value_name = "PROGRAM", requires = "bench")]
+    tool: Vec<PathBuf>,
     /// Where measurements go [default: target/os/bench].
     #[arg(long, value_name = "FOLDER")]
     bench_dir: Option<PathBuf>,
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         json: options.json,
         seed: options.seed.unwrap_or_else(qemu_tests::random::from_system),
         soak_folder: options.soak.then(|| options.soak_dir.unwrap_or_else(|| output.join("soak"))),
+        bench: options.bench,
+        tools: options.tool,
         bench_folder: options.bench_dir.unwrap_or_else(|| output.join("bench")),
         log_folder: options.log_dir.unwrap_or_else(|| output.join("test/logs")),
     };

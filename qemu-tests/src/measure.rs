@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One measured value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// What was measured.
     pub name: String,
@@ -45,9 +45,19 @@ impl Measurement {
         self
     }
 
+    /// Compares it with another value of its unit.
+    pub fn against(mut self, name: &str, value: f64) -> Self {
+        self.against = Some(format!("{name}: {value:.3} {}", self.unit));
+        self.ratio = Some(self.value / value);
+        self
+    }
+
     /// The line for the summary.
     pub fn line(&self) -> String {
         let mut line = format!("{}: {:.2} {}", self.name, self.value, self.unit);
+        if let (Some(against), Some(ratio)) = (&self.against, self.ratio) {
+            line += &format!(", {ratio:.2} x {against}");
+        }
         if let (Some(aim), Some(met)) = (&self.aim, self.met) {
             line += &format!(" (aim {aim}: {})", if met { "met" } else { "missed" });
         }

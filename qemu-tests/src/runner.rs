@@ -9,11 +9,11 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result, anyhow};
 use qemu_tests::measure::{self, Measurement};
 use qemu_tests::random::run_token;
+use qemu_tests::soak::Soak;
 use serde::Serialize;
 
 use crate::lab::{Lab, Topology};
 use crate::scenarios;
-use crate::soak::Soak;
 
 /// What the command line asked for.
 pub struct Settings {
@@ -25,6 +25,10 @@ pub struct Settings {
     pub seed: u64,
     /// Where the progress of long runs goes; `None` runs samples of them, and everything else.
     pub soak_folder: Option<PathBuf>,
+    /// Measures instead of testing.
+    pub bench: bool,
+    /// Programs of this host for the guest.
+    pub tools: Vec<PathBuf>,
     /// Where measurements go.
     pub bench_folder: PathBuf,
     /// Where serial logs go.
@@ -105,6 +109,7 @@ fn chosen(settings: &Settings) -> Vec<Scenario> {
     let fits = |scenario: &Scenario| {
         let named = [Some(scenario.name), Some(scenario.topology.name()), scenario.soak];
         (settings.soak_folder.is_none() || scenario.soak.is_some())
+            && settings.bench == (scenario.topology == Topology::Measured)
             && (settings.filters.is_empty()
                 || named
                     .into_iter()
@@ -155,7 +160,7 @@ pub fn run(settings: &Settings) -> Result<bool> {
 fn run_on(topology: Topology, scenarios: &[&Scenario], settings: &Settings, run: &Run, rows: &mut Vec<Row>) {
     let started = Instant::now();
     println!("-- {}", topology.description());
-    let lab = match guarded(|| Lab::boot(topology, &settings.log_folder)) {
+    let lab = match guarded(|| Lab::boot(topology, &settings.log_folder, &settings.tools)) {
         Ok(lab) => lab,
         Err(error) => {
             let seconds = started.elapsed().as_secs_f64();
@@ -209,7 +214,8 @@ fn report(settings: &Settings, run: &Run, rows: &[Row]) -> Result<()> {
     if !measurements.is_empty() {
         println!("-- measured");
         measurements.iter().for_each(|measurement| println!("{}", measurement.line()));
-        measure::write(&settings.bench_folder, "boot", &measurements)?;
+        let name = if settings.bench { "netd-guest" } else { "boot" };
+        measure::write(&settings.bench_folder, name, &measurements)?;
     }
     if let Some(path) = &settings.json {
         let text = serde_json::to_string_pretty(rows).context("cannot write the results as JSON")?;

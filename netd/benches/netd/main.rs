@@ -1,14 +1,20 @@
 //! How fast netd makes routes, beside `ip -batch`, BIRD and what the kernel itself needs, all in one run.
 //!
-//! `cargo bench -p netd` prints a table; with `--json FILE` it writes the rows, as `cargo os bench netd` does.
+//! `cargo bench -p netd` prints a table; with `--json FILE` it writes the rows, as `cargo os bench netd` does,
+//! which also runs it in the booted image (`--guest`), where `pulls` watches links go down.
 //! Each subject runs in a process and a network namespace of its own, so that its memory and processor time
 //! are its own. Needs root or user namespaces, iproute2 and bird2.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a measurement that cannot be made ends the run
 
+mod applying;
+mod counts;
 mod floor;
+mod pulls;
 mod report;
+mod routes;
 mod subject;
+mod vlans;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -20,6 +26,10 @@ use subject::Outcome;
 const ROUTES: u32 = 100_000;
 /// Routes of the large one.
 const MANY: u32 = 1_000_000;
+/// Ports of the VLAN comparison.
+const PORTS: u32 = 62;
+/// Routes whose instructions are counted.
+const COUNTED: u32 = 10_000;
 /// Runs of each subject; the median counts.
 const RUNS: usize = 3;
 
@@ -29,11 +39,16 @@ fn main() -> ExitCode {
         subject::run_inside(&words[1..]);
         return ExitCode::SUCCESS;
     }
+    if words.first().is_some_and(|word| word == "pulls") {
+        let [_, port, seconds, rest @ ..] = &words[..] else { panic!("pulls PORT SECONDS [--subscribe]") };
+        pulls::watch(port, seconds.parse().expect("seconds"), rest == ["--subscribe"]);
+        return ExitCode::SUCCESS;
+    }
     let json = words.iter().position(|word| word == "--json").map(|at| PathBuf::from(&words[at + 1]));
-    // In a guest there is neither BIRD nor time for a million.
-    let small = words.iter().any(|word| word == "--small");
+    // The host's bridge may know no VLANs; a translated processor has no time for a million.
+    let guest = words.iter().any(|word| word == "--guest");
     let folder = tempdir();
-    let table = measure(&folder, small);
+    let table = measure(&folder, guest);
     table.print();
     if let Some(path) = json {
         table.write(&path);
@@ -49,28 +64,32 @@ fn tempdir() -> PathBuf {
 }
 
 /// The median of some runs, by wall time.
-fn median(folder: &Path, subject: &str, routes: u32) -> Outcome {
-    let mut runs: Vec<Outcome> = (0..RUNS).map(|_| once(folder, subject, routes)).collect();
+fn median(folder: &Path, subject: &str, size: u32) -> Outcome {
+    let mut runs: Vec<Outcome> = (0..RUNS).map(|_| once(folder, subject, size)).collect();
     runs.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
     runs.swap_remove(RUNS / 2)
 }
 
-fn once(folder: &Path, subject: &str, routes: u32) -> Outcome {
-    eprintln!("  {subject}, {routes} routes …");
-    let mut command = if nix::unistd::geteuid().is_root() {
-        let mut command = Command::new("unshare");
-        command.arg("--net");
-        command
-    } else {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--net"]);
-        command
-    };
-    let this = std::env::current_exe().expect("this program");
-    let output = command
-        .arg("--")
-        .arg(this)
-        .args(["inside", subject, &routes.to_string()])
+/// As it was called: what runs may be the loader, where the libraries are not the system's.
+fn this_program() -> PathBuf {
+    std::env::args_os().next().expect("a name").into()
+}
+
+/// The start of a command line in a network namespace of its own.
+fn isolate() -> Command {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--net", "--"]);
+    command
+}
+
+fn once(folder: &Path, subject: &str, size: u32) -> Outcome {
+    eprintln!("  {subject}, {size} …");
+    let output = isolate()
+        .arg(this_program())
+        .args(["inside", subject, &size.to_string()])
         .arg(folder)
         .output()
         .expect("unshare(1)");
@@ -84,8 +103,19 @@ fn once(folder: &Path, subject: &str, routes: u32) -> Outcome {
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("the subject's answer")
 }
 
-fn measure(folder: &Path, small: bool) -> Table {
+fn measure(folder: &Path, guest: bool) -> Table {
     let mut table = Table::default();
+    let netd = routes_beside_others(&mut table, folder);
+    if guest {
+        vlans_beside_others(&mut table, folder);
+    } else {
+        many_routes(&mut table, folder, &netd);
+        instructions(&mut table, folder);
+    }
+    table
+}
+
+fn routes_beside_others(table: &mut Table, folder: &Path) -> Outcome {
     let n = f64::from(ROUTES);
     let ip = median(folder, "ip", ROUTES);
     let netd = median(folder, "netd", ROUTES);
@@ -106,7 +136,7 @@ fn measure(folder: &Path, small: bool) -> Table {
             .ratio_at_most(1.5),
     );
     for (name, seconds) in
-        [("parsing", netd.parse_s), ("planning", netd.plan_s), ("reading back", netd.verify_s)]
+        [("parsing", netd.parse_s), ("planning", netd.plan_s), ("reading before and after", netd.verify_s)]
     {
         table.push(Row::seconds(&format!("netd, {name}"), seconds));
     }
@@ -118,22 +148,53 @@ fn measure(folder: &Path, small: bool) -> Table {
     table.push(
         Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "").at_most(0.0),
     );
-    if !small {
-        if subject::has_bird() {
-            let bird = median(folder, "bird", ROUTES);
-            table.push(Row::seconds("BIRD 2, 100 000 routes", bird.wall_s));
-            table.push(Row::seconds("netd beside BIRD 2", netd.wall_s).against("BIRD 2", bird.wall_s));
-        } else {
-            eprintln!("  no BIRD here (bird2): it is left out");
-        }
-        let many = once(folder, "netd", MANY);
-        table.push(
-            Row::seconds("netd, 1 000 000 routes", many.wall_s)
-                .against("100 000 routes", netd.wall_s)
-                .ratio_at_most(11.0),
-        );
-        let bytes = many.peak_bytes as f64 / f64::from(MANY);
-        table.push(Row::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
+    if routes::has_bird() {
+        let bird = median(folder, "bird", ROUTES);
+        table.push(Row::seconds("BIRD 2, 100 000 routes", bird.wall_s));
+        table.push(Row::seconds("netd beside BIRD 2", netd.wall_s).against("BIRD 2", bird.wall_s));
+    } else {
+        eprintln!("  no BIRD here (bird2): it is left out");
     }
-    table
+    netd
+}
+
+fn many_routes(table: &mut Table, folder: &Path, few: &Outcome) {
+    let many = once(folder, "netd", MANY);
+    table.push(
+        Row::seconds("netd, 1 000 000 routes", many.wall_s)
+            .against("100 000 routes", few.wall_s)
+            .ratio_at_most(11.0),
+    );
+    let bytes = many.peak_bytes as f64 / f64::from(MANY);
+    table.push(Row::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
+}
+
+fn vlans_beside_others(table: &mut Table, folder: &Path) {
+    let lines = median(folder, "vlans-lines", PORTS);
+    let ranges = median(folder, "vlans-ranges", PORTS);
+    let netd = median(folder, "vlans-netd", PORTS);
+    table.push(Row::seconds("bridge -batch, 62 ports, VLANs 2-4000, a line a VLAN", lines.wall_s));
+    table.push(Row::seconds("bridge -batch, a line a port", ranges.wall_s));
+    for (against, seconds, aim) in [
+        ("bridge -batch, a line a VLAN", lines.wall_s, 0.2),
+        ("bridge -batch, a line a port", ranges.wall_s, 1.2),
+    ] {
+        let name = format!("netd, 62 ports, VLANs 2-4000, beside {against}");
+        table.push(Row::seconds(&name, netd.wall_s).against(against, seconds).ratio_at_most(aim));
+    }
+    table.push(Row::seconds("netd, of that the sending step", netd.send_s));
+    table.push(Row::seconds("netd, of that reading before and after", netd.verify_s));
+}
+
+fn instructions(table: &mut Table, folder: &Path) {
+    for (subject, name) in [("plan", "planning"), ("send", "encoding and sending, without the kernel")] {
+        eprintln!("  instructions of {name} …");
+        match counts::count(subject, COUNTED, folder, &mut isolate()) {
+            Some(count) => {
+                let name = format!("instructions a route, {name}");
+                table.push(Row::new(&name, count / f64::from(COUNTED), ""));
+            }
+            None => eprintln!("  no valgrind here: instructions are not counted"),
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! Links: `RTM_GETLINK`, `RTM_NEWLINK`, `RTM_SETLINK`, `RTM_DELLINK`. What only some kinds have is in files of
 //! their own.
 
-use std::collections::BTreeMap;
-
 use netd_api::state::Counters;
 use nix::libc;
 
@@ -28,8 +26,7 @@ const IFLA_VRF_TABLE: u16 = 1;
 const IFF_UP: u32 = libc::IFF_UP as u32;
 const IFF_LOWER_UP: u32 = libc::IFF_LOWER_UP as u32;
 
-/// Settings of a link, as the plan names them.
-pub type Settings = BTreeMap<Setting, Value>;
+pub use crate::plan::Settings;
 
 /// A link as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,8 +89,10 @@ impl LinkRecord {
     }
 
     /// Whether this is an Ethernet device of the hardware (or of the hypervisor), not one made by software.
+    /// Some drivers of switches give their ports a kind (`dsa`), but only a port is of a switch.
     pub fn is_hardware(&self) -> bool {
-        self.kind.is_empty() && self.hardware_type == libc::ARPHRD_ETHER
+        let of_driver = self.kind.is_empty() || !self.switch_id.is_empty();
+        of_driver && self.hardware_type == libc::ARPHRD_ETHER
     }
 
     /// Reads the payload of an `RTM_NEWLINK` or `RTM_DELLINK`.

@@ -5,7 +5,7 @@ use nix::libc;
 
 use netd_api::config::model::Fec;
 
-use super::ethtool::LinkModes;
+use super::ethtool::{Duplex, LinkModes, SPEED_UNKNOWN};
 use super::extack::KernelError;
 use super::link::{header, set};
 use super::wire::{Message, hardware_address};
@@ -62,9 +62,17 @@ pub fn change<'a>(
         | Setting::PathCost
         | Setting::ForwardReserved => bridge_port::set(index(link)?, setting, value),
         Setting::Autoneg => return modes(LinkModes { autoneg: Some(on), ..LinkModes::default() }),
-        Setting::Speed => return modes(LinkModes { speed_mbps: number, ..LinkModes::default() }),
+        Setting::Speed => {
+            let speed_mbps = if value.is_unknown() { Some(SPEED_UNKNOWN) } else { number };
+            return modes(LinkModes { speed_mbps, ..LinkModes::default() });
+        }
         Setting::FullDuplex => {
-            return modes(LinkModes { full_duplex: Some(on), ..LinkModes::default() });
+            let duplex = match on {
+                _ if value.is_unknown() => Duplex::Unknown,
+                true => Duplex::Full,
+                false => Duplex::Half,
+            };
+            return modes(LinkModes { duplex: Some(duplex), ..LinkModes::default() });
         }
         Setting::Fec => {
             let words = || KernelError::with_words(Errno::EINVAL, format!("{value} is no error correction"));

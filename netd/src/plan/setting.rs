@@ -1,5 +1,6 @@
 //! Settings of links: one value of one link each, all compared and changed in the same way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,12 @@ impl fmt::Display for Setting {
     }
 }
 
+/// Settings with their values.
+pub type Settings = BTreeMap<Setting, Value>;
+
+/// The settings of how a port talks to its partner.
+pub const LINK_MODES: [Setting; 4] = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec];
+
 impl Setting {
     /// Whether the setting belongs to a link's place under a bridge, so that it is gone when it leaves.
     pub fn is_of_bridge_port(self) -> bool {
@@ -144,6 +151,16 @@ pub enum Value {
 }
 
 impl Value {
+    /// What a driver does not tell: the speed or duplex of a port that was never told one.
+    pub fn unknown() -> Value {
+        Value::from("unknown")
+    }
+
+    /// Whether it is [`Value::unknown`].
+    pub fn is_unknown(&self) -> bool {
+        self.text() == "unknown"
+    }
+
     /// The number, where the value is one.
     pub fn number(&self) -> Option<u32> {
         match self {

@@ -56,6 +56,7 @@ impl Folder {
             attachments: self.0.join("run/attachments"),
             platforms: self.0.join("platforms"),
             rules: self.0.join("control-plane.nft"),
+            link_modes: self.0.join("run/link-modes.json"),
             nft: "/usr/sbin/nft".into(),
         }
     }

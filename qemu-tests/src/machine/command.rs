@@ -9,8 +9,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, credentials, shell};
+use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, boot_slot, credentials, shell};
 use crate::frame::Mac;
+use crate::tools;
 
 pub(super) const PROGRAM: &str = "qemu-system-x86_64";
 const OVMF_CODE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"];
@@ -42,6 +43,10 @@ pub(super) fn build(machine: &Machine, accelerator: Accelerator, folder: &Path) 
         qemu.add(&["-no-reboot"]);
     }
     boot(&mut qemu, machine, folder)?;
+    if let Some(tools) = &machine.tools {
+        qemu.path("-drive", "if=none,id=tools,format=raw,readonly=on,file=", tools);
+        qemu.device(&format!("virtio-blk-pci,bus=pcie.0,addr=07.0,drive=tools,serial={}", tools::SERIAL));
+    }
     consoles(&mut qemu, machine, folder)?;
     qemu.device("virtio-rng-pci,bus=pcie.0,addr=04.0");
     management(&mut qemu);
@@ -86,7 +91,13 @@ fn boot(qemu: &mut Line, machine: &Machine, folder: &Path) -> Result<()> {
         firmware(qemu, folder)?;
     }
     match &machine.boot {
-        Boot::Image(image) => disk(qemu, image, folder)?,
+        Boot::Image(image) => {
+            disk(qemu, image, folder)?;
+            if let Some(kernel) = &machine.kernel {
+                qemu.0.arg("-kernel").arg(kernel);
+                qemu.add(&["-append", &boot_slot::command_line(image)?]);
+            }
+        }
         Boot::Kernel { kernel, initramfs, command_line } => {
             qemu.0.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
             qemu.add(&["-append", command_line]);

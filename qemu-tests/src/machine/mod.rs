@@ -1,6 +1,7 @@
 //! What is booted ([`Machine`]) and what runs ([`Vm`]).
 
 mod accelerator;
+mod boot_slot;
 mod child;
 mod command;
 mod credentials;
@@ -16,8 +17,8 @@ pub use credentials::Channel;
 pub use shell::Output;
 pub use vm::Vm;
 
-/// Front-panel ports a machine may have: what the emulated ASIC allows.
-pub const MAX_PORTS: u16 = 62;
+/// Front-panel ports a machine may have: eight slots of eight functions; the emulated ASIC has at most 62.
+pub const MAX_PORTS: u16 = 64;
 
 /// What the front-panel ports are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,15 @@ pub enum Asic {
     Virtio,
     /// QEMU's `rocker` switch: the device forwards.
     Rocker,
+}
+
+impl Asic {
+    fn max_ports(self) -> u16 {
+        match self {
+            Asic::Virtio => MAX_PORTS,
+            Asic::Rocker => 62,
+        }
+    }
 }
 
 /// What starts the boot loader.
@@ -54,6 +64,7 @@ pub enum Console {
 pub struct Machine {
     name: String,
     boot: Boot,
+    kernel: Option<PathBuf>,
     ports: u16,
     asic: Asic,
     firmware: Firmware,
@@ -64,6 +75,7 @@ pub struct Machine {
     test_shell: bool,
     reboots: bool,
     log_folder: Option<PathBuf>,
+    tools: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,6 +112,7 @@ impl Machine {
         Machine {
             name: "vm".to_owned(),
             boot,
+            kernel: None,
             ports: 4,
             asic: Asic::default(),
             firmware: Firmware::default(),
@@ -110,12 +123,20 @@ impl Machine {
             test_shell: false,
             reboots: true,
             log_folder: None,
+            tools: None,
         }
     }
 
     /// Name of the machine in log files and messages.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.to_owned();
+        self
+    }
+
+    /// Boots this kernel on the image's root instead of the image's own, with the command line that the
+    /// image's boot menu has.
+    pub fn kernel(mut self, kernel: &Path) -> Self {
+        self.kernel = Some(kernel.to_owned());
         self
     }
 
@@ -179,11 +200,18 @@ impl Machine {
         self
     }
 
+    /// A second disk, which the guest can only read: see [`crate::tools`].
+    pub fn tools(mut self, disk: &Path) -> Self {
+        self.tools = Some(disk.to_owned());
+        self
+    }
+
     /// Boots it.
     pub fn start(self) -> Result<Vm> {
+        let most = self.asic.max_ports();
         ensure!(
-            self.ports <= MAX_PORTS,
-            "a machine has at most {MAX_PORTS} front-panel ports, {} were asked for",
+            self.ports <= most,
+            "this machine has at most {most} front-panel ports, {} were asked for",
             self.ports
         );
         let name = self.name.clone();
@@ -198,6 +226,16 @@ pub fn image() -> Result<PathBuf> {
         None => output_folder().join("corten-x86_64.img"),
     };
     ensure!(path.is_file(), "there is no image at {}: build it with `cargo os build`", path.display());
+    Ok(path)
+}
+
+/// The kernel that only tests boot: `$CORTEN_TEST_KERNEL`, else `target/os/test/vmlinuz` of the workspace.
+pub fn test_kernel() -> Result<PathBuf> {
+    let path = match std::env::var_os("CORTEN_TEST_KERNEL") {
+        Some(path) => PathBuf::from(path),
+        None => output_folder().join("test/vmlinuz"),
+    };
+    ensure!(path.is_file(), "there is no test kernel at {}: `cargo os test` builds it", path.display());
     Ok(path)
 }
 

@@ -21,6 +21,8 @@ pub(super) const PORT_NAME: &str = "org.corten.test";
 const HELLO: &str = "corten-test-shell";
 /// How long after a command's own deadline the answer may come: the guest kills the command itself.
 const GRACE: Duration = Duration::from_secs(20);
+/// Status of a command that had to be killed.
+const KILLED: i32 = 137;
 /// Longest output taken, encoded.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
@@ -132,7 +134,7 @@ impl Connection {
     fn run(&mut self, command: &str, timeout: Duration) -> Result<Output> {
         let id = self.next_id;
         self.next_id += 1;
-        let seconds = timeout.as_secs().max(1);
+        let (began, seconds) = (Instant::now(), timeout.as_secs().max(1));
         let line = format!("{id} {seconds} {}\n", STANDARD.encode(command));
         self.stream.write_all(line.as_bytes()).context("cannot write to the root shell")?;
         let deadline = Instant::now() + timeout + GRACE;
@@ -147,7 +149,12 @@ impl Connection {
             let status = words.next().and_then(|word| word.parse().ok());
             let status = status.with_context(|| format!("no exit status in {line:?}"))?;
             let bytes = STANDARD.decode(words.next().unwrap_or_default()).context("broken answer")?;
-            return Ok(Output { status, text: String::from_utf8_lossy(&bytes).into_owned() });
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            ensure!(
+                status != KILLED || began.elapsed().as_secs() < seconds,
+                "it was killed, for it took longer than {seconds} s: {text}"
+            );
+            return Ok(Output { status, text });
         }
     }
 

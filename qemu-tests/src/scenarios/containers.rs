@@ -23,8 +23,6 @@ const ADDRESS: &str = "10.0.10.80";
 /// Rounds of a full run, and of a sample.
 const ROUNDS: u32 = 50;
 const SAMPLE_ROUNDS: u32 = 5;
-/// How long one round of create, start, stop and delete may take on translated processors.
-const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
 const CONTAINER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Builds an OCI image around the guest's static busybox and imports it, once.
@@ -77,7 +75,7 @@ fn import(lab: &Lab) -> Result<()> {
 /// Removes what a failed round left, so that the next behaviour starts clean.
 fn clean_up(lab: &Lab, name: &str) -> Result<()> {
     let command = format!("ctr tasks rm -f {name}; ctr containers rm {name}; true");
-    lab.vm.sh_within(&command, ROUND_TIMEOUT).map(drop)
+    lab.vm.sh_within(&command, CONTAINER_TIMEOUT).map(drop)
 }
 
 /// The ports of workloads.
@@ -198,7 +196,7 @@ fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
         "netd's descriptors cannot be seen"
     );
     let rounds = run.rounds("containers", SAMPLE_ROUNDS, ROUNDS, |_, _| {
-        lab.vm.run_within(&round, ROUND_TIMEOUT).map(drop)
+        lab.vm.run_within(&round, CONTAINER_TIMEOUT).map(drop)
     });
     let rounds = match rounds {
         Ok(rounds) => rounds,

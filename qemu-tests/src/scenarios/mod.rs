@@ -38,10 +38,14 @@ mod containers;
 mod control_plane;
 mod first_boot;
 mod frames;
+mod kernel_dump;
+mod kills;
 mod lag;
 mod layer3;
+mod measured;
 mod mistakes;
 mod multicast;
+mod netdevsim;
 pub mod numbered;
 mod objects;
 mod ports;
@@ -70,9 +74,12 @@ pub fn all() -> Vec<Scenario> {
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
     all.extend(resilience::SCENARIOS);
+    all.extend(kills::SCENARIOS);
     all.extend(console::SCENARIOS);
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
+    all.extend(netdevsim::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
+    all.extend(measured::SCENARIOS);
     all
 }

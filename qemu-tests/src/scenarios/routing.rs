@@ -92,7 +92,7 @@ fn routes_are_shown(lab: &Lab, _: &Run) -> Result<String> {
     {
         let route = route(prefix)?;
         ensure!(
-            route["protocol"] == "corten" && route["wanted"] == true && route["kernel"] == true,
+            route["protocol"] == "static" && route["wanted"] == true && route["kernel"] == true,
             "{prefix} is not a route of the document that the kernel holds: {route}"
         );
         let hop = &route["next_hops"][0];

@@ -1,0 +1,128 @@
+//! Static routes: /32s from 10.0.0.0 on, all by one gateway.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use netd::kernel::Connection;
+use nix::net::if_::if_nametoindex;
+use nix::sys::resource::UsageWho;
+
+use crate::applying::{apply, measure};
+use crate::floor;
+use crate::subject::{Outcome, cpu, ip};
+
+/// The port routes leave by: one end of a veth pair, taken for hardware by its name.
+const PORT: &str = "swp1";
+/// How long BIRD may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub fn run(subject: &str, routes: u32, folder: &Path) -> Outcome {
+    ip("link set lo up");
+    ip(&format!("link add {PORT} type veth peer name host1"));
+    ip("link set host1 up");
+    if subject == "netd" {
+        return netd(routes, folder);
+    }
+    ip(&format!("link set {PORT} up"));
+    ip(&format!("address add 192.0.2.1/24 dev {PORT}"));
+    match subject {
+        "ip" => ip_batch(routes, folder),
+        "bird" => bird(routes, folder),
+        "floor" => kernel_alone(routes, true),
+        "floor-inline" => kernel_alone(routes, false),
+        other => panic!("no subject {other}"),
+    }
+}
+
+fn address(number: u32) -> String {
+    std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string()
+}
+
+fn write_lines(path: &Path, head: &str, routes: u32, line: impl Fn(&str) -> String, tail: &str) {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
+    file.write_all(head.as_bytes()).expect("written");
+    for number in 0..routes {
+        file.write_all(line(&address(number)).as_bytes()).expect("written");
+    }
+    file.write_all(tail.as_bytes()).expect("written");
+    file.flush().expect("written");
+}
+
+fn kernel_alone(routes: u32, object: bool) -> Outcome {
+    let device = if_nametoindex(PORT).expect("the port");
+    Outcome { wall_s: floor::run(routes, device, object), ..Outcome::default() }
+}
+
+fn ip_batch(routes: u32, folder: &Path) -> Outcome {
+    let file = folder.join("ip.batch");
+    write_lines(&file, "", routes, |address| format!("route add {address}/32 via 192.0.2.2\n"), "");
+    let began = Instant::now();
+    let status = Command::new("ip").arg("-batch").arg(&file).status().expect("ip of iproute2");
+    assert!(status.success());
+    let wall_s = began.elapsed().as_secs_f64();
+    Outcome { wall_s, cpu_s: cpu(UsageWho::RUSAGE_CHILDREN), ..Outcome::default() }
+}
+
+/// Whether BIRD 2 is installed.
+pub fn has_bird() -> bool {
+    bird_program().is_some()
+}
+
+fn bird_program() -> Option<PathBuf> {
+    ["/usr/sbin/bird", "/usr/bin/bird"].iter().map(PathBuf::from).find(|path| path.exists())
+}
+
+fn bird(routes: u32, folder: &Path) -> Outcome {
+    let file = folder.join("bird.conf");
+    let head = "router id 192.0.2.1;\nprotocol device {}\nprotocol kernel { ipv4 { export all; import none; }; }\n\
+                protocol static {\n  ipv4;\n";
+    let line = |address: &str| format!("  route {address}/32 via 192.0.2.2;\n");
+    write_lines(&file, head, routes, line, "}\n");
+    let began = Instant::now();
+    let mut child = Command::new(bird_program().expect("bird2"))
+        .args(["-f", "-c"])
+        .arg(&file)
+        .arg("-s")
+        .arg(folder.join("bird.sock"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("bird2");
+    while kernel_routes() < routes {
+        assert!(began.elapsed() < PATIENCE, "BIRD is not done after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let wall_s = began.elapsed().as_secs_f64();
+    end(&mut child);
+    Outcome { wall_s, cpu_s: cpu(UsageWho::RUSAGE_CHILDREN), ..Outcome::default() }
+}
+
+fn end(child: &mut Child) {
+    child.kill().expect("the child");
+    child.wait().expect("the child");
+}
+
+/// Prefixes in the kernel's main table, as its trie counts them.
+fn kernel_routes() -> u32 {
+    let text = std::fs::read_to_string("/proc/net/fib_triestat").expect("/proc/net/fib_triestat");
+    let main = text.split("Main:").nth(1).unwrap_or(&text);
+    let line = main.lines().find(|line| line.trim_start().starts_with("Prefixes:"));
+    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+fn netd(routes: u32, folder: &Path) -> Outcome {
+    let file = folder.join("switch.toml");
+    let head = format!("version = 1\n\n[ports.{PORT}]\naddresses = [\"192.0.2.1/24\"]\n");
+    let line = |address: &str| format!("\n[[routes]]\nprefix = \"{address}/32\"\nvia = [\"192.0.2.2\"]\n");
+    let ports = [PORT.to_owned()].into();
+    // The port first, as on a switch that runs: its carrier is there when routes come.
+    std::fs::write(&file, &head).expect("written");
+    let mut connection = Connection::open().expect("netlink");
+    apply(&file, &ports, &mut connection);
+    write_lines(&file, &head, routes, line, "");
+    let outcome = measure(&file, &ports, &mut connection);
+    assert!(kernel_routes() >= routes, "the routes are not there");
+    outcome
+}

@@ -1,0 +1,61 @@
+//! netd's own benchmark, in the guest: there the bridge knows VLANs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::measure::Measurement;
+use qemu_tests::tools::USE;
+
+use crate::lab::Lab;
+use crate::runner::Run;
+
+/// For all runs of all subjects on a translated processor.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Adds 100 000 routes to a document.
+const MANY: &str = r#"awk 'BEGIN { for (n = 0; n < 100000; n++)
+    printf "\n[[routes]]\nprefix = \"10.%d.%d.%d/32\"\nvia = [\"192.0.2.2\"]\n", n / 65536, n / 256 % 256, n % 256 }' >>/run/many.toml"#;
+
+pub fn measure(lab: &Lab, run: &Run) -> Result<String> {
+    let script =
+        format!("{USE}cd /run; netd-bench --guest --json /run/rows.json >/dev/null && cat /run/rows.json");
+    let output = lab.vm.sh_within(&script, PATIENCE)?;
+    ensure!(output.status == 0, "the benchmark ended with {}:\n{}", output.status, output.text);
+    let rows = output.text.find('[').map_or("", |at| &output.text[at..]);
+    let rows: Vec<Measurement> =
+        serde_json::from_str(rows).with_context(|| format!("no rows: {}", output.text))?;
+    let count = rows.len();
+    rows.into_iter().for_each(|row| run.measured(row));
+    by_an_operator(lab, run)?;
+    Ok(format!("{count} rows"))
+}
+
+/// The same through all of the switch: the command, the bus, the journal, the generation on disk.
+fn by_an_operator(lab: &Lab, run: &Run) -> Result<()> {
+    let document = lab.document.replace(
+        "[ports.\"swp[1-64]\"]",
+        "[ports.swp1]\naddresses = [\"192.0.2.1/24\"]\n\n[ports.\"swp[2-64]\"]",
+    );
+    ensure!(document != lab.document, "the document has no ports swp1 to swp64");
+    lab.apply_ok(&document)?;
+    lab.write_file("/run/some.toml", &document)?;
+    lab.vm.run_within(&format!("cp /run/some.toml /run/many.toml; {MANY}"), PATIENCE)?;
+    let seconds = |file: &str| -> Result<f64> {
+        let script = format!(
+            "read from rest </proc/uptime; corten apply {file} >&2 && read to rest </proc/uptime && echo $from $to"
+        );
+        let output = lab.vm.sh_within(&script, PATIENCE)?;
+        ensure!(output.status == 0, "corten apply {file}: {}", output.text);
+        let line = output.text.lines().last().unwrap_or_default();
+        let (from, to) = line.split_once(' ').with_context(|| format!("no times: {line}"))?;
+        Ok(to.parse::<f64>()? - from.parse::<f64>()?)
+    };
+    let first = seconds("/run/many.toml")?;
+    run.measured(Measurement::new("corten apply, 100 000 routes", first, "s"));
+    let again = seconds("/run/many.toml")?;
+    run.measured(
+        Measurement::new("corten apply, the same again", again, "s").against("the first apply", first),
+    );
+    run.measured(Measurement::new("corten apply, without them again", seconds("/run/some.toml")?, "s"));
+    lab.apply_ok(&lab.document)
+}
