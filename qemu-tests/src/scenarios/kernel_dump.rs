@@ -14,13 +14,14 @@ const SCRIPT: &str = "echo '@@@ link'; /usr/bin/ip -j -d address show; \
      echo '@@@ rules'; nft -s -t list ruleset";
 
 /// What comes and goes by itself, or only counts: of no interest to who asks whether a change was made whole.
-const PASSING: [&str; 20] = [
+const PASSING: [&str; 21] = [
     "ifindex",
     "link_index",
     "operstate",
     "promiscuity",
     "allmulti",
     "expires",
+    "qdisc",
     "age",
     "valid_life_time",
     "preferred_life_time",
