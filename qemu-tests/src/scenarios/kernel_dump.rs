@@ -14,13 +14,14 @@ const SCRIPT: &str = "echo '@@@ link'; /usr/bin/ip -j -d address show; \
      echo '@@@ rules'; nft -s -t list ruleset";
 
 /// What comes and goes by itself, or only counts: of no interest to who asks whether a change was made whole.
-const PASSING: [&str; 20] = [
+const PASSING: [&str; 21] = [
     "ifindex",
     "link_index",
     "operstate",
     "promiscuity",
     "allmulti",
     "expires",
+    "qdisc",
     "age",
     "valid_life_time",
     "preferred_life_time",
@@ -47,7 +48,7 @@ const PASSING_FLAGS: [&str; 6] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT",
 /// A line for each thing the kernel holds, sorted: two dumps are of one state if they are equal.
 pub fn take(lab: &Lab) -> Result<Vec<String>> {
     let text = lab.vm.run(SCRIPT)?;
-    let mut lines = Vec::new();
+    let (mut lines, mut made_up) = (Vec::new(), Vec::new());
     for section in text.split("@@@ ").skip(1) {
         let (name, body) = section.split_once('\n').with_context(|| format!("no body: {section}"))?;
         if name == "rules" {
@@ -57,12 +58,22 @@ pub fn take(lab: &Lab) -> Result<Vec<String>> {
         // A tool that has nothing to tell prints nothing.
         let body = if body.trim().is_empty() { "[]" } else { body };
         let rows: Value = serde_json::from_str(body).with_context(|| format!("{name}: no JSON: {body}"))?;
-        for row in rows.as_array().into_iter().flatten().flat_map(|row| flat(name, row)) {
-            lines.push(format!("{name} {row}"));
+        for row in rows.as_array().into_iter().flatten() {
+            made_up.extend(made_up_address(row));
+            lines.extend(flat(name, row).iter().map(|row| format!("{name} {row}")));
         }
+    }
+    for address in made_up {
+        lines.iter_mut().for_each(|line| *line = line.replace(&address, "made up"));
     }
     lines.sort();
     Ok(lines)
+}
+
+/// The hardware address of a link the kernel makes one up for, another one each time.
+fn made_up_address(link: &Value) -> Option<String> {
+    let kind = link["linkinfo"]["info_kind"].as_str()?;
+    ["vrf", "dummy", "vxlan"].contains(&kind).then(|| link["address"].as_str().map(str::to_owned))?
 }
 
 /// The rows of a row: each address and each VLAN counts for itself.
@@ -136,6 +147,15 @@ mod tests {
         assert_eq!(rows[0], r#"{"address":{"local":"192.0.2.1"},"ifname":"swp1"}"#);
         assert!(rows[1].contains(r#""isolated":true"#) && rows[1].contains(r#""flags":["UP"]"#), "{rows:?}");
         assert!(!rows[1].contains("ifindex") && !rows[1].contains("0x1"), "{rows:?}");
+    }
+
+    #[test]
+    fn addresses_that_the_kernel_makes_up_are_known() {
+        let link =
+            |kind: &str| serde_json::json!({"address": "02:00:00:00:00:01", "linkinfo": {"info_kind": kind}});
+        assert_eq!(made_up_address(&link("vrf")).as_deref(), Some("02:00:00:00:00:01"));
+        assert_eq!(made_up_address(&link("bridge")), None);
+        assert_eq!(made_up_address(&serde_json::json!({"address": "02:00:00:00:00:01"})), None);
     }
 
     #[test]
