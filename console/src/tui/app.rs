@@ -359,7 +359,7 @@ impl App {
             }
             Over::Editor => self.press_in_editor(key),
             Over::Review(page) => {
-                let Some(editor) = self.editor.as_mut().filter(|editor| !editor.busy) else { return None };
+                let editor = self.editor.as_mut().filter(|editor| !editor.busy)?;
                 let change = match key {
                     Key::Char('a') => editor.confirmed_change(),
                     Key::Char('A') => Change { confirm_timeout_s: None, ..editor.change.clone() },

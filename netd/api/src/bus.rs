@@ -95,7 +95,7 @@ pub trait State1 {
     fn interfaces(&self) -> zbus::Result<Vec<Interface>>;
     /// All VLANs of the bridge.
     fn vlans(&self) -> zbus::Result<Vec<Vlan>>;
-    /// Routes of all VRFs, but for local and broadcast ones.
+    /// Routes of all VRFs; of local ones only those to loopbacks, and no broadcast ones.
     fn routes(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Route>, String)>;
     /// ARP and ND entries.
     fn neighbours(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Neighbour>, String)>;
