@@ -101,10 +101,13 @@ fn run_engine(
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(paths, hub, jobs, ready, stopped))
+    runtime.block_on(async { serve(Monitor::open()?, paths, hub, jobs, ready, stopped).await })
 }
 
-async fn serve(
+/// Starts the engine, then does what jobs, events of the kernel and time ask for, until `stopped` says so.
+/// The monitor is older than the engine's first dump, so that no change falls in between.
+pub async fn serve(
+    mut monitor: Monitor,
     paths: Paths,
     hub: Hub,
     mut jobs: mpsc::Receiver<Job>,
@@ -112,8 +115,6 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), DaemonError> {
     let began = Instant::now();
-    // Before the first dump, so that no change falls in between.
-    let mut monitor = Monitor::open()?;
     let mut engine = Engine::start(paths, hub.clone())?;
     // Whoever makes a change reads it back; that it happened is no news.
     monitor.ignore_changes_by(engine.port_id()?)?;
@@ -126,6 +127,9 @@ async fn serve(
     // Shows the watchdog that the engine is alive while it has nothing to do.
     let mut heartbeat = interval(watchdog_interval().unwrap_or(Duration::from_secs(7200)) / 2);
     loop {
+        if monitor.hear_recoveries(engine.has_alarms())? {
+            engine.check_alarms()?;
+        }
         tokio::select! {
             Some(job) = jobs.recv() => {
                 let changes = job.changes();

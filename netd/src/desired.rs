@@ -11,7 +11,7 @@ use netd_api::config::Config;
 use netd_api::config::model::{self, PortVlans};
 
 use crate::attach::Record;
-use crate::plan::{Link, LinkKind, Network, Setting, VlanMembership, VlanTable};
+use crate::plan::{Link, LinkKind, Network, Setting, Settings, VlanMembership, VlanTable};
 
 /// Name of the one bridge.
 pub const BRIDGE: &str = "bridge";
@@ -26,6 +26,8 @@ pub struct Inputs<'a> {
     pub ports: &'a BTreeSet<String>,
     /// Hardware addresses the ports were born with, where the driver tells: what they go back to.
     pub permanent_macs: &'a BTreeMap<String, String>,
+    /// How ports were set before netd set them, of those it did: what they go back to.
+    pub original_modes: &'a BTreeMap<String, Settings>,
     /// Attachments.
     pub attachments: &'a BTreeMap<String, Record>,
     /// Hardware address of the bridge and its VLAN interfaces; it must not change as ports come and go.
@@ -68,9 +70,16 @@ fn add_layer3(link: &mut Link, layer3: &model::Layer3) {
     link.set(Setting::LinkLocal, true);
 }
 
+/// A map that the configuration leaves out is empty, not "as it is": removed from the document, it goes.
+fn add_pcp(link: &mut Link, pcp: &model::PcpMaps) {
+    link.set(Setting::PcpIngress, pcp.ingress.to_string());
+    link.set(Setting::PcpEgress, pcp.egress.to_string());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{LINK_MODES, Value};
 
     fn wanted(document: &str) -> Network {
         wanted_with(document, &BTreeMap::new())
@@ -83,6 +92,7 @@ mod tests {
             config: &config,
             ports: &ports,
             permanent_macs: &BTreeMap::new(),
+            original_modes: &BTreeMap::new(),
             attachments,
             bridge_mac: "02:00:00:00:00:01",
             objects: true,
@@ -96,6 +106,56 @@ mod tests {
         assert_eq!(network.links["swp1"].master.as_deref(), Some(BRIDGE));
         assert!(!network.links["swp2"].up);
         assert_eq!(network.links["swp2"].master, None);
+    }
+
+    #[test]
+    fn a_port_the_configuration_says_no_speed_of_is_set_as_it_was_before_netd() {
+        let original: Settings = [(Setting::Autoneg, false), (Setting::FullDuplex, true)]
+            .map(|(setting, on)| (setting, Value::Flag(on)))
+            .into();
+        let config = |text: &str| {
+            netd_api::config::parse(&format!("version = 1\n[ports.swp1]\n{text}\n"))
+                .expect("a valid document")
+        };
+        let modes = |text: &str, original: &Settings| -> Settings {
+            let mut network = network(&Inputs {
+                config: &config(text),
+                ports: &["swp1".to_owned()].into(),
+                permanent_macs: &BTreeMap::new(),
+                original_modes: &[("swp1".to_owned(), original.clone())].into(),
+                attachments: &BTreeMap::new(),
+                bridge_mac: "02:00:00:00:00:01",
+                objects: true,
+            });
+            let mut settings = network.links.remove("swp1").expect("the port").settings;
+            settings.retain(|setting, _| LINK_MODES.contains(setting));
+            settings
+        };
+        let mut expected = original.clone();
+        expected.insert(Setting::Speed, Value::unknown());
+        assert_eq!(modes("", &original), expected);
+        let fixed = modes("speed = \"10G\"\nautoneg = false\n", &original);
+        assert_eq!(fixed.get(&Setting::Speed), Some(&Value::Number(10_000)));
+        assert_eq!(fixed.get(&Setting::FullDuplex), Some(&Value::Flag(true)));
+        // What was negotiated is negotiated again, whatever came of it.
+        let negotiated: Settings =
+            [(Setting::Autoneg, Value::Flag(true)), (Setting::Speed, Value::Number(1000))].into();
+        assert_eq!(modes("", &negotiated), [(Setting::Autoneg, Value::Flag(true))].into());
+    }
+
+    #[test]
+    fn priorities_and_reserved_groups_are_what_the_document_says_or_nothing() {
+        let network = wanted(
+            "version = 1\n[ports.swp1]\nvlan.access = 10\nforward-reserved = [\"lldp\", \"eapol\"]\n\
+             [ports.swp2]\nvlan.access = 10\n[ports.swp3]\n[subinterfaces.\"swp3.10\"]\npcp.ingress = { 5 = 3 }\n\
+             [vlans.10]\naddresses = [\"10.0.10.1/24\"]\npcp.egress = { 3 = 6, 7 = 7 }\n",
+        );
+        let text = |link: &str, setting| network.links[link].settings[&setting].text().to_owned();
+        assert_eq!(text("swp1", Setting::ForwardReserved), "eapol lldp");
+        assert_eq!(text("swp2", Setting::ForwardReserved), "");
+        assert_eq!(text("swp3.10", Setting::PcpIngress), "5:3");
+        assert_eq!(text("swp3.10", Setting::PcpEgress), "");
+        assert_eq!(text("vlan10", Setting::PcpEgress), "3:6 7:7");
     }
 
     #[test]

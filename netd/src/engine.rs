@@ -3,13 +3,17 @@
 //! It is synchronous and runs on one thread; [`crate::daemon`] drives it with requests and events. Start
 //! reading at [`Engine::start`] and [`Engine::apply`].
 
+mod alarms;
 mod attachments;
 pub mod changes;
 mod drift;
 mod history;
+mod objects;
+mod originals;
 mod places;
 mod queries;
 mod startup;
+mod system;
 pub mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +31,7 @@ use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::{Connection, KernelError, link};
-use crate::plan::{Action, Link, Network, Setting};
+use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
 use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
@@ -50,12 +54,16 @@ pub struct Paths {
     pub platforms: PathBuf,
     /// The control-plane rules that are loaded.
     pub rules: PathBuf,
-    /// The program that loads them.
+    /// How ports were set before netd set them.
+    pub link_modes: PathBuf,
+    /// The program that loads the rules.
     pub nft: PathBuf,
 }
 
 /// Where netd notes the control-plane rules it has loaded; nobody else reads it.
 const RULES: &str = "/run/corten/control-plane.nft";
+/// Where netd notes how ports were set before.
+const LINK_MODES_FILE: &str = "/run/corten/link-modes.json";
 
 impl Default for Paths {
     fn default() -> Self {
@@ -63,6 +71,7 @@ impl Default for Paths {
             startup: paths::STARTUP_CONFIG.into(),
             running: paths::RUNNING_CONFIG.into(),
             attachments: paths::ATTACHMENTS_DIR.into(),
+            link_modes: LINK_MODES_FILE.into(),
             platforms: paths::PLATFORMS_DIR.into(),
             rules: RULES.into(),
             nft: policy::NFT.into(),
@@ -89,6 +98,8 @@ pub struct Engine {
     ports: BTreeSet<String>,
     /// Hardware addresses the ports were born with.
     permanent_macs: BTreeMap<String, String>,
+    /// How ports were set before netd set them, see [`originals`].
+    original_modes: BTreeMap<String, Settings>,
     bridge_mac: String,
     /// The running document, its meaning and its generation.
     document: String,
@@ -116,6 +127,10 @@ pub struct Engine {
     to_restore: Option<Arc<Network>>,
     /// Whether routes go by next hop objects; a driver may refuse them.
     next_hop_objects: bool,
+    /// Routes that are meant for the hardware and are not in it, with what it said.
+    alarms: BTreeMap<RouteKey, &'static str>,
+    /// Whether the hardware may have said something that was not heard.
+    unheard: bool,
     /// What could not be done, for the log to say once and the status to show.
     problems: Vec<String>,
 }
@@ -144,6 +159,7 @@ impl Engine {
         engine.attachments = records::load(&engine.paths.attachments);
         engine.drop_lost_attachments()?;
         engine.read_configuration();
+        engine.adopt_inline_routes()?;
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
         // Rules first: no port may be up without them.
         engine.look()?;
@@ -160,6 +176,7 @@ impl Engine {
             drift: Vec::new(),
             connection: Connection::open()?,
             stand_in: None,
+            original_modes: originals::load(&paths.link_modes),
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
             paths,
@@ -182,6 +199,8 @@ impl Engine {
             refused_startup: None,
             to_restore: None,
             next_hop_objects: true,
+            alarms: BTreeMap::new(),
+            unheard: true,
             problems: Vec::new(),
         })
     }
@@ -219,6 +238,7 @@ impl Engine {
             config,
             ports: &self.ports,
             permanent_macs: &self.permanent_macs,
+            original_modes: &self.original_modes,
             attachments,
             bridge_mac: &self.bridge_mac,
             objects: self.next_hop_objects,
@@ -234,6 +254,7 @@ impl Engine {
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
     /// then on, and the next looks try to remove it. `config` is what the wish comes from.
     fn commit(&mut self, desired: &Network, config: &Config) -> Result<transaction::Report, Failure> {
+        self.remember_link_modes(desired)?;
         let done = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
         done.map_err(|error| self.note_failed(error, config))
     }
@@ -335,9 +356,7 @@ fn backend<'a>(
 
 /// Whether the configuration says how the link talks to its partner.
 fn asks_ethtool(link: &Link) -> bool {
-    [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec]
-        .iter()
-        .any(|setting| link.settings.contains_key(setting))
+    LINK_MODES.iter().any(|setting| link.settings.contains_key(setting))
 }
 
 #[cfg(test)]

@@ -126,6 +126,7 @@ impl Shared {
         let kind = if up { EventKind::LinkUp } else { EventKind::LinkDown };
         self.tell(kind, name, source, String::new());
         self.carrier.notify_one();
+        tracing::info!("{name}: link {}", if up { "up" } else { "down" });
         true
     }
 }

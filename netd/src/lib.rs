@@ -7,6 +7,7 @@
 //! (configuration to network), [`plan`] (network to steps), [`transaction`] (steps to kernel, or back).
 //! [`daemon`] is the event loop around it, [`dbus`] the service.
 
+pub mod alarms;
 pub mod attach;
 pub mod clock;
 pub mod daemon;

@@ -40,11 +40,6 @@ pub fn check(config: &Config, devices: &[Device]) -> Vec<Diagnostic> {
     mistakes
 }
 
-/// Whether a driver refuses routes over next hop objects ("IPv4 route with nexthop objects is not supported").
-pub fn refuse_next_hop_objects(devices: &[Device]) -> bool {
-    devices.iter().any(|device| device.driver == "rocker")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

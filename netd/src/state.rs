@@ -13,6 +13,7 @@ use netd_api::state::{
 };
 use nix::libc;
 
+use crate::alarms::is_alarm;
 use crate::attach::Record;
 use crate::desired::BRIDGE;
 use crate::kernel::fdb::FdbRecord;
@@ -319,7 +320,7 @@ impl View<'_> {
                 continue;
             };
             let key = plan::RouteKey { table: record.table, prefix: record.prefix, metric: record.metric };
-            let wanted = record.protocol == OWN_PROTOCOL && missing.remove(&key).is_some();
+            let wanted = if record.protocol == OWN_PROTOCOL { missing.remove(&key) } else { None };
             rows.push((
                 route_key(vrf, &record.prefix, record.metric, record.protocol),
                 self.route(record, vrf, wanted),
@@ -347,7 +348,16 @@ impl View<'_> {
         vrfs.get(&table).cloned().or_else(configured).unwrap_or_default()
     }
 
-    fn route(&self, record: &RouteRecord, vrf: &str, wanted: bool) -> Route {
+    /// Whether only the processor sends packets out of a link.
+    fn is_software(&self, name: &str) -> bool {
+        let port = self.ports.contains(name) || name == MANAGEMENT;
+        port && self.interfaces.by_name(name).is_some_and(|link| link.switch_id.is_empty())
+            || self.attachments.values().any(|record| record.port == name)
+    }
+
+    fn route(&self, record: &RouteRecord, vrf: &str, wanted: Option<&plan::Route>) -> Route {
+        let is_software = |name: &str| self.is_software(name);
+        let alarm = wanted.is_some_and(|route| is_alarm(self.desired, route, record.hardware(), is_software));
         let hop = |hop: &route::NextHopRecord| NextHop {
             via: hop.via.map(|via| via.to_string()).unwrap_or_default(),
             device: self.interfaces.name(hop.index).to_owned(),
@@ -367,9 +377,10 @@ impl View<'_> {
                 .filter(|_| matches!(record.kind, libc::RTN_UNICAST | libc::RTN_LOCAL))
                 .map(hop)
                 .collect(),
-            wanted,
+            wanted: wanted.is_some(),
             kernel: true,
             hardware: record.hardware().to_owned(),
+            alarm,
         }
     }
 
@@ -498,6 +509,7 @@ impl View<'_> {
             wanted: true,
             kernel: false,
             hardware: "software".to_owned(),
+            alarm: false,
         }
     }
 

@@ -270,6 +270,8 @@ pub struct Reconciled {
     pub count: usize,
     /// What is still wrong, the first of it.
     pub failed: Vec<String>,
+    /// What of that the kernel or a driver refused, with its words.
+    pub refused: Vec<(Action, KernelError)>,
     /// Differences that were let be, the first of them.
     pub let_be: Vec<Action>,
 }
@@ -287,6 +289,7 @@ pub fn reconcile(
         let refused = steps.iter().filter(|step| !allows(&step.action)).take(SHOWN);
         result.let_be = refused.map(|step| step.action.clone()).collect();
         steps.retain(|step| allows(&step.action));
+        result.refused.clear();
         if steps.is_empty() {
             result.failed.clear();
             return Ok(result);
@@ -302,7 +305,10 @@ pub fn reconcile(
                         result.count += 1;
                         note(&mut result.repaired, || step.action.clone());
                     }
-                    Err(error) => note(&mut result.failed, || format!("{}: {error}", step.action)),
+                    Err(error) => {
+                        note(&mut result.failed, || format!("{}: {error}", step.action));
+                        note(&mut result.refused, || (step.action.clone(), error));
+                    }
                 }
             }
         }

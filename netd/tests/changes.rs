@@ -20,7 +20,7 @@ use netd::engine::changes::Request;
 use netd::events::Hub;
 use netd::failure::Failure;
 use netd::kernel::KernelError;
-use netd::plan::{Action, Network};
+use netd::plan::{Action, Network, RouteTarget};
 use netd::store::record::Author;
 use netd::transaction::Backend;
 use netd_api::generation::{Health, State};
@@ -174,6 +174,19 @@ fn a_change_is_shown_beforehand_applied_and_recorded() {
 }
 
 #[test]
+fn the_running_document_again_repairs_and_makes_no_generation() {
+    isolated("the_running_document_again_repairs_and_makes_no_generation", || {
+        let mut switch = Switch::new("again");
+        let generation = switch.apply(&document(1)).unwrap();
+        switch.kernel.0.borrow_mut().network = Network::default();
+        assert_eq!(switch.apply(&document(1)).unwrap(), generation);
+        switch.check_settled(&document(1));
+        // To wait for a confirmation is a change.
+        assert_eq!(switch.apply_to_confirm(&document(1)), generation + 1);
+    });
+}
+
+#[test]
 fn what_is_confirmed_stays_and_what_is_not_goes_when_its_time_is_up() {
     isolated("what_is_confirmed_stays_and_what_is_not_goes_when_its_time_is_up", || {
         let mut switch = Switch::new("confirm");
@@ -280,6 +293,80 @@ fn a_refused_change_names_the_line_and_leaves_nothing_behind() {
             assert_eq!(differences(&before, &switch.kernel.0.borrow().network), Vec::<String>::new());
             switch.check_settled(&document(1));
             assert_eq!(switch.states(), [(1, State::Running)]);
+        }
+    });
+}
+
+/// Two ways to a destination.
+const TWO_WAYS: &str = "\
+version = 1
+[vlans.10]
+addresses = [\"10.0.10.1/24\"]
+[vlans.20]
+addresses = [\"10.0.20.1/24\"]
+[[routes]]
+prefix = \"10.0.0.0/8\"
+via = [\"10.0.10.2\", \"10.0.20.2\"]
+";
+
+/// Has the kernel's stand-in refuse what `faults` picks, in these words.
+fn refuse(switch: &Switch, words: &'static str, faults: fn(&Action) -> bool) {
+    let mut model = switch.kernel.0.borrow_mut();
+    model.words = words;
+    model.faults = Box::new(move |_, action| faults(action));
+}
+
+fn sets_object(action: &Action) -> bool {
+    matches!(action, Action::NextHop { to: Some(_), .. })
+}
+
+fn leads_to_object(action: &Action) -> bool {
+    matches!(action, Action::Route { to: Some(RouteTarget::Object(_)), .. })
+}
+
+#[test]
+fn where_a_driver_refuses_next_hop_objects_routes_spell_out_their_next_hops() {
+    isolated("where_a_driver_refuses_next_hop_objects_routes_spell_out_their_next_hops", || {
+        for faults in [sets_object, leads_to_object] {
+            let mut switch = Switch::new("inline");
+            refuse(&switch, "asic: Exceeded number of supported nexthops", faults);
+            switch.apply(TWO_WAYS).expect("applied");
+            let spelled_out = |switch: &Switch| {
+                let network = &switch.kernel.0.borrow().network;
+                assert!(network.next_hops.is_empty(), "{:?}", network.next_hops);
+                match network.routes.as_slice() {
+                    [route] => {
+                        assert!(matches!(&route.target, RouteTarget::NextHops(hops) if hops.len() == 2))
+                    }
+                    other => panic!("{other:?}"),
+                }
+            };
+            spelled_out(&switch);
+            switch.check_settled(TWO_WAYS);
+            let executed = switch.kernel.0.borrow().executed;
+            switch.restart(|_| {});
+            assert_eq!(switch.kernel.0.borrow().executed, executed, "a restart changed something");
+            switch.reboot();
+            spelled_out(&switch);
+            switch.check_settled(TWO_WAYS);
+        }
+    });
+}
+
+#[test]
+fn routes_that_are_refused_in_any_form_change_nothing_and_the_next_try_uses_objects() {
+    isolated("routes_that_are_refused_in_any_form_change_nothing_and_the_next_try_uses_objects", || {
+        for words in ["asic: Exceeded number of supported fib entries", "Nexthop has invalid gateway"] {
+            let mut switch = Switch::new("full");
+            switch.apply(&document(1)).unwrap();
+            let before = switch.kernel.0.borrow().network.clone();
+            refuse(&switch, words, |action| matches!(action, Action::Route { .. }) || sets_object(action));
+            let refused = switch.apply(TWO_WAYS).unwrap_err().words();
+            assert!(refused.starts_with("line 6: ") && refused.contains(words), "{refused}");
+            assert_eq!(differences(&before, &switch.kernel.0.borrow().network), Vec::<String>::new());
+            refuse(&switch, words, |_| false);
+            switch.apply(TWO_WAYS).expect("applied");
+            assert_eq!(switch.kernel.0.borrow().network.next_hops.len(), 3, "two, and their group");
         }
     });
 }

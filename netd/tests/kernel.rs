@@ -15,6 +15,10 @@ mod ports;
 mod room;
 #[path = "kernel/routes.rs"]
 mod routes;
+#[path = "common/service.rs"]
+mod service;
+#[path = "kernel/storm.rs"]
+mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

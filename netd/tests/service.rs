@@ -4,65 +4,25 @@
 
 mod common;
 mod model;
+#[path = "common/service.rs"]
+mod service_of_netd;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use common::{Folder, isolated};
+use common::isolated;
 use model::Model;
-use netd::dbus;
-use netd::engine::{Engine, Paths};
-use netd::events::Hub;
 use netd::kernel::KernelError;
 use netd::plan::{Action, Network};
 use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, PATH, State1Proxy, error};
 use netd_api::generation::{ChangeOptions, Health, State, Status};
+use service_of_netd::{with_service, with_service_on};
 use tokio::sync::oneshot;
-use zbus::Connection;
-use zbus::connection::Builder;
-
-/// Runs the engine, on the kernel or a stand-in for its network, and the service, and `body` as their client.
-fn with_service_on(
-    stand_in: impl FnOnce() -> Option<Box<dyn Backend>> + Send + 'static,
-    body: impl AsyncFnOnce(Connection),
-) {
-    let folder = Folder::new("service");
-    fs::write(folder.0.join("nft"), "#!/bin/sh\ncat >/dev/null\n").unwrap();
-    fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
-    let paths = Paths { nft: folder.0.join("nft"), ..folder.paths() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let hub = Hub::open().expect("a thread");
-        let (handle, mut jobs) = dbus::handle(hub.clone());
-        // As in the daemon, the engine has a thread of its own.
-        let engine = std::thread::spawn(move || {
-            let mut engine = Engine::start_on(paths, hub, stand_in()).expect("the engine");
-            while let Some(job) = jobs.blocking_recv() {
-                job.run(&mut engine);
-            }
-        });
-        let (server, client) = UnixStream::pair().unwrap();
-        let guid = zbus::Guid::generate();
-        let server = dbus::serve(Builder::unix_stream(server).server(guid).p2p(), &handle).build();
-        let client = Builder::unix_stream(client).p2p().build();
-        let (server, client) = tokio::try_join!(server, client).expect("both ends");
-        body(client).await;
-        assert!(!engine.is_finished(), "the engine ended");
-        drop((server, handle));
-    });
-}
-
-/// Runs the engine on the kernel.
-fn with_service(body: impl AsyncFnOnce(Connection)) {
-    with_service_on(|| None, body);
-}
 
 fn options() -> ChangeOptions {
     ChangeOptions::default()

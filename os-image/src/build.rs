@@ -49,6 +49,18 @@ pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
     Ok(image)
 }
 
+/// Builds the kernel that only tests boot, and answers where it is. The image is built before, so that the
+/// shipped kernel's objects are there to be used.
+pub fn test_kernel(locked: bool) -> Result<PathBuf> {
+    let (_, fetched, _) = inputs(locked)?;
+    let built = kernel::build_for_tests(&fetched)?.dir.join("vmlinuz");
+    // Beside the image, where the behaviours look for it by themselves.
+    let path = paths::test_kernel();
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    fs::copy(&built, &path).with_context(|| format!("copying {}", built.display()))?;
+    Ok(path)
+}
+
 /// Resolves every package anew and writes the lock.
 pub fn lock(consent: &host::Consent) -> Result<()> {
     host::ensure_build_tools(consent)?;

@@ -1,4 +1,5 @@
-//! The kernel: Debian's source, our fragments over `tinyconfig`, built once for each set of inputs.
+//! The kernel: Debian's source, our fragments over `tinyconfig`, built once for each set of inputs. A variant
+//! of it is for tests alone and is part of no image.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,12 +17,12 @@ use crate::progress::Step;
 /// The package that brings the source.
 pub const SOURCE_PACKAGE: &str = "linux-source-6.12";
 
-/// Lines a whole build prints, for its progress bar. Only the bar depends on it.
-const TYPICAL_LINES: u64 = 3100;
+/// What is added to the version of the test kernel: it takes no modules of the shipped one for its own.
+const TEST_VERSION: &str = "-test";
 
 /// A built kernel in the cache.
 pub struct Kernel {
-    /// Folder with `vmlinuz`, `config`, `modules.tar.zst` and `release`.
+    /// Folder with `vmlinuz`, `config` and `release`; of the shipped kernel also `modules.tar.zst`.
     pub dir: PathBuf,
     /// What `uname -r` will say.
     pub release: String,
@@ -31,20 +32,25 @@ pub struct Kernel {
 
 /// Builds the shipped kernel, or takes it from the cache.
 pub fn build(fetched: &Fetched) -> Result<Kernel> {
-    let fragments = fragments(&crate::paths::os_image().join("kernel"))?;
-    let mut key = Key::new("kernel 1");
-    key.text(&fetched.lock[SOURCE_PACKAGE].sha256);
-    for (name, text) in &fragments {
-        key.text(name);
-        key.text(text);
-    }
-    let key = key.finish();
-    let dir = crate::paths::cache()?.join("kernel").join(&key);
-    if !dir.join("release").exists() {
-        compile(fetched, &fragments, &dir)?;
-    }
-    let release = fs::read_to_string(dir.join("release"))?.trim().to_owned();
-    Ok(Kernel { dir, release, key })
+    let fragments = fragments(&fragment_folder())?;
+    let dir = |key: &str| Ok(crate::paths::cache()?.join("kernel").join(key));
+    let variant = Variant { title: "Building the kernel", lines: 3100, version: "", modules: true };
+    variant.build(fetched, "kernel 1", &fragments, dir)
+}
+
+/// Builds the kernel that only tests boot, or takes it from the cache: the shipped one with what
+/// `kernel/test` adds, without modules. Where the shipped one was just built, most of its objects are used.
+pub fn build_for_tests(fetched: &Fetched) -> Result<Kernel> {
+    let mut fragments = fragments(&fragment_folder())?;
+    fragments.extend(self::fragments(&fragment_folder().join("test"))?);
+    let dir = |key: &str| Ok(crate::paths::cache()?.join("test-kernel").join(key));
+    let variant =
+        Variant { title: "Building the test kernel", lines: 1300, version: TEST_VERSION, modules: false };
+    variant.build(fetched, "test kernel 1", &fragments, dir)
+}
+
+fn fragment_folder() -> PathBuf {
+    crate::paths::os_image().join("kernel")
 }
 
 /// The fragments of a folder by file name.
@@ -60,14 +66,130 @@ fn fragments(dir: &Path) -> Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-fn compile(fetched: &Fetched, fragments: &BTreeMap<String, String>, result: &Path) -> Result<()> {
-    let source = unpack_source(fetched)?;
-    let build = crate::paths::output().join("kernel/build");
-    fs::create_dir_all(&build)?;
-    configure(&source, &build, fragments)?;
-    make_all(&source, &build)?;
-    let release = process::output(make(&source, &build).args(["-s", "kernelrelease"]))?.trim().to_owned();
-    collect(&source, &build, &release, result)
+/// One of the kernels that are built from the same source, in the same folder.
+struct Variant {
+    /// What its progress bar says.
+    title: &'static str,
+    /// Lines its build prints. Only the bar depends on it.
+    lines: u64,
+    /// What is added to its version.
+    version: &'static str,
+    modules: bool,
+}
+
+impl Variant {
+    fn build(
+        &self,
+        fetched: &Fetched,
+        purpose: &str,
+        fragments: &BTreeMap<String, String>,
+        dir: impl FnOnce(&str) -> Result<PathBuf>,
+    ) -> Result<Kernel> {
+        let mut key = Key::new(purpose);
+        key.text(&fetched.lock[SOURCE_PACKAGE].sha256);
+        for (name, text) in fragments {
+            key.text(name);
+            key.text(text);
+        }
+        let key = key.finish();
+        let dir = dir(&key)?;
+        if !dir.join("release").exists() {
+            self.compile(fetched, fragments, &dir)?;
+        }
+        let release = fs::read_to_string(dir.join("release"))?.trim().to_owned();
+        Ok(Kernel { dir, release, key })
+    }
+
+    fn compile(&self, fetched: &Fetched, fragments: &BTreeMap<String, String>, result: &Path) -> Result<()> {
+        let source = unpack_source(fetched)?;
+        let build = crate::paths::output().join("kernel/build");
+        fs::create_dir_all(&build)?;
+        self.configure(&source, &build, fragments)?;
+        self.make_all(&source, &build)?;
+        let release = process::output(self.make(&source, &build).args(["-s", "kernelrelease"]))?;
+        self.collect(&source, &build, release.trim(), result)
+    }
+
+    /// `make` with what would differ between machines held fixed.
+    fn make(&self, source: &Path, build: &Path) -> Command {
+        let mut command = Command::new("make");
+        command.arg("-C").arg(source).arg(format!("O={}", build.display()));
+        command.arg(format!("LOCALVERSION={}", self.version));
+        command
+            .env("KBUILD_BUILD_TIMESTAMP", "@0")
+            .env("KBUILD_BUILD_VERSION", "1")
+            .env("KBUILD_BUILD_USER", "corten")
+            .env("KBUILD_BUILD_HOST", "corten");
+        command.env("LC_ALL", "C");
+        command
+    }
+
+    fn configure(&self, source: &Path, build: &Path, fragments: &BTreeMap<String, String>) -> Result<()> {
+        process::run(self.make(source, build).args(["-s", "tinyconfig"]))?;
+        let path = build.join(".config");
+        let mut text = fs::read_to_string(&path)?;
+        for fragment in fragments.values() {
+            text.push_str(fragment);
+        }
+        fs::write(&path, text)?;
+        process::run(self.make(source, build).args(["-s", "olddefconfig"]))?;
+        let took = fs::read_to_string(&path)?;
+        let missing = without_effect(fragments, &took);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        bail!("these fragment lines did not take effect (an unmet dependency?):\n  {}", missing.join("\n  "))
+    }
+
+    fn make_all(&self, source: &Path, build: &Path) -> Result<()> {
+        let jobs = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let mut step = Step::begin(self.title, self.lines);
+        let mut count = 0;
+        let mut command = self.make(source, build);
+        command.arg(format!("-j{jobs}")).arg("bzImage").args(self.modules.then_some("modules"));
+        process::lines(&mut command, |line| {
+            count += 1;
+            step.at(self.lines.min(count), line.trim().rsplit('/').next().unwrap_or_default());
+        })?;
+        step.done(if self.modules { "bzImage and modules" } else { "bzImage" });
+        Ok(())
+    }
+
+    fn collect(&self, source: &Path, build: &Path, release: &str, result: &Path) -> Result<()> {
+        let partial = result.with_extension("partial");
+        cache::clear_folder(&partial)?;
+        fs::create_dir_all(&partial)?;
+        if self.modules {
+            self.collect_modules(source, build, release, &partial)?;
+        }
+        fs::copy(build.join("arch/x86/boot/bzImage"), partial.join("vmlinuz"))?;
+        fs::copy(build.join(".config"), partial.join("config"))?;
+        cache::write_atomic(&partial.join("release"), release.as_bytes())?;
+        fs::rename(&partial, result).with_context(|| format!("keeping the kernel in {}", result.display()))
+    }
+
+    fn collect_modules(&self, source: &Path, build: &Path, release: &str, result: &Path) -> Result<()> {
+        let stage = result.join("stage");
+        fs::create_dir_all(&stage)?;
+        process::run(self.make(source, build).args([
+            "-s",
+            "modules_install",
+            "INSTALL_MOD_STRIP=1",
+            "DEPMOD=true",
+            &format!("INSTALL_MOD_PATH={}", stage.display()),
+        ]))?;
+        for link in ["build", "source"] {
+            let path = stage.join("lib/modules").join(release).join(link);
+            cache::clear_file(&path)?;
+        }
+        let file = fs::File::create(result.join("modules.tar.zst"))?;
+        let mut tar = tar::Builder::new(zstd::Encoder::new(file, 10)?.auto_finish());
+        tar.follow_symlinks(false);
+        tar.append_dir_all("lib", stage.join("lib"))?;
+        tar.into_inner()?;
+        fs::remove_dir_all(&stage)?;
+        Ok(())
+    }
 }
 
 fn unpack_source(fetched: &Fetched) -> Result<PathBuf> {
@@ -92,35 +214,6 @@ fn unpack_source(fetched: &Fetched) -> Result<PathBuf> {
     Ok(done)
 }
 
-/// `make` with what would differ between machines held fixed.
-fn make(source: &Path, build: &Path) -> Command {
-    let mut command = Command::new("make");
-    command.arg("-C").arg(source).arg(format!("O={}", build.display()));
-    command
-        .env("KBUILD_BUILD_TIMESTAMP", "@0")
-        .env("KBUILD_BUILD_USER", "corten")
-        .env("KBUILD_BUILD_HOST", "corten");
-    command.env("LC_ALL", "C");
-    command
-}
-
-fn configure(source: &Path, build: &Path, fragments: &BTreeMap<String, String>) -> Result<()> {
-    process::run(make(source, build).args(["-s", "tinyconfig"]))?;
-    let path = build.join(".config");
-    let mut text = fs::read_to_string(&path)?;
-    for fragment in fragments.values() {
-        text.push_str(fragment);
-    }
-    fs::write(&path, text)?;
-    process::run(make(source, build).args(["-s", "olddefconfig"]))?;
-    let took = fs::read_to_string(&path)?;
-    let missing = without_effect(fragments, &took);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!("these fragment lines did not take effect (an unmet dependency?):\n  {}", missing.join("\n  "))
-}
-
 /// Fragment lines that do not stand in the final configuration, with the file that has them.
 fn without_effect(fragments: &BTreeMap<String, String>, config: &str) -> Vec<String> {
     let lines: std::collections::BTreeSet<&str> = config.lines().collect();
@@ -137,46 +230,6 @@ fn without_effect(fragments: &BTreeMap<String, String>, config: &str) -> Vec<Str
         }
     }
     missing
-}
-
-fn make_all(source: &Path, build: &Path) -> Result<()> {
-    let jobs = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let mut step = Step::begin("Building the kernel", TYPICAL_LINES);
-    let mut count = 0;
-    process::lines(make(source, build).arg(format!("-j{jobs}")).args(["bzImage", "modules"]), |line| {
-        count += 1;
-        step.at(TYPICAL_LINES.min(count), line.trim().rsplit('/').next().unwrap_or_default());
-    })?;
-    step.done("bzImage and modules");
-    Ok(())
-}
-
-fn collect(source: &Path, build: &Path, release: &str, result: &Path) -> Result<()> {
-    let partial = result.with_extension("partial");
-    cache::clear_folder(&partial)?;
-    let stage = partial.join("stage");
-    fs::create_dir_all(&stage)?;
-    process::run(make(source, build).args([
-        "-s",
-        "modules_install",
-        "INSTALL_MOD_STRIP=1",
-        "DEPMOD=true",
-        &format!("INSTALL_MOD_PATH={}", stage.display()),
-    ]))?;
-    for link in ["build", "source"] {
-        let path = stage.join("lib/modules").join(release).join(link);
-        cache::clear_file(&path)?;
-    }
-    let file = fs::File::create(partial.join("modules.tar.zst"))?;
-    let mut tar = tar::Builder::new(zstd::Encoder::new(file, 10)?.auto_finish());
-    tar.follow_symlinks(false);
-    tar.append_dir_all("lib", stage.join("lib"))?;
-    tar.into_inner()?;
-    fs::remove_dir_all(&stage)?;
-    fs::copy(build.join("arch/x86/boot/bzImage"), partial.join("vmlinuz"))?;
-    fs::copy(build.join(".config"), partial.join("config"))?;
-    cache::write_atomic(&partial.join("release"), release.as_bytes())?;
-    fs::rename(&partial, result).with_context(|| format!("keeping the kernel in {}", result.display()))
 }
 
 #[cfg(test)]
@@ -196,7 +249,10 @@ mod tests {
     #[test]
     fn no_symbol_is_set_twice() {
         let mut seen = BTreeMap::new();
-        for (name, text) in fragments(&crate::paths::os_image().join("kernel")).unwrap() {
+        let all = fragments(&fragment_folder()).unwrap();
+        let of_tests = fragments(&fragment_folder().join("test")).unwrap();
+        assert!(of_tests.keys().all(|name| !all.contains_key(name)), "a fragment of the same name");
+        for (name, text) in all.into_iter().chain(of_tests) {
             for line in text.lines().filter(|line| line.starts_with("CONFIG_")) {
                 let symbol = line.split('=').next().unwrap().to_owned();
                 let other = seen.insert(symbol.clone(), name.clone());

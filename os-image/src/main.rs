@@ -15,6 +15,7 @@ mod disk;
 mod elf;
 mod erofs;
 mod grub;
+mod guest_tools;
 mod host;
 mod kernel;
 mod layout;

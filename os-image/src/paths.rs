@@ -25,6 +25,11 @@ pub fn image() -> PathBuf {
     output().join("corten-x86_64.img")
 }
 
+/// The kernel that only tests boot.
+pub fn test_kernel() -> PathBuf {
+    output().join("test/vmlinuz")
+}
+
 /// Inputs and results worth keeping between checkouts, keyed by content: `$CORTEN_CACHE`, else
 /// `$XDG_CACHE_HOME/corten`, else `~/.cache/corten`.
 pub fn cache() -> Result<PathBuf> {

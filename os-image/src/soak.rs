@@ -1,28 +1,148 @@
 //! `cargo os soak`: the full counts of the tests that `cargo os test` only samples.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use qemu_tests::random;
+use qemu_tests::soak::Soak;
+use serde_json::Value;
 
-use crate::{build, host, paths, test};
+use crate::{build, host, paths, process, test};
 
 /// What to soak.
 #[derive(Args)]
 pub struct Options {
-    /// Name of the long test; without it, all of them one after the other.
+    /// Part of the long tests' names; without it, all of them one after the other. `netd` is the chaos on a
+    /// model and the kills in the booted image, `fuzz` is hostile input.
     name: Option<String>,
 }
+
+/// A long run of a test program of a crate, in portions.
+struct LongTest {
+    name: &'static str,
+    package: &'static str,
+    program: &'static str,
+    portions: u32,
+    /// How large a portion is: the variable and its value.
+    size: (&'static str, u32),
+    /// The variable that seeds a portion, and how many seeds a portion takes.
+    seed: (&'static str, u64),
+}
+
+/// Long tests that need no image.
+const LONG_TESTS: [LongTest; 2] = [
+    LongTest {
+        name: "netd-model",
+        package: "netd",
+        program: "chaos",
+        portions: 100,
+        size: ("NETD_CHAOS_ROUNDS", 100),
+        seed: ("NETD_CHAOS_SEED", 100),
+    },
+    LongTest {
+        name: "fuzz",
+        package: "netd",
+        program: "fuzz",
+        portions: 60,
+        size: ("NETD_FUZZ_SECONDS", 60),
+        seed: ("NETD_FUZZ_SEED", 1),
+    },
+];
 
 /// Runs long tests. Progress is kept in target/os/soak/NAME.json, so that an interrupted run goes on.
 pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<ExitCode> {
     host::ensure_test_tools(consent)?;
-    build::build(consent, locked)?;
+    let wants = |name: &str| options.name.as_deref().is_none_or(|part| name.contains(part));
+    let mut good = true;
+    for long in LONG_TESTS.iter().filter(|long| wants(long.name)) {
+        let outcome = long.run();
+        match &outcome {
+            Ok(detail) => println!("ok      {}: {detail}", long.name),
+            Err(error) => println!("FAILED  {}: {error:#}", long.name),
+        }
+        good &= outcome.is_ok();
+    }
+    if needs_image(options.name.as_deref()) {
+        build::build(consent, locked)?;
+        good &= behaviours(locked, options)?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whoever names exactly a test that needs no image waits for none.
+fn needs_image(name: Option<&str>) -> bool {
+    !LONG_TESTS.iter().any(|long| Some(long.name) == name)
+}
+
+fn behaviours(locked: bool, options: &Options) -> Result<bool> {
     let mut command = Command::new(test::behaviour_program()?);
-    command.arg("--soak").arg("--soak-dir").arg(paths::output().join("soak"));
+    command.env("CORTEN_TEST_KERNEL", build::test_kernel(locked)?);
+    command.arg("--soak").arg("--soak-dir").arg(folder());
     if let Some(name) = &options.name {
         command.arg(name);
     }
     let status = command.env("CORTEN_IMAGE", paths::image()).status().context("starting the long tests")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(status.success())
+}
+
+fn folder() -> PathBuf {
+    paths::output().join("soak")
+}
+
+impl LongTest {
+    fn run(&self) -> Result<String> {
+        let program = self.build()?;
+        // Seeds of portions follow each other, and stay within what every test reads.
+        let soak = Soak::new(&folder(), random::from_system() % 1_000_000_000, &program)?;
+        println!("{}: {} portions of {} {}", self.name, self.portions, self.size.0, self.size.1);
+        let outcome =
+            soak.rounds(self.name, self.portions, |seed, number| self.portion(&program, seed, number));
+        let outcome = outcome.map(|done| format!("{done} portions of {} {}", self.size.0, self.size.1));
+        soak.finish(self.name, &outcome)?;
+        outcome
+    }
+
+    /// Builds the test program as `cargo test` does, and answers where it is.
+    fn build(&self) -> Result<PathBuf> {
+        let mut command = process::cargo();
+        command.args(["test", "--locked", "--no-run", "--message-format=json"]);
+        command.args(["--package", self.package, "--test", self.program]);
+        let text = process::output(&mut command)?;
+        let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let program = messages
+            .filter(|message| message["target"]["name"] == self.program)
+            .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
+        program.with_context(|| format!("cargo told of no test program {}", self.program))
+    }
+
+    fn portion(&self, program: &PathBuf, seed: u64, number: u32) -> Result<()> {
+        let mut command = Command::new(program);
+        let seed = seed + u64::from(number - 1) * self.seed.1;
+        command.env(self.size.0, self.size.1.to_string()).env(self.seed.0, seed.to_string());
+        // Where cargo runs the tests of a crate.
+        command.current_dir(paths::workspace().join(self.package));
+        let output = command.output().with_context(|| format!("starting {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            let log = folder().join(format!("{}.log", self.name));
+            fs::write(&log, text.as_bytes()).with_context(|| format!("writing {}", log.display()))?;
+            bail!("{}={seed} {}={}: see {}", self.seed.0, self.size.0, self.size.1, log.display());
+        }
+        ensure!(!text.contains(" 0 passed"), "{} has no tests", self.program);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_tests_of_a_crate_alone_do_without_an_image() {
+        assert!(!needs_image(Some("fuzz")) && !needs_image(Some("netd-model")));
+        assert!(needs_image(Some("netd")) && needs_image(Some("containers")) && needs_image(None));
+    }
 }

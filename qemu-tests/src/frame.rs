@@ -9,6 +9,8 @@ use anyhow::{Context, Error, ensure};
 pub const ETHERTYPE_TEST: u16 = 0x88b5;
 /// Ethertype of an 802.1Q tag.
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
+/// Where the priority code point stands in a tag.
+const PRIORITY_SHIFT: u16 = 13;
 /// Smallest frame without its check sequence (IEEE 802.3), in bytes.
 const MINIMUM_BYTES: usize = 60;
 
@@ -67,8 +69,13 @@ impl Frame {
     }
 
     /// Adds an 802.1Q tag (priority 0) inside those already there. The id is not checked: tests send wrong ones.
-    pub fn vlan(mut self, vlan_id: u16) -> Self {
-        self.tags.push(vlan_id);
+    pub fn vlan(self, vlan_id: u16) -> Self {
+        self.tag(vlan_id, 0)
+    }
+
+    /// Adds an 802.1Q tag with this priority code point, 0 to 7, inside those already there.
+    pub fn tag(mut self, vlan_id: u16, priority: u8) -> Self {
+        self.tags.push(u16::from(priority) << PRIORITY_SHIFT | vlan_id);
         self
     }
 
@@ -111,6 +118,8 @@ pub struct View<'a> {
     pub source: Mac,
     /// VLAN id of the outer 802.1Q tag; `None` when untagged.
     pub vlan_id: Option<u16>,
+    /// Priority code point of that tag; 0 when untagged.
+    pub priority: u8,
     /// Ethertype behind the outer tag.
     pub ethertype: u16,
     /// What follows, padding included.
@@ -124,14 +133,15 @@ impl<'a> View<'a> {
         let word = |from: usize| -> Option<u16> {
             Some(u16::from_be_bytes(bytes.get(from..from + 2)?.try_into().ok()?))
         };
-        let (vlan_id, at) = match word(12)? {
-            ETHERTYPE_VLAN => (Some(word(14)? & 0x0fff), 16),
+        let (tag, at) = match word(12)? {
+            ETHERTYPE_VLAN => (Some(word(14)?), 16),
             _ => (None, 12),
         };
         Some(View {
             destination: mac(0)?,
             source: mac(6)?,
-            vlan_id,
+            vlan_id: tag.map(|tag| tag & 0x0fff),
+            priority: (tag.unwrap_or_default() >> PRIORITY_SHIFT) as u8,
             ethertype: word(at)?,
             payload: bytes.get(at + 2..)?,
         })
@@ -162,14 +172,14 @@ mod tests {
 
     #[test]
     fn a_tagged_frame_comes_apart_as_it_was_built() {
-        let bytes = Frame::new(Mac::of_host(1), Mac::BROADCAST).vlan(20).payload("hello").build();
+        let bytes = Frame::new(Mac::of_host(1), Mac::BROADCAST).tag(20, 5).payload("hello").build();
         let view = View::parse(&bytes).unwrap();
         assert_eq!(bytes.len(), 60);
         assert_eq!(
             (view.source, view.destination, view.vlan_id),
             (Mac::of_host(1), Mac::BROADCAST, Some(20))
         );
-        assert_eq!(view.ethertype, ETHERTYPE_TEST);
+        assert_eq!((view.priority, view.ethertype), (5, ETHERTYPE_TEST));
         assert!(view.carries("hello"));
     }
 

@@ -37,6 +37,8 @@ pub enum Topology {
     Demo,
     /// Ports of an emulated ASIC.
     Rocker,
+    /// Ports of a simulated ASIC, on the kernel that only tests boot.
+    Netdevsim,
     /// Not provisioned.
     Fresh,
     /// 64 quiet ports, with programs of the host.
@@ -45,8 +47,14 @@ pub enum Topology {
 
 impl Topology {
     /// The order in which they are booted.
-    pub const ALL: [Topology; 5] =
-        [Topology::Switch, Topology::Demo, Topology::Rocker, Topology::Fresh, Topology::Measured];
+    pub const ALL: [Topology; 6] = [
+        Topology::Switch,
+        Topology::Demo,
+        Topology::Rocker,
+        Topology::Netdevsim,
+        Topology::Fresh,
+        Topology::Measured,
+    ];
 
     /// Name, also that of the log file.
     pub fn name(self) -> &'static str {
@@ -54,6 +62,7 @@ impl Topology {
             Topology::Switch => "switch",
             Topology::Demo => "demo",
             Topology::Rocker => "rocker",
+            Topology::Netdevsim => "netdevsim",
             Topology::Fresh => "fresh",
             Topology::Measured => "measured",
         }
@@ -65,6 +74,7 @@ impl Topology {
             Topology::Switch => "switch: 12 virtio ports, BIOS, provisioned over fw_cfg",
             Topology::Demo => "demo: 6 virtio ports, UEFI, provisioned over SMBIOS",
             Topology::Rocker => "rocker: 4 ports of an emulated ASIC, BIOS",
+            Topology::Netdevsim => "netdevsim: 4 ports of a simulated ASIC, the test kernel",
             Topology::Fresh => "fresh: 2 virtio ports, BIOS, not provisioned",
             Topology::Measured => "measured: 64 virtio ports, BIOS, provisioned over fw_cfg",
         }
@@ -75,6 +85,8 @@ impl Topology {
             Topology::Switch => 12,
             Topology::Demo => 6,
             Topology::Rocker => 4,
+            // The kernel makes its ports.
+            Topology::Netdevsim => 0,
             Topology::Fresh => 2,
             Topology::Measured => machine::MAX_PORTS,
         }
@@ -86,6 +98,7 @@ impl Topology {
             Topology::Switch => Some(switch_document(public_key)),
             Topology::Demo => Some(demo::config(self.ports())),
             Topology::Rocker => Some(rocker_document(public_key)),
+            Topology::Netdevsim => Some(netdevsim_document(public_key)),
             Topology::Fresh => None,
             Topology::Measured => Some(measured_document(public_key)),
         }
@@ -223,8 +236,44 @@ port = "swp2"
     )
 }
 
+/// Ports of the netdevsim lab: swp1 and swp2 are routed, swp3 and swp4 are not mentioned. Nothing is plugged
+/// into them.
+fn netdevsim_document(public_key: &str) -> String {
+    format!(
+        r#"version = 1
+
+[system]
+hostname = "sim1"
+
+{users}
+[ports.swp1]
+addresses = ["10.0.1.1/24", "2001:db8:1::1/64"]
+
+[ports.swp2]
+addresses = ["10.0.2.1/24", "2001:db8:2::1/64"]
+"#,
+        users = users(public_key)
+    )
+}
+
+/// Makes the ASIC of the netdevsim lab before netd looks for ports.
+const NETDEVSIM_UNIT: &str = "\
+[Unit]
+Description=A simulated switch ASIC
+DefaultDependencies=no
+Before=netd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/busybox sh -c 'echo 1 4 >/sys/bus/netdevsim/new_device'
+";
+const NETDEVSIM_DROP_IN: &str = "[Unit]\nRequires=corten-netdevsim.service\nAfter=corten-netdevsim.service\n";
+
 /// A booted machine.
 pub struct Lab {
+    /// What kind of machine it is.
+    pub topology: Topology,
     /// The machine.
     pub vm: Vm,
     /// The document it was provisioned with; empty for a fresh switch.
@@ -235,7 +284,7 @@ pub struct Lab {
     pub first_frame: Option<FirstFrame>,
     key: Key,
     /// The disk of host programs, for as long as the machine runs.
-    _tools: Option<Tools>,
+    tools: Option<Tools>,
 }
 
 impl Lab {
@@ -254,6 +303,12 @@ impl Lab {
         if topology == Topology::Rocker {
             machine = machine.asic(Asic::Rocker);
         }
+        if topology == Topology::Netdevsim {
+            machine = machine
+                .kernel(&machine::test_kernel()?)
+                .credential("systemd.extra-unit.corten-netdevsim.service", NETDEVSIM_UNIT)
+                .credential("systemd.unit-dropin.netd.service", NETDEVSIM_DROP_IN);
+        }
         if let Some(document) = &document {
             let channel = if topology == Topology::Demo { Channel::Smbios } else { Channel::FwCfg };
             machine = machine.config(document, channel);
@@ -270,12 +325,13 @@ impl Lab {
         };
         vm.wait_for_shell(BOOT_TIMEOUT)?;
         let mut lab = Lab {
+            topology,
             vm,
             document: document.unwrap_or_default(),
             ready: Instant::now(),
             first_frame: None,
             key,
-            _tools: tools,
+            tools,
         };
         if topology != Topology::Fresh {
             lab.wait_for_netd(BOOT_TIMEOUT)?;
@@ -284,6 +340,11 @@ impl Lab {
         lab.first_frame =
             awaited.map(|awaited| awaited.finish()).transpose().with_context(|| lab.vm.where_it_stands())?;
         Ok(lab)
+    }
+
+    /// Whether programs of the host are there.
+    pub fn has_tools(&self) -> bool {
+        self.tools.is_some()
     }
 
     /// Path of the serial log, for messages.

@@ -4,8 +4,8 @@
 //! depends on no other crate of this workspace and needs QEMU and a few host tools, but not root.
 //!
 //! Start reading at [`machine::Machine`], which says what is booted, and [`machine::Vm`], which runs.
-//! The far end of a port is a [`wire::Wire`]; raw [`frame::Frame`]s or a [`host::Host`] with a TCP/IP
-//! stack go on it. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
+//! The far end of a port is a [`wire::Wire`]; raw [`frame::Frame`]s (with [`packet::Packet`]s in them), a
+//! [`host::Host`] with a TCP/IP stack or a [`lacp::Partner`] go on it. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
 //! machine's remote control. [`demo`] plugs a small network into every port. The scenarios themselves
 //! are in the program `qemu-tests` (`src/main.rs`).
 //!
@@ -31,11 +31,14 @@
 pub mod demo;
 pub mod frame;
 pub mod host;
+pub mod lacp;
 pub mod machine;
 pub mod measure;
+pub mod packet;
 pub mod qmp;
 pub mod random;
 pub mod serial;
+pub mod soak;
 mod sync;
 pub mod tools;
 pub mod wire;

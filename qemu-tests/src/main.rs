@@ -6,7 +6,6 @@
 mod lab;
 mod runner;
 mod scenarios;
-mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,8 +36,8 @@ struct Options {
     /// Run only the measurements of netd in the guest.
     #[arg(long, conflicts_with = "soak")]
     bench: bool,
-    /// A program of this host that the measurements need in the guest; may be repeated.
-    #[arg(long, value_name = "PROGRAM", requires = "bench")]
+    /// A program of this host that is needed in the guest; may be repeated.
+    #[arg(long, value_name = "PROGRAM")]
     tool: Vec<PathBuf>,
     /// Where measurements go [default: target/os/bench].
     #[arg(long, value_name = "FOLDER")]

@@ -9,11 +9,11 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result, anyhow};
 use qemu_tests::measure::{self, Measurement};
 use qemu_tests::random::run_token;
+use qemu_tests::soak::Soak;
 use serde::Serialize;
 
 use crate::lab::{Lab, Topology};
 use crate::scenarios;
-use crate::soak::Soak;
 
 /// What the command line asked for.
 pub struct Settings {

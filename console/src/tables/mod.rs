@@ -136,7 +136,7 @@ pub mod tests {
         ]
     }
 
-    /// A connected, an ECMP, a blackhole and a missing route.
+    /// A connected, an ECMP, a blackhole and a missing route, and one that should be in the hardware.
     pub fn routes() -> Vec<Route> {
         let hop = |via: &str, device: &str| NextHop {
             via: via.into(),
@@ -172,6 +172,11 @@ pub mod tests {
                 ..route("10.0.10.0/24", vec![hop("", "vlan10")])
             },
             Route { kind: "blackhole".into(), metric: 4_278_198_272, ..route("203.0.113.0/24", vec![]) },
+            Route {
+                hardware: "trapped".into(),
+                alarm: true,
+                ..route("2001:db8:1::/48", vec![hop("2001:db8:10::1", "vlan10")])
+            },
             Route { kernel: false, ..route("2001:db8:ffff::/48", vec![hop("2001:db8:10::ffff", "vlan10")]) },
         ]
     }

@@ -35,11 +35,19 @@ pub fn table(routes: &[Route]) -> Table {
                 route.protocol.as_str().into(),
                 route.metric.to_string().into(),
                 super::vrf(&route.vrf),
-                super::hardware(route.kernel, &route.hardware),
+                hardware(route),
             ]);
         }
     }
     table
+}
+
+/// The hardware's answer; one that it should not have given is marked, also where there are no colours.
+fn hardware(route: &Route) -> Cell {
+    match route.alarm {
+        true => Cell::new(format!("ALARM {}", route.hardware), Tone::Bad),
+        false => super::hardware(route.kernel, &route.hardware),
+    }
 }
 
 fn way(hop: &netd_api::state::NextHop, kind: &str) -> [Cell; 2] {

@@ -34,6 +34,9 @@ pub enum EventKind {
     Confirmed,
     /// A configuration was taken back.
     RolledBack,
+    /// A driver refused the usual way to do something, so netd does it another way: the detail has the
+    /// driver's words.
+    Fallback,
     /// Something cannot be made as wanted; the detail tells what.
     Degraded,
     /// Everything is as wanted again.

@@ -151,6 +151,8 @@ pub struct Route {
     pub kernel: bool,
     /// `offloaded`, `trapped`, `failed` or `software` (`RTM_F_OFFLOAD`, `RTM_F_TRAP`, `RTM_F_OFFLOAD_FAILED`).
     pub hardware: String,
+    /// Whether the route is wanted in the hardware, which says that it does not forward by it.
+    pub alarm: bool,
 }
 
 /// An ARP or ND entry.

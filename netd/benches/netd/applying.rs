@@ -56,6 +56,7 @@ pub fn desired(config: &Config, ports: &BTreeSet<String>) -> Network {
         config,
         ports,
         permanent_macs: &BTreeMap::new(),
+        original_modes: &BTreeMap::new(),
         attachments: &BTreeMap::new(),
         bridge_mac: "02:00:00:00:00:01",
         objects: true,

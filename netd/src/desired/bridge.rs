@@ -46,7 +46,8 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
     let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
     bridge.set(Setting::VlanFiltering, true);
     bridge.set(Setting::DefaultPvid, 0_u32);
-    bridge.set(Setting::LinkLocal, false);
+    // Its questions for members of IPv6 groups come from a link-local address (RFC 2710), or not at all.
+    bridge.set(Setting::LinkLocal, true);
     bridge.set(Setting::Mac, inputs.bridge_mac);
     bridge.set(Setting::AgeingTime, wanted.ageing_time_s * HUNDREDTHS);
     bridge.set(Setting::Stp, wanted.stp);
@@ -74,6 +75,7 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
             .min()
             .unwrap_or(DEFAULT_MTU_BYTES);
         link.set(Setting::Mtu, narrowest);
+        super::add_pcp(&mut link, &vlan.pcp);
         add_layer3(&mut link, &vlan.layer3);
         interfaces.push((vlan_interface(id), link));
     }

@@ -1,10 +1,10 @@
 //! Front-panel ports, LAGs, subinterfaces, and the ports of workloads.
 
-use netd_api::config::model::{self, BridgePort, Ethernet, HashPolicy, LagMode, PortRole};
+use netd_api::config::model::{self, BridgePort, Ethernet, HashPolicy, LagMode, LinkMode, PortRole};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3, vlan_table};
 use crate::attach::Record;
-use crate::plan::{Link, LinkKind, Network, Setting};
+use crate::plan::{LINK_MODES, Link, LinkKind, Network, Setting, Value};
 
 /// `BOND_XMIT_POLICY_…` (linux/if_bonding.h).
 const HASH_LAYER2: u32 = 0;
@@ -33,6 +33,7 @@ fn front_panel_port(inputs: &Inputs, name: &str) -> Link {
     let Some(port) = inputs.config.ports.get(name) else {
         add_ethernet(&mut link, &Ethernet { enabled: false, ..Ethernet::default() });
         set_mac(inputs, &mut link, name, None);
+        set_link_mode(inputs, &mut link, name, LinkMode::default());
         return link;
     };
     add_ethernet(&mut link, &port.ethernet);
@@ -43,20 +44,40 @@ fn front_panel_port(inputs: &Inputs, name: &str) -> Link {
     } else {
         set_mac(inputs, &mut link, name, port.ethernet.mac);
     }
-    let mode = &port.link_mode;
-    if let Some(autoneg) = mode.autoneg {
-        link.set(Setting::Autoneg, autoneg);
-    }
-    if let Some(speed) = mode.speed_mbps {
-        link.set(Setting::Speed, speed);
-    }
-    if let Some(duplex) = mode.duplex {
-        link.set(Setting::FullDuplex, duplex == model::Duplex::Full);
-    }
-    if let Some(fec) = mode.fec {
-        link.set(Setting::Fec, fec.name());
-    }
+    set_link_mode(inputs, &mut link, name, port.link_mode);
     link
+}
+
+/// What the configuration says of speed, duplex, negotiation and FEC; of the rest, what the port had before
+/// netd first set any of it.
+fn set_link_mode(inputs: &Inputs, link: &mut Link, name: &str, mode: LinkMode) {
+    let named = [
+        (Setting::Autoneg, mode.autoneg.map(Value::Flag)),
+        (Setting::Speed, mode.speed_mbps.map(Value::Number)),
+        (Setting::FullDuplex, mode.duplex.map(|duplex| Value::Flag(duplex == model::Duplex::Full))),
+        (Setting::Fec, mode.fec.map(|fec| Value::from(fec.name()))),
+    ];
+    for (setting, value) in named {
+        if let Some(value) = value {
+            link.settings.insert(setting, value);
+        }
+    }
+    let Some(original) = inputs.original_modes.get(name) else { return };
+    let fixed = mode.speed_mbps.is_some() || mode.duplex.is_some();
+    let autoneg = mode.autoneg.or_else(|| original.get(&Setting::Autoneg).map(Value::is_on));
+    for setting in LINK_MODES {
+        let before = original.get(&setting).cloned();
+        let value = match setting {
+            Setting::Autoneg if fixed => None,
+            // What was negotiated is negotiated anew.
+            Setting::Speed | Setting::FullDuplex if autoneg == Some(true) => None,
+            Setting::Speed | Setting::FullDuplex => before.or_else(|| Some(Value::unknown())),
+            _ => before,
+        };
+        if let Some(value) = value {
+            link.settings.entry(setting).or_insert(value);
+        }
+    }
 }
 
 /// The address of the configuration, or the one the port was born with.
@@ -86,6 +107,7 @@ fn add_to_bridge(link: &mut Link, port: &BridgePort) {
     link.vlans = vlan_table(&port.vlans);
     link.set(Setting::Isolated, port.isolated);
     link.set(Setting::Learning, port.learning);
+    link.set(Setting::ForwardReserved, port.forward_reserved.to_string());
 }
 
 fn lag_link(lag: &model::Lag) -> Link {
@@ -114,6 +136,7 @@ fn subinterface_link(subinterface: &model::Subinterface, network: &Network) -> L
     let parent = network.links.get(&subinterface.parent).and_then(|parent| parent.number(Setting::Mtu));
     link.set(Setting::Mtu, subinterface.mtu_bytes.or(parent).unwrap_or(DEFAULT_MTU_BYTES));
     link.set(Setting::Alias, subinterface.description.as_str());
+    super::add_pcp(&mut link, &subinterface.pcp);
     add_layer3(&mut link, &subinterface.layer3);
     link
 }

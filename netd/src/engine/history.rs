@@ -5,11 +5,10 @@ use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{Generation, Health, Status};
 
 use crate::clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, system};
 use crate::failure::Failure;
 use crate::mask::mask;
 use crate::plan::plan;
-use crate::policy;
 use crate::store::Present;
 
 /// Most steps that are shown in words.
@@ -20,16 +19,18 @@ impl Engine {
     pub fn diff(&mut self, document: &str) -> Result<Vec<String>, Failure> {
         let config = self.validate(document).map_err(Failure::invalid)?;
         let desired = self.wanted(&config, &self.attachments);
-        let actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
+        let mut actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
+        // Whether a link that is raised finds a partner is not known: what needs one is shown.
+        for (name, link) in &mut actual.links {
+            link.carrier |= !link.up && desired.links.get(name).is_some_and(|wanted| wanted.up);
+        }
         let steps = plan(&desired, &actual);
         let shown = steps.iter().take(MAX_DIFF_LINES).map(|step| step.action.to_string());
         let mut lines: Vec<String> = shown.collect();
         if steps.len() > MAX_DIFF_LINES {
             lines.push(format!("and {} more steps", steps.len() - MAX_DIFF_LINES));
         }
-        if policy::ruleset(&config) != policy::ruleset(&self.config) {
-            lines.push("control plane: replace the rules".to_owned());
-        }
+        lines.extend(system::differences(&self.config, &config));
         Ok(lines)
     }
 

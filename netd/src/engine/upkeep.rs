@@ -10,12 +10,10 @@ use crate::engine::Engine;
 use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
-use crate::kernel::route::RouteRecord;
 use crate::kernel::{KernelError, link};
 use crate::plan::LinkKind;
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
-use crate::quirks;
 use crate::transaction::{self, Reconciled};
 
 /// What a look at the kernel found.
@@ -49,7 +47,7 @@ impl Engine {
                     let address = address.address.to_string();
                     self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
                 }
-                Event::RouteNotOffloaded(route) => self.route_alarm(route),
+                Event::RouteHardware(route) => self.note_route(route),
                 Event::BridgePort { name, .. } => {
                     look |= name.is_empty() || self.desired.links.contains_key(name)
                 }
@@ -63,18 +61,12 @@ impl Engine {
                 Event::AddressReady(_) => {}
                 Event::Overrun => {
                     tracing::warn!("events of the kernel were lost: looking at everything");
+                    self.unheard = true;
                     look = true;
                 }
             }
         }
         look
-    }
-
-    /// A route that was meant for the hardware is not in it.
-    fn route_alarm(&self, route: &RouteRecord) {
-        let (prefix, hardware) = (route.prefix.to_string(), route.hardware());
-        tracing::error!("route {prefix}: the hardware does not forward by it: {hardware}");
-        self.hub.tell(EventKind::RouteAlarm, &prefix, EventSource::Netlink, hardware);
     }
 
     /// Whether operators know the link as a port: front panel, workload or LAG.
@@ -119,13 +111,20 @@ impl Engine {
             self.take_note(vec![words]);
             return Ok(Look::Wrong);
         }
-        let result = self.bring_back()?;
+        let mut result = self.bring_back()?;
+        if self.give_up_objects(&result.refused) {
+            result = self.bring_back()?;
+        }
         self.tell_drift(&result);
         let wrong = !result.failed.is_empty();
         if !wrong {
             self.all_undone();
         }
         self.tell_links()?;
+        if self.has_alarms() || self.unheard && self.has_asic() {
+            self.check_alarms()?;
+        }
+        self.unheard = false;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
         self.take_note(self.missing_ports().into_iter().chain(result.failed).collect());
         Ok(match (wrong, result.count == 0) {
@@ -142,6 +141,7 @@ impl Engine {
             (false, Some(before)) => (before.clone(), false),
             (false, None) => return Ok(Reconciled::default()),
         };
+        self.remember_link_modes(&goal)?;
         let flapped = std::mem::take(&mut self.flapped);
         let judge = Judge::new(&self.config, &goal, &flapped);
         let (scope, dark) = (self.scope(&goal), self.hub.dark());
@@ -204,7 +204,6 @@ impl Engine {
                 .filter(|device| ports.contains(&device.name) && !device.permanent_mac.is_empty());
             self.permanent_macs =
                 born.map(|device| (device.name.clone(), device.permanent_mac.clone())).collect();
-            self.next_hop_objects = !quirks::refuse_next_hop_objects(&devices);
         }
         self.ports = ports;
         self.devices = devices;

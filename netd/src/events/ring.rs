@@ -76,7 +76,7 @@ impl Ring {
     pub fn after(&self, after: u64, limit: usize) -> Next {
         let first = self.next - self.events.len() as u64;
         if after + 1 < first || after >= self.next {
-            return self.snapshot(after);
+            return self.snapshot(Some(after));
         }
         let skip = (after + 1 - first) as usize;
         let events: Vec<Event> = self.events.iter().skip(skip).take(limit).cloned().collect();
@@ -84,10 +84,11 @@ impl Ring {
         Next::Events(events, cursor)
     }
 
-    /// The state of everything, for a reader whose last event was number `after`.
-    pub fn snapshot(&self, after: u64) -> Next {
+    /// The state of everything, oldest first: for a new reader, or one whose last event was number `after` and
+    /// which is told that it missed some.
+    pub fn snapshot(&self, after: Option<u64>) -> Next {
         let last = self.next - 1;
-        let lagged = Event {
+        let lagged = after.map(|after| Event {
             boot_id: self.boot_id.clone(),
             seq: last,
             monotonic_ns: monotonic_ns(),
@@ -96,9 +97,11 @@ impl Ring {
             source: EventSource::Netd,
             detail: format!("events after {after} are missing up to {last}"),
             snapshot: false,
-        };
-        let states = self.states.values().map(|event| Event { snapshot: true, ..event.clone() });
-        Next::Snapshot(std::iter::once(lagged).chain(states).collect(), last)
+        });
+        let mut states: Vec<Event> =
+            self.states.values().map(|event| Event { snapshot: true, ..event.clone() }).collect();
+        states.sort_by_key(|event| event.seq);
+        Next::Snapshot(lagged.into_iter().chain(states).collect(), last)
     }
 }
 
@@ -149,6 +152,17 @@ mod tests {
             ["swp1", "swp2"]
         );
         assert!(events[1..].iter().all(|event| event.snapshot));
+    }
+
+    #[test]
+    fn a_new_reader_gets_the_state_of_each_object_in_order_and_has_missed_nothing() {
+        let mut ring = Ring::new();
+        for (port, up) in [("swp2", true), ("swp1", true), ("swp2", false)] {
+            link(&mut ring, port, up);
+        }
+        let Next::Snapshot(events, 3) = ring.snapshot(None) else { panic!("no snapshot") };
+        let seen: Vec<_> = events.iter().map(|event| (event.object.as_str(), event.kind)).collect();
+        assert_eq!(seen, [("swp1", EventKind::LinkUp), ("swp2", EventKind::LinkDown)]);
     }
 
     #[test]

@@ -78,21 +78,39 @@ pub fn open(hub: &Hub, request: Request) -> io::Result<OwnedFd> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
     let stream = UnixStream::from_std(ours)?;
-    let known = lock(&place.shared.ring).boot_id() == request.boot_id;
+    let begin = match request.boot_id.as_str() {
+        "" => Begin::New,
+        known if known == lock(&place.shared.ring).boot_id() => Begin::After(request.after_seq),
+        _ => Begin::Anew(request.after_seq),
+    };
     tokio::spawn(async move {
         // A reader that is gone ends its task; there is nobody left to tell.
-        let _ = write_events(&place, stream, known.then_some(request.after_seq)).await;
+        let _ = write_events(&place, stream, begin).await;
     });
     Ok(theirs.into())
 }
 
-async fn write_events(place: &Place, stream: UnixStream, after: Option<u64>) -> io::Result<()> {
+/// Where a reader begins.
+enum Begin {
+    /// It has seen nothing yet.
+    New,
+    /// It goes on after an event.
+    After(u64),
+    /// It goes on after an event that was counted before netd's start: what came between is not known.
+    Anew(u64),
+}
+
+async fn write_events(place: &Place, stream: UnixStream, begin: Begin) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut last = place.shared.last.subscribe();
-    let mut cursor = match after {
-        Some(after) => after,
-        None => {
-            let next = lock(&place.shared.ring).snapshot(0);
+    let missed = match begin {
+        Begin::After(_) | Begin::New => None,
+        Begin::Anew(after) => Some(after),
+    };
+    let mut cursor = match begin {
+        Begin::After(after) => after,
+        Begin::New | Begin::Anew(_) => {
+            let next = lock(&place.shared.ring).snapshot(missed);
             write(&mut writer, next).await?
         }
     };

@@ -34,13 +34,25 @@ const ETHTOOL_A_BITSET_BITS: u16 = 3;
 const ETHTOOL_A_BITSET_VALUE: u16 = 4;
 const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
 const ETHTOOL_A_BITSET_BIT_INDEX: u16 = 1;
-/// `linux/ethtool.h`: values and bits.
-const SPEED_UNKNOWN: u32 = u32::MAX;
+/// The speed of a port that knows none (`linux/ethtool.h`, as are the values and bits that follow).
+pub const SPEED_UNKNOWN: u32 = u32::MAX;
 const DUPLEX_HALF: u8 = 0;
 const DUPLEX_FULL: u8 = 1;
+const DUPLEX_UNKNOWN: u8 = 0xff;
 const FEC_NONE_BIT: u32 = 49;
 const FEC_RS_BIT: u32 = 50;
 const FEC_BASER_BIT: u32 = 51;
+
+/// Whether both directions work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplex {
+    /// One at a time.
+    Half,
+    /// Both.
+    Full,
+    /// To be forgotten. It is never read: what is not known is not told.
+    Unknown,
+}
 
 /// What a port negotiates, or runs at: to set, what is not to change is `None`; as read, what the driver
 /// does not know (many know no speed without a carrier).
@@ -48,10 +60,10 @@ const FEC_BASER_BIT: u32 = 51;
 pub struct LinkModes {
     /// Whether speed and duplex are negotiated.
     pub autoneg: Option<bool>,
-    /// Speed in Mbit/s.
+    /// Speed in Mbit/s; [`SPEED_UNKNOWN`] to forget it.
     pub speed_mbps: Option<u32>,
     /// Whether both directions work at once.
-    pub full_duplex: Option<bool>,
+    pub duplex: Option<Duplex>,
 }
 
 impl LinkModes {
@@ -59,7 +71,7 @@ impl LinkModes {
     pub fn merge(&mut self, other: &LinkModes) {
         self.autoneg = other.autoneg.or(self.autoneg);
         self.speed_mbps = other.speed_mbps.or(self.speed_mbps);
-        self.full_duplex = other.full_duplex.or(self.full_duplex);
+        self.duplex = other.duplex.or(self.duplex);
     }
 }
 
@@ -128,7 +140,7 @@ impl Ethtool {
         let found = [
             (Setting::Autoneg, modes.autoneg.map(Value::Flag)),
             (Setting::Speed, modes.speed_mbps.map(Value::Number)),
-            (Setting::FullDuplex, modes.full_duplex.map(Value::Flag)),
+            (Setting::FullDuplex, modes.duplex.map(|duplex| Value::Flag(duplex == Duplex::Full))),
             (Setting::Fec, fec.map(|fec| Value::from(fec.name()))),
         ];
         found.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect()
@@ -149,11 +161,18 @@ fn modes_message(family: u16, index: u32, modes: &LinkModes) -> Message {
     if let Some(on) = modes.autoneg {
         message = message.u8(ETHTOOL_A_LINKMODES_AUTONEG, on.into());
     }
-    if let Some(speed) = modes.speed_mbps {
+    // What is negotiated needs no forgetting; the kernel would look for a mode of that speed.
+    let negotiated = modes.autoneg == Some(true);
+    if let Some(speed) = modes.speed_mbps.filter(|speed| !(negotiated && *speed == SPEED_UNKNOWN)) {
         message = message.u32(ETHTOOL_A_LINKMODES_SPEED, speed);
     }
-    if let Some(full) = modes.full_duplex {
-        message = message.u8(ETHTOOL_A_LINKMODES_DUPLEX, if full { DUPLEX_FULL } else { DUPLEX_HALF });
+    if let Some(duplex) = modes.duplex.filter(|duplex| !(negotiated && *duplex == Duplex::Unknown)) {
+        let value = match duplex {
+            Duplex::Half => DUPLEX_HALF,
+            Duplex::Full => DUPLEX_FULL,
+            Duplex::Unknown => DUPLEX_UNKNOWN,
+        };
+        message = message.u8(ETHTOOL_A_LINKMODES_DUPLEX, value);
     }
     message
 }
@@ -188,9 +207,9 @@ pub(super) fn read_modes(payload: &[u8]) -> LinkModes {
                 modes.speed_mbps = Some(read_u32(value)).filter(|speed| ![0, SPEED_UNKNOWN].contains(speed));
             }
             ETHTOOL_A_LINKMODES_DUPLEX => {
-                modes.full_duplex = match read_u8(value) {
-                    DUPLEX_HALF => Some(false),
-                    DUPLEX_FULL => Some(true),
+                modes.duplex = match read_u8(value) {
+                    DUPLEX_HALF => Some(Duplex::Half),
+                    DUPLEX_FULL => Some(Duplex::Full),
                     _ => None,
                 };
             }

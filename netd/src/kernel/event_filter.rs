@@ -62,23 +62,26 @@ fn word(value: u32) -> u32 {
     u32::from_be_bytes(value.to_ne_bytes())
 }
 
-/// The program. That the socket with port id `own` removed a route is no news; 0 for no such socket.
-fn program(own: u32) -> Vec<sock_filter> {
+/// The program. That the socket with port id `own` set or removed a route is no news; 0 for no such socket.
+/// With `recoveries`, also what else becomes of netd's routes is let through.
+fn program(own: u32, recoveries: bool) -> Vec<sock_filter> {
+    // The kernel itself has number 0, so that must not match where there is no `own`.
+    let own = if own == 0 { u32::MAX } else { own };
     // Of netd's own: the hardware does not take it. Of others: it may have replaced one of netd's.
     let new_route = vec![
         step(LOAD_BYTE, ROUTE_PROTOCOL),
-        test(IS, OWN_PROTOCOL.into(), 0, 4),
+        test(IS, OWN_PROTOCOL.into(), 0, 6),
         step(LOAD_WORD, ROUTE_FLAGS),
-        test(HAS, word(RTM_F_TRAP | RTM_F_OFFLOAD_FAILED), 0, 1),
-        step(RETURN, TAKE),
+        test(HAS, word(RTM_F_TRAP | RTM_F_OFFLOAD_FAILED), 3, 0),
+        step(LOAD_WORD, CAUSED_BY),
+        test(IS, word(own), 0, usize::from(recoveries)),
         step(RETURN, DROP),
+        step(RETURN, TAKE),
         step(LOAD_HALF, FLAGS),
         test(HAS, half(libc::NLM_F_REPLACE as u16), 0, 1),
         step(RETURN, TAKE),
         step(RETURN, DROP),
     ];
-    // The kernel itself has number 0, so that must not match where there is no `own`.
-    let own = if own == 0 { u32::MAX } else { own };
     let lost_route = vec![
         step(LOAD_BYTE, ROUTE_PROTOCOL),
         test(IS, OWN_PROTOCOL.into(), 1, 0),
@@ -121,9 +124,9 @@ fn program(own: u32) -> Vec<sock_filter> {
 }
 
 /// Puts the filter on an event socket, in place of one that is there. `own` is the port id of the socket
-/// netd makes its changes with; 0 for none.
-pub(super) fn attach(socket: &impl AsFd, own: u32) -> Result<(), KernelError> {
-    let mut steps = program(own);
+/// netd makes its changes with; 0 for none. With `recoveries`, hardware that takes a route is heard, too.
+pub(super) fn attach(socket: &impl AsFd, own: u32, recoveries: bool) -> Result<(), KernelError> {
+    let mut steps = program(own, recoveries);
     let program = libc::sock_fprog { len: steps.len() as libc::c_ushort, filter: steps.as_mut_ptr() };
     // SAFETY: `program` and the steps it points to outlive the call, `len` is their number, and the kernel
     // checks and copies them.

@@ -60,6 +60,14 @@ impl KernelError {
         self.errno == Errno::EOPNOTSUPP
     }
 
+    /// Whether the words are a driver's: those begin with the name of its module (`NL_SET_ERR_MSG_MOD`), as
+    /// `netdevsim: Exceeded number of supported nexthops`.
+    pub fn is_from_driver(&self) -> bool {
+        let module = self.words().and_then(|words| words.split_once(": ")).map(|(module, _)| module);
+        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        module.is_some_and(|module| !module.is_empty() && module.chars().all(named))
+    }
+
     /// Reads the payload of an `NLMSG_ERROR`; `None` when it is an acknowledgement.
     pub fn parse(flags: u16, payload: &[u8]) -> Option<KernelError> {
         let code = read_u32(payload) as i32;
@@ -146,6 +154,16 @@ mod tests {
         let flags = (libc::NLM_F_ACK_TLVS | libc::NLM_F_CAPPED) as u16;
         let error = KernelError::parse(flags, &payload(-libc::EINVAL, "Nexthop has invalid gateway"));
         assert_eq!(error.map(|e| e.to_string()).as_deref(), Some("Nexthop has invalid gateway (EINVAL)"));
+    }
+
+    #[test]
+    fn words_of_a_driver_are_told_from_those_of_the_kernel() {
+        let says = |words: &str| KernelError::with_words(Errno::EINVAL, words).is_from_driver();
+        assert!(says("rocker: IPv4 route with nexthop objects is not supported"));
+        assert!(says("mlxsw_spectrum: Unsupported nexthop group"));
+        assert!(!says("Nexthop id does not exist"));
+        assert!(!says("Invalid gateway: not reachable"));
+        assert!(!KernelError::from(Errno::EOPNOTSUPP).is_from_driver());
     }
 
     #[test]

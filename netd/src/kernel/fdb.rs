@@ -11,6 +11,8 @@ use crate::plan::FdbKey;
 
 /// Flag libc lacks (linux/netlink.h): an entry more beside those of the same key.
 const NLM_F_APPEND: i32 = 0x800;
+/// Flag libc lacks (linux/neighbour.h): the entry stays at its port though the address is heard elsewhere.
+const NTF_STICKY: u8 = 0x40;
 
 /// An entry of a forwarding database as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +131,7 @@ fn identify(kind: u16, how: u16, key: &FdbKey, index: u32) -> Result<Message, Ke
             let header = header(index, libc::NUD_NOARP | libc::NUD_PERMANENT, libc::NTF_SELF);
             Message::new(kind, how, &header).attribute(libc::NDA_LLADDR, &mac).ip(libc::NDA_DST, *remote)
         }
-        None => Message::new(kind, how, &header(index, libc::NUD_NOARP, libc::NTF_MASTER))
+        None => Message::new(kind, how, &header(index, libc::NUD_NOARP, libc::NTF_MASTER | NTF_STICKY))
             .attribute(libc::NDA_LLADDR, &mac)
             .u16(libc::NDA_VLAN, key.vlan_id),
     })
@@ -145,6 +147,8 @@ mod tests {
         let record = FdbRecord::parse(&add(&of_bridge, 3).unwrap().finish(1, 0)[16..]).unwrap();
         assert_eq!((record.index, record.mac.as_str(), record.vlan_id), (3, "02:00:00:00:00:01", 10));
         assert_eq!((record.kind(), record.is_static(), record.remote), ("static", true, None));
+        // Else the kernel takes whoever sends from the address for where it is.
+        assert_eq!(record.flags & NTF_STICKY, NTF_STICKY);
         let remote = "2001:db8::9".parse().unwrap();
         let tunnel = Some(("vxlan10".to_owned(), remote));
         let of_tunnel = FdbKey { mac: "00:00:00:00:00:00".to_owned(), vlan_id: 0, tunnel };

@@ -1,8 +1,6 @@
 //! Links: `RTM_GETLINK`, `RTM_NEWLINK`, `RTM_SETLINK`, `RTM_DELLINK`. What only some kinds have is in files of
 //! their own.
 
-use std::collections::BTreeMap;
-
 use netd_api::state::Counters;
 use nix::libc;
 
@@ -13,7 +11,7 @@ use super::vxlan::VxlanRecord;
 use super::wire::{
     Message, attributes, hardware_address, read_mac, read_text, read_u8, read_u16, read_u32, read_u64,
 };
-use super::{bridge, bridge_port, inet, lag, vxlan};
+use super::{bridge, bridge_port, inet, lag, vlan_interface, vxlan};
 use crate::plan::{LinkKind, Setting, Value};
 
 /// Interface group netd puts on every link it creates, so that it later knows them as its own.
@@ -29,8 +27,7 @@ const IFLA_VRF_TABLE: u16 = 1;
 const IFF_UP: u32 = libc::IFF_UP as u32;
 const IFF_LOWER_UP: u32 = libc::IFF_LOWER_UP as u32;
 
-/// Settings of a link, as the plan names them.
-pub type Settings = BTreeMap<Setting, Value>;
+pub use crate::plan::Settings;
 
 /// A link as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,8 +94,10 @@ impl LinkRecord {
     }
 
     /// Whether this is an Ethernet device of the hardware (or of the hypervisor), not one made by software.
+    /// Some drivers of switches give their ports a kind (`dsa`), but only a port is of a switch.
     pub fn is_hardware(&self) -> bool {
-        self.kind.is_empty() && self.hardware_type == libc::ARPHRD_ETHER
+        let of_driver = self.kind.is_empty() || !self.switch_id.is_empty();
+        of_driver && self.hardware_type == libc::ARPHRD_ETHER
     }
 
     /// Reads the payload of an `RTM_NEWLINK` or `RTM_DELLINK`.
@@ -151,7 +150,10 @@ impl LinkRecord {
                         self.aggregator = lag::read_aggregator(value);
                     }
                     "vxlan" => self.vxlan = vxlan::read(value),
-                    "vlan" => self.vlan_id = find(value, IFLA_VLAN_ID).map_or(0, read_u16),
+                    "vlan" => {
+                        self.vlan_id = find(value, IFLA_VLAN_ID).map_or(0, read_u16);
+                        vlan_interface::read(value, &mut self.settings);
+                    }
                     "vrf" => self.table = find(value, IFLA_VRF_TABLE).map_or(0, read_u32),
                     _ => {}
                 },
@@ -243,7 +245,9 @@ pub fn create(
                 let learning = settings.get(&Setting::Learning).is_none_or(Value::is_on);
                 data(&|data| vxlan::put_new(data, *vni, *local, *port, learning))
             }
-            LinkKind::Vlan { id, .. } => data(&|data| data.u16(IFLA_VLAN_ID, *id)),
+            LinkKind::Vlan { id, .. } => {
+                data(&|data| vlan_interface::put_new(data.u16(IFLA_VLAN_ID, *id), settings))
+            }
             LinkKind::Vrf { table } => data(&|data| data.u32(IFLA_VRF_TABLE, *table)),
             LinkKind::Dummy | LinkKind::Hardware | LinkKind::Veth | LinkKind::Other { .. } => info,
         }

@@ -40,6 +40,7 @@ mod setting;
 pub mod snapshot;
 pub mod veth;
 pub mod vlan;
+mod vlan_interface;
 pub mod vxlan;
 pub mod wire;
 

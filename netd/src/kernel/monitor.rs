@@ -58,8 +58,9 @@ pub enum Event {
     RouteLost(RouteRecord),
     /// A route of others took the place of one; perhaps netd's.
     RouteReplaced(RouteRecord),
-    /// The hardware does not forward by a route of netd's: it failed to take it, or traps its packets.
-    RouteNotOffloaded(RouteRecord),
+    /// The hardware does not forward by a route of netd's: it failed to take it, or traps its packets. After
+    /// [`Monitor::hear_recoveries`] also that it no longer does either.
+    RouteHardware(RouteRecord),
     /// A next hop object of netd's is gone or changed.
     NextHop(NextHopObjectRecord),
     /// A static ARP or ND entry of netd's is gone or changed.
@@ -78,15 +79,21 @@ pub struct Monitor {
     buffer: Vec<u8>,
     /// Port id of the connection whose changes are no news; 0 for none.
     own: u32,
+    recoveries: bool,
 }
 
 impl Monitor {
     /// Subscribes. Must be called inside a tokio runtime.
     pub fn open() -> Result<Monitor, KernelError> {
+        Monitor::with_receive_buffer(RECEIVE_BUFFER_BYTES)
+    }
+
+    /// As [`Monitor::open`], with room for so many bytes of events that are not read yet.
+    pub fn with_receive_buffer(bytes: usize) -> Result<Monitor, KernelError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         // Before the first event can arrive.
-        event_filter::attach(&socket, 0)?;
+        event_filter::attach(&socket, 0, false)?;
         for group in [
             libc::RTNLGRP_LINK,
             libc::RTNLGRP_NEIGH,
@@ -100,22 +107,33 @@ impl Monitor {
         ] {
             socket.add_membership(group)?;
         }
-        if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
-            setsockopt(&socket.as_fd(), sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
+        if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &bytes).is_err() {
+            setsockopt(&socket.as_fd(), sockopt::RcvBuf, &bytes)?;
         }
         socket.set_non_blocking(true)?;
         // SAFETY: the socket owns its descriptor, keeps it for as long as it lives and is never replaced.
         let socket = unsafe { AsyncFd::register(socket) }.map_err(std::io::Error::from)?;
-        Ok(Monitor { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES), own: 0 })
+        Ok(Monitor { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES), own: 0, recoveries: false })
     }
 
     /// From now on, says nothing of routes and next hops that the connection with this port id changes:
     /// whoever makes changes reads them back itself. Other things are told all the same: links and addresses
     /// since one change brings about another, entries since the kernel does not say who changed them.
     pub fn ignore_changes_by(&mut self, port_id: u32) -> Result<(), KernelError> {
-        event_filter::attach(self.socket.get_ref(), port_id)?;
         self.own = port_id;
-        Ok(())
+        event_filter::attach(self.socket.get_ref(), self.own, self.recoveries)
+    }
+
+    /// From now on, tells also of routes of netd's that the hardware takes, or gives back to the kernel: worth
+    /// its while only where something is wrong with some, since hardware says so of each route. Answers whether
+    /// that is new, so that what happened before was not heard.
+    pub fn hear_recoveries(&mut self, hear: bool) -> Result<bool, KernelError> {
+        if self.recoveries == hear {
+            return Ok(false);
+        }
+        self.recoveries = hear;
+        event_filter::attach(self.socket.get_ref(), self.own, hear)?;
+        Ok(hear)
     }
 
     /// Waits for the next events: all of one datagram. May be empty when none concerns netd.
@@ -184,9 +202,10 @@ fn interpret(kind: u16, flags: u16, payload: &[u8], caused_by_us: bool, events: 
             let Some(route) = RouteRecord::parse(payload) else { return };
             events.extend(match (kind, route.protocol == OWN_PROTOCOL) {
                 (libc::RTM_DELROUTE, true) => (!caused_by_us).then_some(Event::RouteLost(route)),
-                (libc::RTM_NEWROUTE, true) => ["failed", "trapped"]
-                    .contains(&route.hardware())
-                    .then_some(Event::RouteNotOffloaded(route)),
+                // Our own change by itself says nothing yet of what the hardware makes of it.
+                (libc::RTM_NEWROUTE, true) => {
+                    (route.is_alarming() || !caused_by_us).then_some(Event::RouteHardware(route))
+                }
                 (libc::RTM_NEWROUTE, false) => replaces.then_some(Event::RouteReplaced(route)),
                 _ => None,
             });

@@ -70,6 +70,12 @@ impl RouteRecord {
         }
     }
 
+    /// Whether the hardware told that it does not forward by the route: it traps packets to the processor, or
+    /// could not take the route.
+    pub fn is_alarming(&self) -> bool {
+        ["failed", "trapped"].contains(&self.hardware())
+    }
+
     /// Reads the payload of an `RTM_NEWROUTE` or `RTM_DELROUTE`; `None` for cached ones and other families.
     pub fn parse(payload: &[u8]) -> Option<RouteRecord> {
         let mut record = RouteRecord::default();
@@ -215,7 +221,8 @@ pub fn protocol_name(protocol: u8) -> String {
         11 => "zebra",
         12 => "bird",
         16 => "dhcp",
-        OWN_PROTOCOL => "corten",
+        // Routes of the configuration: what operators know as static.
+        OWN_PROTOCOL => "static",
         186 => "bgp",
         188 => "ospf",
         other => return other.to_string(),

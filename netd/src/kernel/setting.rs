@@ -5,11 +5,11 @@ use nix::libc;
 
 use netd_api::config::model::Fec;
 
-use super::ethtool::LinkModes;
+use super::ethtool::{Duplex, LinkModes, SPEED_UNKNOWN};
 use super::extack::KernelError;
 use super::link::{header, set};
 use super::wire::{Message, hardware_address};
-use super::{bridge, bridge_port, inet, lag};
+use super::{bridge, bridge_port, inet, lag, vlan_interface};
 use crate::plan::{Setting, Value};
 
 /// How something is changed.
@@ -50,16 +50,29 @@ pub fn change<'a>(
         | Setting::ForwardDelay
         | Setting::MulticastSnooping
         | Setting::MulticastQuerier => of_kind(link, "bridge", |data| bridge::put(data, setting, value)),
+        Setting::PcpIngress | Setting::PcpEgress => {
+            of_kind(link, "vlan", |data| vlan_interface::put(data, setting, value))
+        }
         Setting::HashPolicy | Setting::MinLinks | Setting::LacpFast => {
             of_kind(link, "bond", |data| lag::put(data, setting, value))
         }
-        Setting::Isolated | Setting::Learning | Setting::UnicastFlood | Setting::PathCost => {
-            bridge_port::set(index(link)?, setting, value)
-        }
+        Setting::Isolated
+        | Setting::Learning
+        | Setting::UnicastFlood
+        | Setting::PathCost
+        | Setting::ForwardReserved => bridge_port::set(index(link)?, setting, value),
         Setting::Autoneg => return modes(LinkModes { autoneg: Some(on), ..LinkModes::default() }),
-        Setting::Speed => return modes(LinkModes { speed_mbps: number, ..LinkModes::default() }),
+        Setting::Speed => {
+            let speed_mbps = if value.is_unknown() { Some(SPEED_UNKNOWN) } else { number };
+            return modes(LinkModes { speed_mbps, ..LinkModes::default() });
+        }
         Setting::FullDuplex => {
-            return modes(LinkModes { full_duplex: Some(on), ..LinkModes::default() });
+            let duplex = match on {
+                _ if value.is_unknown() => Duplex::Unknown,
+                true => Duplex::Full,
+                false => Duplex::Half,
+            };
+            return modes(LinkModes { duplex: Some(duplex), ..LinkModes::default() });
         }
         Setting::Fec => {
             let words = || KernelError::with_words(Errno::EINVAL, format!("{value} is no error correction"));
@@ -116,7 +129,9 @@ mod tests {
             (Some(false), vec![Setting::HashPolicy, Setting::MinLinks])
         );
         let vlan = made(&LinkKind::Vlan { parent: "swp1".to_owned(), id: 10 }, &settings);
-        assert_eq!((vlan.vlan_id, vlan.lower, options(&vlan)), (10, 3, Vec::new()));
+        assert_eq!((vlan.vlan_id, vlan.lower), (10, 3));
+        let none = Value::from("");
+        assert_eq!(vlan.settings, [(Setting::PcpIngress, none.clone()), (Setting::PcpEgress, none)].into());
         assert_eq!(made(&LinkKind::Vrf { table: 1001 }, &settings).table, 1001);
         let on =
             [(Setting::VlanFiltering, Value::Flag(true)), (Setting::DefaultPvid, Value::Number(0))].into();

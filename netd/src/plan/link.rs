@@ -129,6 +129,9 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
         if old == Some(value) && !(moved && setting.is_of_bridge_port()) {
             continue;
         }
+        if old.is_none() && setting.is_told_with_carrier() && value.is_unknown() {
+            continue;
+        }
         // A port that is up and has no partner does not tell its speed: it was set before it came up.
         if old.is_none() && setting.is_told_with_carrier() && found.up && !found.carrier {
             continue;
@@ -140,7 +143,9 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
             value: value.clone(),
             raise: value.number() > other.and_then(Value::number),
         };
-        let inverse = old.map(|old| set(old, Some(value))).into_iter().collect();
+        let untold = setting.is_told_with_carrier().then(Value::unknown);
+        let before = old.cloned().or(untold);
+        let inverse = before.map(|before| set(&before, Some(value))).into_iter().collect();
         steps.push(Step::new(set(value, old), inverse));
     }
     steps

@@ -20,7 +20,7 @@ pub use network::{
     FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
     RouteKey, RouteTarget,
 };
-pub use setting::{Setting, Value};
+pub use setting::{LINK_MODES, Setting, Settings, Value};
 pub use step::{Action, Step};
 pub use vlan_table::{VlanMembership, VlanRun, VlanTable};
 

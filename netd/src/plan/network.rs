@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::setting::{Setting, Value};
+use super::setting::{Setting, Settings, Value};
 use super::vlan_table::VlanTable;
 
 /// All objects netd manages, by their names.
@@ -49,7 +49,7 @@ pub struct Link {
     pub master: Option<String>,
     /// Settings; one that is wanted but not named here stays as it is.
     #[serde(default)]
-    pub settings: BTreeMap<Setting, Value>,
+    pub settings: Settings,
     /// VLANs, of a bridge port or the bridge itself.
     #[serde(default)]
     pub vlans: VlanTable,

@@ -1,5 +1,6 @@
 //! Settings of links: one value of one link each, all compared and changed in the same way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,12 @@ pub enum Setting {
     UnicastFlood,
     /// Bridge port: cost of the path in the spanning tree.
     PathCost,
+    /// Bridge port: groups that usually stay on their link and are forwarded here, as the document names them.
+    ForwardReserved,
+    /// VLAN interface: code points of tags that come in to priorities, `5:3 6:6`.
+    PcpIngress,
+    /// VLAN interface: priorities to code points of tags that go out, `5:3 6:6`.
+    PcpEgress,
     /// LAG: what spreads frames over its members, `BOND_XMIT_POLICY_…`.
     HashPolicy,
     /// LAG: members that must carry for the LAG to carry.
@@ -75,6 +82,9 @@ impl fmt::Display for Setting {
             Setting::Learning => "learning",
             Setting::UnicastFlood => "unicast flood",
             Setting::PathCost => "path cost",
+            Setting::ForwardReserved => "forward reserved",
+            Setting::PcpIngress => "pcp ingress",
+            Setting::PcpEgress => "pcp egress",
             Setting::HashPolicy => "hash policy",
             Setting::MinLinks => "min links",
             Setting::LacpFast => "lacp fast",
@@ -86,10 +96,23 @@ impl fmt::Display for Setting {
     }
 }
 
+/// Settings with their values.
+pub type Settings = BTreeMap<Setting, Value>;
+
+/// The settings of how a port talks to its partner.
+pub const LINK_MODES: [Setting; 4] = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec];
+
 impl Setting {
     /// Whether the setting belongs to a link's place under a bridge, so that it is gone when it leaves.
     pub fn is_of_bridge_port(self) -> bool {
-        matches!(self, Setting::Isolated | Setting::Learning | Setting::UnicastFlood | Setting::PathCost)
+        matches!(
+            self,
+            Setting::Isolated
+                | Setting::Learning
+                | Setting::UnicastFlood
+                | Setting::PathCost
+                | Setting::ForwardReserved
+        )
     }
 
     /// Whether many drivers tell it only while there is a carrier.
@@ -106,6 +129,8 @@ impl Setting {
                 | Setting::DefaultPvid
                 | Setting::Stp
                 | Setting::ForwardDelay
+                | Setting::PcpIngress
+                | Setting::PcpEgress
                 | Setting::HashPolicy
                 | Setting::MinLinks
                 | Setting::LacpFast
@@ -126,6 +151,16 @@ pub enum Value {
 }
 
 impl Value {
+    /// What a driver does not tell: the speed or duplex of a port that was never told one.
+    pub fn unknown() -> Value {
+        Value::from("unknown")
+    }
+
+    /// Whether it is [`Value::unknown`].
+    pub fn is_unknown(&self) -> bool {
+        self.text() == "unknown"
+    }
+
     /// The number, where the value is one.
     pub fn number(&self) -> Option<u32> {
         match self {

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use netd::engine::Paths;
@@ -22,9 +22,13 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
-    let this = std::env::current_exe().expect("the test's own program");
+    // As it was called: what runs may be the loader, where the libraries are not the system's.
+    let this = std::env::args_os().next().expect("the test's own program");
+    let user =
+        if Path::new("/proc/self/ns/user").exists() { &["--user", "--map-root-user"][..] } else { &[] };
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net", "--"])
+        .args(user)
+        .args(["--net", "--"])
         .arg(this)
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
@@ -56,6 +60,7 @@ impl Folder {
             attachments: self.0.join("run/attachments"),
             platforms: self.0.join("platforms"),
             rules: self.0.join("control-plane.nft"),
+            link_modes: self.0.join("run/link-modes.json"),
             nft: "/usr/sbin/nft".into(),
         }
     }

@@ -144,6 +144,38 @@ fn what_others_do_to_objects_of_netd_is_told_and_what_netd_does_itself_is_not() 
 }
 
 #[test]
+fn what_becomes_of_routes_is_told_only_while_it_matters_and_never_of_netds_own_changes() {
+    isolated(
+        "events::what_becomes_of_routes_is_told_only_while_it_matters_and_never_of_netds_own_changes",
+        || {
+            let (mut room, mut other) = (prepared(), Room::new());
+            let mut watch = Watch::new();
+            watch.monitor.ignore_changes_by(room.connection.port_id().unwrap()).unwrap();
+            let set = |prefix: &str| {
+                [Action::Route { key: key(prefix), from: None, to: Some(RouteTarget::Blackhole) }]
+            };
+            for (hear, number) in [(false, 1), (true, 2), (false, 3)] {
+                // Only what was not heard before is news to whoever begins to listen.
+                assert_eq!(watch.monitor.hear_recoveries(hear), Ok(hear));
+                assert_eq!(watch.monitor.hear_recoveries(hear), Ok(false));
+                // Hardware speaks by the kernel, which is another than netd as well.
+                room.carry_out(set(&format!("10.{number}.1.0/24")));
+                other.carry_out(set(&format!("10.{number}.2.0/24")));
+                let told: Vec<String> = watch
+                    .so_far(&mut room)
+                    .iter()
+                    .map(|event| match event {
+                        Event::RouteHardware(route) => route.prefix.to_string(),
+                        other => panic!("{other:?}"),
+                    })
+                    .collect();
+                assert_eq!(told, if hear { vec![format!("10.{number}.2.0/24")] } else { vec![] });
+            }
+        },
+    );
+}
+
+#[test]
 fn a_route_of_another_that_takes_the_place_of_netds_is_told() {
     isolated("events::a_route_of_another_that_takes_the_place_of_netds_is_told", || {
         let mut room = prepared();

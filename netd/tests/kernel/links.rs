@@ -69,6 +69,8 @@ fn settings_of_a_bridge_port_are_found_and_gone_with_its_place() {
         for on in [true, false] {
             room.carry_out(settings.map(|(setting, _)| set("swp1", setting, on)));
             room.carry_out([set("swp1", Setting::PathCost, if on { 7u32 } else { 9 })]);
+            let groups = if on { "eapol lldp" } else { "" };
+            room.carry_out([set("swp1", Setting::ForwardReserved, groups)]);
             let found = room.snapshot().links.remove("swp1").unwrap();
             assert_eq!((found.kind, found.master.as_deref()), (LinkKind::Hardware, Some(BRIDGE)));
             for (setting, _) in settings {
@@ -76,6 +78,7 @@ fn settings_of_a_bridge_port_are_found_and_gone_with_its_place() {
             }
             let cost = if on { 7u32 } else { 9 };
             assert_eq!(found.settings.get(&Setting::PathCost), Some(&Value::from(cost)));
+            assert_eq!(found.settings.get(&Setting::ForwardReserved), Some(&Value::from(groups)));
         }
         room.carry_out([Action::ClearMaster { name: "swp1".to_owned() }]);
         let found = room.snapshot().links.remove("swp1").unwrap();

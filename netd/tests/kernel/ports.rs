@@ -69,6 +69,16 @@ fn speed_duplex_and_negotiation_reach_the_driver_together() {
                 assert_eq!(found.get(&setting), Some(&value), "{setting}");
             }
         }
+        // As it was before anybody told it anything.
+        let forget = [
+            set("swp9", Setting::Autoneg, false),
+            set("swp9", Setting::Speed, Value::unknown()),
+            set("swp9", Setting::FullDuplex, Value::unknown()),
+        ];
+        let outcomes = batch::execute(&mut room.connection, &forget.iter().collect::<Vec<_>>());
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        let found = room.snapshot().links.remove("swp9").unwrap().settings;
+        assert_eq!((found.get(&Setting::Speed), found.get(&Setting::FullDuplex)), (None, None));
         let missing = room.refusal(&set("nothing", Setting::Speed, 1000u32));
         assert_eq!(missing.words(), Some("there is no interface nothing"));
         let index = room.index("swp9");

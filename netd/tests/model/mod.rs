@@ -24,6 +24,8 @@ pub struct Model {
     pub network: Network,
     pub executed: usize,
     pub faults: Faults,
+    /// What it says of an action that fails.
+    pub words: &'static str,
 }
 
 fn failed(errno: Errno, words: &str) -> KernelError {
@@ -33,7 +35,7 @@ fn failed(errno: Errno, words: &str) -> KernelError {
 impl Model {
     /// A model that carries out everything.
     pub fn new(network: Network) -> Model {
-        Model { network, executed: 0, faults: Box::new(|_, _| false) }
+        Model { network, executed: 0, faults: Box::new(|_, _| false), words: "no room in hardware" }
     }
 
     /// A model that refuses one action for good: the second time too, when what it needs is there.
@@ -353,7 +355,7 @@ impl Backend for Model {
         for action in actions {
             self.executed += 1;
             let outcome = if (self.faults)(self.executed, action) {
-                Err(failed(Errno::ENOSPC, "no room in hardware"))
+                Err(failed(Errno::ENOSPC, self.words))
             } else {
                 self.carry_out(action)
             };

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, credentials, shell};
+use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, boot_slot, credentials, shell};
 use crate::frame::Mac;
 use crate::tools;
 
@@ -91,7 +91,13 @@ fn boot(qemu: &mut Line, machine: &Machine, folder: &Path) -> Result<()> {
         firmware(qemu, folder)?;
     }
     match &machine.boot {
-        Boot::Image(image) => disk(qemu, image, folder)?,
+        Boot::Image(image) => {
+            disk(qemu, image, folder)?;
+            if let Some(kernel) = &machine.kernel {
+                qemu.0.arg("-kernel").arg(kernel);
+                qemu.add(&["-append", &boot_slot::command_line(image)?]);
+            }
+        }
         Boot::Kernel { kernel, initramfs, command_line } => {
             qemu.0.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
             qemu.add(&["-append", command_line]);

@@ -1,6 +1,7 @@
 //! What is booted ([`Machine`]) and what runs ([`Vm`]).
 
 mod accelerator;
+mod boot_slot;
 mod child;
 mod command;
 mod credentials;
@@ -63,6 +64,7 @@ pub enum Console {
 pub struct Machine {
     name: String,
     boot: Boot,
+    kernel: Option<PathBuf>,
     ports: u16,
     asic: Asic,
     firmware: Firmware,
@@ -110,6 +112,7 @@ impl Machine {
         Machine {
             name: "vm".to_owned(),
             boot,
+            kernel: None,
             ports: 4,
             asic: Asic::default(),
             firmware: Firmware::default(),
@@ -127,6 +130,13 @@ impl Machine {
     /// Name of the machine in log files and messages.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.to_owned();
+        self
+    }
+
+    /// Boots this kernel on the image's root instead of the image's own, with the command line that the
+    /// image's boot menu has.
+    pub fn kernel(mut self, kernel: &Path) -> Self {
+        self.kernel = Some(kernel.to_owned());
         self
     }
 
@@ -216,6 +226,16 @@ pub fn image() -> Result<PathBuf> {
         None => output_folder().join("corten-x86_64.img"),
     };
     ensure!(path.is_file(), "there is no image at {}: build it with `cargo os build`", path.display());
+    Ok(path)
+}
+
+/// The kernel that only tests boot: `$CORTEN_TEST_KERNEL`, else `target/os/test/vmlinuz` of the workspace.
+pub fn test_kernel() -> Result<PathBuf> {
+    let path = match std::env::var_os("CORTEN_TEST_KERNEL") {
+        Some(path) => PathBuf::from(path),
+        None => output_folder().join("test/vmlinuz"),
+    };
+    ensure!(path.is_file(), "there is no test kernel at {}: `cargo os test` builds it", path.display());
     Ok(path)
 }
 

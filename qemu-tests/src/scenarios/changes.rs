@@ -61,11 +61,22 @@ fn startup(lab: &Lab) -> Result<String> {
 }
 
 fn expires(lab: &Lab, _: &Run) -> Result<String> {
-    apply_unconfirmed(lab, &renamed(lab, "expires")?, 5)?;
+    let port = || -> Result<String> {
+        lab.vm.run("cd /sys/class/net/swp7; cat mtu address ifalias; cat speed duplex 2>&1; true")
+    };
+    let before = port()?;
+    let text = "expires\"\nmtu = 4000\nspeed = \"10G\"\nmac = \"02:00:00:00:07:07\"\nduplex = \"full";
+    apply_unconfirmed(lab, &renamed(lab, text)?, 5)?;
+    let changed = port()?;
+    for value in ["4000", "10000", "02:00:00:00:07:07", "full"] {
+        ensure!(changed.contains(value), "swp7 has no {value}:\n{changed}");
+    }
     ensure!(description(lab)? == "expires", "the change is not there");
     ensure!(!startup(lab)?.contains("expires"), "an unconfirmed change would survive a reboot");
     eventually("the change is taken back", SOON, || {
         ensure!(description(lab)? == "routed", "it is still there");
+        let after = port()?;
+        ensure!(after == before, "not all is as before:\n{before}now:\n{after}");
         Ok(())
     })?;
     let history = lab.vm.run("corten history")?;

@@ -1,16 +1,57 @@
 //! The behaviours, a file for each part of the switch.
+//!
+//! What a switch must show to hosts on its ports, and where it is shown, each by frames that carry a payload of
+//! their own and are captured where they come out (`qemu-tests --list` has the names of all):
+//!
+//! | behaviour | file | name begins |
+//! | --- | --- | --- |
+//! | two ports of a bridge exchange frames | `frames` | access ports of one VLAN exchange frames |
+//! | VLANs isolate unicast and broadcast | `frames` | another VLAN sees no frame |
+//! | trunks tag, access ports untag | `frames` | a trunk carries each VLAN; frames of the native VLAN |
+//! | VLAN interfaces and subinterfaces terminate, never bridge | `bridge` | frames to the switch's own address; frames of a subinterface |
+//! | addresses are learned, age, move | `frames`, `bridge` | a learned address; an address that is silent; an address that moves |
+//! | no frame returns to its port | `bridge` | a frame never leaves by the port it came in by |
+//! | static entries beat learned ones | `bridge` | a static address stays |
+//! | jumbo frames pass, larger ones do not | `bridge` | a jumbo frame passes |
+//! | isolated ports | `objects` | isolated ports cannot talk |
+//! | LAGs survive the loss of a member | `objects`, `lag` | a static LAG; an LACP LAG |
+//! | LACP detects a silent member | `lag` | an LACP LAG |
+//! | unjoined groups flood, joined ones are pruned | `multicast` | a group floods; a group goes to those who joined it |
+//! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN |
+//! | static groups | `multicast` | a group reaches its static members alone |
+//! | reserved groups are forwarded where a port opts in | `bridge` | frames to reserved groups |
+//! | speed and duplex settle, refusals are told | `ports` | speed and duplex settle; what a driver refuses |
+//! | states propagate | `ports`, `changes` | a pulled cable; a port that is not enabled; a link that goes down |
+//! | custom hardware addresses | `ports` | a custom hardware address |
+//! | 802.1p priorities | `priority` | the bridge keeps the priority; a routed packet's tag |
+//! | forwarding toggles | `objects`, `layer3` | an interface that does not forward; a family that is not routed |
+//! | longest prefix, MTU, ICMP errors | `layer3` | the longest matching prefix; a packet too large; who sends a packet |
+//! | ECMP spreads, and loses a next hop | `layer3`, `changes` | ECMP spreads flows; a link that goes down |
+//! | VRFs are apart | `layer3`, `control_plane` | two VRFs; a port in a VRF of its own |
+//! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
 mod boot;
+mod bridge;
 mod changes;
 mod console;
 mod containers;
 mod control_plane;
 mod first_boot;
 mod frames;
+mod kernel_dump;
+mod kills;
+mod lag;
+mod layer3;
 mod measured;
 mod mistakes;
+mod multicast;
+mod netdevsim;
 pub mod numbered;
 mod objects;
+mod platforms;
+mod ports;
+mod priority;
+mod reach;
 mod resilience;
 mod rocker;
 mod routing;
@@ -22,15 +63,24 @@ pub fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(boot::SCENARIOS);
     all.extend(frames::SCENARIOS);
+    all.extend(bridge::SCENARIOS);
+    all.extend(multicast::SCENARIOS);
+    all.extend(priority::SCENARIOS);
+    all.extend(ports::SCENARIOS);
     all.extend(routing::SCENARIOS);
+    all.extend(layer3::SCENARIOS);
     all.extend(objects::SCENARIOS);
+    all.extend(lag::SCENARIOS);
+    all.extend(platforms::SCENARIOS);
     all.extend(changes::SCENARIOS);
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
     all.extend(resilience::SCENARIOS);
+    all.extend(kills::SCENARIOS);
     all.extend(console::SCENARIOS);
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
+    all.extend(netdevsim::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
     all.extend(measured::SCENARIOS);
     all

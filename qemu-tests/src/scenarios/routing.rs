@@ -47,7 +47,7 @@ fn reaches_both_ways(from: &Host, to: &Host, seed: u64) -> Result<String> {
 }
 
 /// A host on a routed port: address 2 of its network, the gateway is the switch.
-fn on_routed_port(lab: &Lab, port: u16, behind: Option<[&str; 2]>) -> Result<Host> {
+pub(super) fn on_routed_port(lab: &Lab, port: u16, behind: Option<[&str; 2]>) -> Result<Host> {
     let gateways: [IpAddr; 2] = [format!("10.0.{port}.1").parse()?, format!("2001:db8:{port}::1").parse()?];
     lab.host(port, |config| {
         let mut config =
@@ -92,7 +92,7 @@ fn routes_are_shown(lab: &Lab, _: &Run) -> Result<String> {
     {
         let route = route(prefix)?;
         ensure!(
-            route["protocol"] == "corten" && route["wanted"] == true && route["kernel"] == true,
+            route["protocol"] == "static" && route["wanted"] == true && route["kernel"] == true,
             "{prefix} is not a route of the document that the kernel holds: {route}"
         );
         let hop = &route["next_hops"][0];

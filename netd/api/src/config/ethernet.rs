@@ -8,6 +8,7 @@ use super::document::shortened;
 use super::layer3;
 use super::model::{
     BridgePort, Duplex, Ethernet, Fec, Layer3, LinkMode, MacAddress, Place, PortRole, PortVlans,
+    ReservedGroups,
 };
 use super::port_vlans;
 use super::reader::{Node, Reader, Section, join};
@@ -55,6 +56,7 @@ pub(super) struct Settings {
     vrf: Option<(Place, String)>,
     isolated: Option<bool>,
     learning: Option<bool>,
+    forward_reserved: Option<ReservedGroups>,
     forwarding: Option<bool>,
     pub(super) link_mode: LinkMode,
 }
@@ -73,6 +75,7 @@ impl Settings {
             vrf: self.vrf.or(profile.vrf),
             isolated: self.isolated.or(profile.isolated),
             learning: self.learning.or(profile.learning),
+            forward_reserved: self.forward_reserved.or(profile.forward_reserved),
             forwarding: self.forwarding.or(profile.forwarding),
             link_mode: LinkMode {
                 speed_mbps: own.speed_mbps.or(other.speed_mbps),
@@ -99,9 +102,18 @@ pub(super) fn read_shared<'d>(reader: &mut Reader<'d>, section: &Section<'d>) ->
         vrf: layer3::read_vrf(reader, section).map(|name| (place_of(reader, section, "vrf"), name)),
         isolated: reader.flag(section, "isolated"),
         learning: reader.flag(section, "learning"),
+        forward_reserved: read_forward_reserved(reader, section),
         forwarding: reader.flag(section, "forwarding"),
         ..Settings::default()
     }
+}
+
+/// Reads `forward-reserved`.
+fn read_forward_reserved<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<ReservedGroups> {
+    let node = reader.take(section, "forward-reserved")?;
+    let items = reader.array(&node, 16);
+    let groups = items.iter().filter_map(|item| reader.parsed(item, 64, ReservedGroups::parse_one));
+    Some(ReservedGroups(groups.fold(0, |all, group| all | group.0)))
 }
 
 /// Reads `addresses` and `mac`, which are of one port or LAG.
@@ -179,9 +191,12 @@ fn role<'d>(reader: &mut Reader<'d>, section: &Section<'d>, what: &str, settings
     check_misplaced(reader, section, settings, routed.is_some());
     match &settings.vlan {
         Some((_, vlans)) => vlans.clone().map_or(PortRole::Unused, |vlans| {
-            let (isolated, learning) =
-                (settings.isolated.unwrap_or(false), settings.learning.unwrap_or(true));
-            PortRole::Bridged(BridgePort { vlans, isolated, learning })
+            PortRole::Bridged(BridgePort {
+                vlans,
+                isolated: settings.isolated.unwrap_or(false),
+                learning: settings.learning.unwrap_or(true),
+                forward_reserved: settings.forward_reserved.unwrap_or_default(),
+            })
         }),
         None if routed.is_some() => PortRole::Routed(Layer3 {
             addresses: settings.addresses.iter().flat_map(|(_, addresses)| addresses.clone()).collect(),
@@ -204,6 +219,7 @@ fn check_misplaced<'d>(reader: &mut Reader<'d>, section: &Section<'d>, settings:
     let misplaced = [
         ("isolated", settings.vlan.is_none(), of_bridge),
         ("learning", settings.vlan.is_none(), of_bridge),
+        ("forward-reserved", settings.vlan.is_none(), of_bridge),
         ("forwarding", !routed, of_routing),
     ];
     for (key, is_misplaced, message) in misplaced {

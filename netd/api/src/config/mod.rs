@@ -26,6 +26,7 @@ mod layer3;
 pub mod model;
 mod names;
 mod next_hops;
+mod pcp;
 mod plain_lines;
 mod plain_routes;
 mod plain_ways;

@@ -9,6 +9,7 @@ mod bridging;
 mod drift;
 mod interface;
 mod port;
+mod priority;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ pub use interface::{Layer3, Loopback, Routing, StaticNeighbour, Subinterface, Vl
 pub use port::{
     BridgePort, Duplex, Ethernet, Fec, HashPolicy, Lag, LagMode, LinkMode, Port, PortRole, PortVlans,
 };
+pub use priority::{PcpMaps, PriorityMap, ReservedGroups};
 pub use route::{NextHop, Route, RouteTarget};
 
 use crate::state::VlanRange;

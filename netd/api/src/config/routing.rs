@@ -8,6 +8,7 @@ use super::document::shortened;
 use super::layer3;
 use super::model::{Layer3, Loopback, Place, Routing, StaticNeighbour, Vlan, Vrf};
 use super::names;
+use super::pcp;
 use super::reader::{Node, Reader, Section, join};
 use super::vlan_ids;
 
@@ -33,8 +34,9 @@ pub(super) fn read_vlans<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTr
         let name_node = reader.take(&section, "name");
         let name = name_node.as_ref().and_then(|node| reader.text(node, 64));
         let layer3 = layer3::read(reader, &section);
+        let pcp = pcp::read(reader, &section).unwrap_or_default();
         reader.finish(&section);
-        check_forwarding(reader, &section, &layer3);
+        check_interface_keys(reader, &section, &layer3);
         let Some(id) = id else {
             continue;
         };
@@ -43,23 +45,25 @@ pub(super) fn read_vlans<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTr
         {
             reader.wrong_value(&node, format!("VLAN {other} has the name `{}` already", shortened(name)));
         }
-        vlans.insert(id, Vlan { place: node.place, name: name.unwrap_or_default().to_owned(), layer3 });
+        let name = name.unwrap_or_default().to_owned();
+        vlans.insert(id, Vlan { place: node.place, name, layer3, pcp });
     }
     vlans
 }
 
-/// A VLAN without an interface routes nothing in any case.
-fn check_forwarding<'d>(reader: &mut Reader<'d>, section: &Section<'d>, layer3: &Layer3) {
-    let path = join(&section.path, "forwarding");
+/// A VLAN without an interface routes nothing and marks nothing in any case.
+fn check_interface_keys<'d>(reader: &mut Reader<'d>, section: &Section<'d>, layer3: &Layer3) {
     let has_interface = !layer3.addresses.is_empty() || layer3.vrf.is_some();
-    if let Some(place) = reader.places.get(&path).copied()
-        && !(has_interface || reader.partial || reader.addresses_incomplete)
-    {
-        reader.wrong(
-            place,
-            &path,
-            "the VLAN has no interface to route from: add `addresses` or `vrf`, or remove it",
-        );
+    if has_interface || reader.partial || reader.addresses_incomplete {
+        return;
+    }
+    for (key, lacks) in [("forwarding", "to route from"), ("pcp", "whose priorities these could be")] {
+        let path = join(&section.path, key);
+        if let Some(place) = reader.places.get(&path).copied() {
+            let message =
+                format!("the VLAN has no interface {lacks}: add `addresses` or `vrf`, or remove it");
+            reader.wrong(place, &path, message);
+        }
     }
 }
 

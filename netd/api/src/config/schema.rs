@@ -28,7 +28,7 @@ mod tests {
         [lags.a]
         [bridge]
         [vlans.1]
-        [subinterfaces.'swp1.1']
+        [subinterfaces.'swp1.1'.pcp]
         [vxlans.a]
         [vrfs.a]
         [loopbacks.a]
@@ -72,6 +72,7 @@ mod tests {
             ("bridge", "/properties/bridge"),
             ("vlans.*", "/$defs/vlan"),
             ("subinterfaces.*", "/$defs/subinterface"),
+            ("pcp", "/$defs/pcp"),
             ("vxlans.*", "/$defs/vxlan"),
             ("routing", "/properties/routing"),
             ("neighbours[]", "/$defs/neighbour"),

@@ -7,6 +7,7 @@ use super::ethernet::{self, MAX_DESCRIPTION};
 use super::layer3;
 use super::model::{Config, PortRole, Subinterface};
 use super::names::{self, MAX_INTERFACE_NAME};
+use super::pcp;
 use super::reader::{Node, Reader, Section, nearest};
 use super::vlan_ids;
 
@@ -62,6 +63,7 @@ fn read_subinterface<'d>(
     let enabled = reader.flag(&section, "enabled");
     let mtu_bytes = ethernet::read_mtu(reader, &section);
     let layer3 = layer3::read(reader, &section);
+    let pcp = pcp::read(reader, &section);
     reader.finish(&section);
     ethernet::check_mtu(reader, &section, mtu_bytes, &layer3);
     Some(Subinterface {
@@ -72,6 +74,7 @@ fn read_subinterface<'d>(
         enabled: enabled.unwrap_or(true),
         mtu_bytes,
         layer3,
+        pcp: pcp.unwrap_or_default(),
     })
 }
 

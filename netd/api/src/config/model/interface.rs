@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{MacAddress, Place};
+use super::{MacAddress, PcpMaps, Place};
 
 /// Addresses and VRF of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Vlan {
     pub name: String,
     /// Addresses and VRF of its interface `vlanID` (see [`vlan_interface`]).
     pub layer3: Layer3,
+    /// Priorities of that interface.
+    pub pcp: PcpMaps,
 }
 
 impl Vlan {
@@ -63,6 +65,8 @@ pub struct Subinterface {
     pub mtu_bytes: Option<u32>,
     /// Addresses and VRF.
     pub layer3: Layer3,
+    /// Priorities of its tags.
+    pub pcp: PcpMaps,
 }
 
 /// `[vrfs.NAME]`: a VRF.

@@ -1,6 +1,6 @@
 //! `[ports]` and `[lags]`: what frames come in and go out through.
 
-use super::{Layer3, MacAddress, Place};
+use super::{Layer3, MacAddress, Place, ReservedGroups};
 use crate::state::VlanRange;
 
 /// `[ports.NAME]`: a front-panel port.
@@ -123,11 +123,18 @@ pub struct BridgePort {
     pub isolated: bool,
     /// Whether the bridge learns addresses from it.
     pub learning: bool,
+    /// Groups that usually stay on their link, and are forwarded when they come in here.
+    pub forward_reserved: ReservedGroups,
 }
 
 impl Default for BridgePort {
     fn default() -> Self {
-        BridgePort { vlans: PortVlans::default(), isolated: false, learning: true }
+        BridgePort {
+            vlans: PortVlans::default(),
+            isolated: false,
+            learning: true,
+            forward_reserved: ReservedGroups::default(),
+        }
     }
 }
 

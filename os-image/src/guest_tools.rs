@@ -1,0 +1,45 @@
+//! Programs of this host that tests and measurements run in the guest, whose image has none of them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{paths, process};
+
+/// What our own programs call. BIRD is among them where this host has it.
+const OTHERS: [&str; 5] =
+    ["/usr/sbin/ip", "/usr/sbin/bridge", "/usr/bin/unshare", "/usr/sbin/bird", "/usr/bin/bird"];
+
+/// Hands a program of ours, and what it calls, to the behaviours' program.
+pub fn pass(command: &mut Command, program: &Path) {
+    command.arg("--tool").arg(program);
+    for tool in OTHERS.iter().map(Path::new).filter(|tool| tool.exists()) {
+        command.arg("--tool").arg(tool);
+    }
+}
+
+/// Builds a test or a benchmark of the workspace and answers where it is, under a name without hashes.
+/// `arguments` are cargo's, `target` is its name of the program.
+pub fn build(arguments: &[&str], target: &str, name: &str) -> Result<PathBuf> {
+    let mut command = process::cargo();
+    command.args(arguments).args(["--locked", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut built = None;
+    for line in BufReader::new(output).lines() {
+        let message: Value = serde_json::from_str(&line?).unwrap_or_default();
+        if message["target"]["name"] == target {
+            built = message["executable"].as_str().map(PathBuf::from).or(built);
+        }
+    }
+    ensure!(child.wait()?.success(), "{name} does not build");
+    let built = built.with_context(|| format!("cargo names no program {target}"))?;
+    let program = paths::output().join(name);
+    fs::create_dir_all(paths::output())?;
+    fs::copy(&built, &program).with_context(|| format!("copying {}", built.display()))?;
+    Ok(program)
+}

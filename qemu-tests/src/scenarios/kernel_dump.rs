@@ -1,0 +1,174 @@
+//! What the kernel itself holds, told by its own tools and not by netd.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::lab::Lab;
+
+/// Links with their addresses, routes of all tables, next hops, neighbours, VLANs, forwarding entries, groups
+/// and rules: a headline each, then what the tool prints. The shell's own `ip` is another one.
+const SCRIPT: &str = "echo '@@@ link'; /usr/bin/ip -j -d address show; \
+     echo '@@@ route'; /usr/bin/ip -j route show table all; echo '@@@ route6'; /usr/bin/ip -j -6 route show table all; \
+     echo '@@@ nexthop'; /usr/bin/ip -j nexthop show; echo '@@@ neighbour'; /usr/bin/ip -j neighbour show nud permanent; \
+     echo '@@@ vlan'; bridge -j vlan show; echo '@@@ fdb'; bridge -j fdb show; echo '@@@ mdb'; bridge -j mdb show; \
+     echo '@@@ rules'; nft -s -t list ruleset";
+
+/// What comes and goes by itself, or only counts: of no interest to who asks whether a change was made whole.
+const PASSING: [&str; 21] = [
+    "ifindex",
+    "link_index",
+    "operstate",
+    "promiscuity",
+    "allmulti",
+    "expires",
+    "qdisc",
+    "age",
+    "valid_life_time",
+    "preferred_life_time",
+    "tentative",
+    "mii_status",
+    "link_failure_count",
+    "fdb_n_learned",
+    "root_port",
+    "topology_change",
+    "topology_change_detected",
+    "ad_info",
+    "used",
+    "protocol_down",
+    "carrier",
+];
+/// The same by what a key begins or ends with.
+const PASSING_PREFIXES: [&str; 5] = ["gso_", "gro_", "tso_", "ad_actor_oper", "ad_partner_oper"];
+const PASSING_SUFFIXES: [&str; 1] = ["_timer"];
+/// A port's place in its bridge is that of its arrival.
+const PASSING_IN_SLAVES: [&str; 5] = ["id", "no", "designated_port", "designated_cost", "state"];
+/// Flags that follow a carrier.
+const PASSING_FLAGS: [&str; 6] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT", "linkdown", "dead"];
+
+/// A line for each thing the kernel holds, sorted: two dumps are of one state if they are equal.
+pub fn take(lab: &Lab) -> Result<Vec<String>> {
+    let text = lab.vm.run(SCRIPT)?;
+    let (mut lines, mut made_up) = (Vec::new(), Vec::new());
+    for section in text.split("@@@ ").skip(1) {
+        let (name, body) = section.split_once('\n').with_context(|| format!("no body: {section}"))?;
+        if name == "rules" {
+            lines.extend(body.lines().map(|line| format!("{name} {}", line.trim())));
+            continue;
+        }
+        // A tool that has nothing to tell prints nothing.
+        let body = if body.trim().is_empty() { "[]" } else { body };
+        let rows: Value = serde_json::from_str(body).with_context(|| format!("{name}: no JSON: {body}"))?;
+        for row in rows.as_array().into_iter().flatten() {
+            made_up.extend(made_up_address(row));
+            lines.extend(flat(name, row).iter().map(|row| format!("{name} {row}")));
+        }
+    }
+    for address in made_up {
+        lines.iter_mut().for_each(|line| *line = line.replace(&address, "made up"));
+    }
+    lines.sort();
+    Ok(lines)
+}
+
+/// The hardware address of a link the kernel makes one up for, another one each time.
+fn made_up_address(link: &Value) -> Option<String> {
+    let kind = link["linkinfo"]["info_kind"].as_str()?;
+    ["vrf", "dummy", "vxlan"].contains(&kind).then(|| link["address"].as_str().map(str::to_owned))?
+}
+
+/// The rows of a row: each address and each VLAN counts for itself.
+fn flat(section: &str, row: &Value) -> Vec<Value> {
+    let mut row = row.clone();
+    strip(&mut row, false);
+    let static_ = |entry: &Value| entry["state"] == "permanent" || entry["state"] == "static";
+    match section {
+        "link" => {
+            let addresses = row["addr_info"].take();
+            let name = row["ifname"].clone();
+            let of = |address: &Value| serde_json::json!({"ifname": name, "address": address});
+            let mut rows: Vec<Value> = addresses.as_array().into_iter().flatten().map(of).collect();
+            rows.push(row);
+            rows
+        }
+        "fdb" => Some(row).filter(static_).into_iter().collect(),
+        "mdb" => {
+            row["mdb"].as_array().into_iter().flatten().filter(|entry| static_(entry)).cloned().collect()
+        }
+        "vlan" => {
+            let of = |vlan: &Value| serde_json::json!({"ifname": row["ifname"], "vlan": vlan});
+            row["vlans"].as_array().into_iter().flatten().map(of).collect()
+        }
+        _ => vec![row],
+    }
+}
+
+fn strip(value: &mut Value, in_slave: bool) {
+    match value {
+        Value::Object(members) => {
+            let passes = |key: &str| {
+                PASSING.contains(&key)
+                    || PASSING_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+                    || PASSING_SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
+                    || in_slave && PASSING_IN_SLAVES.contains(&key)
+            };
+            members.retain(|key, _| !passes(key));
+            for (key, member) in members.iter_mut() {
+                strip(member, in_slave || key == "info_slave_data");
+            }
+        }
+        Value::Array(rows) => {
+            rows.retain(|row| !row.as_str().is_some_and(|flag| PASSING_FLAGS.contains(&flag)));
+            rows.iter_mut().for_each(|row| strip(row, in_slave));
+            rows.sort_by_cached_key(Value::to_string);
+        }
+        _ => {}
+    }
+}
+
+/// What the one has and the other lacks, a line each.
+pub fn differences(wanted: &[String], found: &[String]) -> Vec<String> {
+    let lacks = wanted.iter().filter(|line| !found.contains(line)).map(|line| format!("missing: {line}"));
+    let has = found.iter().filter(|line| !wanted.contains(line)).map(|line| format!("too much: {line}"));
+    lacks.chain(has).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_left_out_and_what_is_set_stays() {
+        let row = serde_json::json!({
+            "ifindex": 3, "ifname": "swp1", "flags": ["UP", "LOWER_UP"], "mtu": 1500,
+            "linkinfo": {"info_slave_data": {"no": "0x1", "hold_timer": 0.0, "isolated": true}},
+            "addr_info": [{"local": "192.0.2.1", "valid_life_time": 7}],
+        });
+        let rows: Vec<String> = flat("link", &row).iter().map(Value::to_string).collect();
+        assert_eq!(rows[0], r#"{"address":{"local":"192.0.2.1"},"ifname":"swp1"}"#);
+        assert!(rows[1].contains(r#""isolated":true"#) && rows[1].contains(r#""flags":["UP"]"#), "{rows:?}");
+        assert!(!rows[1].contains("ifindex") && !rows[1].contains("0x1"), "{rows:?}");
+    }
+
+    #[test]
+    fn addresses_that_the_kernel_makes_up_are_known() {
+        let link =
+            |kind: &str| serde_json::json!({"address": "02:00:00:00:00:01", "linkinfo": {"info_kind": kind}});
+        assert_eq!(made_up_address(&link("vrf")).as_deref(), Some("02:00:00:00:00:01"));
+        assert_eq!(made_up_address(&link("bridge")), None);
+        assert_eq!(made_up_address(&serde_json::json!({"address": "02:00:00:00:00:01"})), None);
+    }
+
+    #[test]
+    fn learned_entries_are_no_state() {
+        let entry = |state: &str| serde_json::json!({"mac": "02:00:00:00:00:01", "state": state});
+        assert_eq!(flat("fdb", &entry("permanent")).len(), 1);
+        assert_eq!(flat("fdb", &entry("")).len(), 0);
+    }
+
+    #[test]
+    fn differences_are_told_both_ways() {
+        let lines = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let told = differences(&lines(&["a", "b"]), &lines(&["b", "c"]));
+        assert_eq!(told, ["missing: a", "too much: c"]);
+    }
+}

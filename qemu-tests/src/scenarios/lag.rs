@@ -1,0 +1,113 @@
+//! LAGs that negotiate: members come, fail and fall silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::frame::Mac;
+use qemu_tests::lacp::Partner;
+use qemu_tests::packet::Packet;
+
+use super::frames::{At, cross};
+use super::objects::{lag_document, with_document};
+use crate::lab::{Lab, Topology, eventually, fresh_payload};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
+    "an LACP LAG spreads flows over its members, and survives one that fails or falls silent",
+    Topology::Switch,
+    lacp_with_a_partner,
+)];
+
+/// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
+const SOON: Duration = Duration::from_secs(30);
+const MEMBERS: [u16; 2] = [11, 12];
+const FLOWS: u16 = 64;
+
+fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
+    // LACP runs only where the kernel knows that both directions work at once, which virtio does not tell.
+    let document = lag_document(lab, "lacp")?
+        .replace("mode = \"lacp\"\n", "mode = \"lacp\"\nlacp-rate = \"fast\"\n")
+        + "\n[ports.\"swp[11-12]\"]\nautoneg = false\nspeed = \"10G\"\nduplex = \"full\"\n";
+    let mut detail = String::new();
+    with_document(lab, &document, || {
+        let wires = [lab.vm.wire(11)?.clone(), lab.vm.wire(12)?.clone()];
+        let partner = Partner::start(&wires, Mac::of_host(600))?;
+        all_members(lab, &partner)?;
+        detail += &format!("{:?} flows by each of swp11 and swp12\n", counts(&ways(lab)?));
+        // What comes in by either member comes out in the VLAN, once.
+        for member in MEMBERS {
+            cross(lab, At(member, None), At(3, None), Mac::BROADCAST)?;
+        }
+        for (index, failed) in MEMBERS.into_iter().enumerate() {
+            let other = MEMBERS[1 - index];
+            lab.vm.set_link(failed, false)?;
+            let outcome = only_by(lab, other).with_context(|| format!("with swp{failed} pulled"));
+            lab.vm.set_link(failed, true)?;
+            outcome?;
+            all_members(lab, &partner).with_context(|| format!("with swp{failed} plugged in again"))?;
+        }
+        // The carrier stays: only LACP can tell that nobody is there.
+        partner.silence(0, true);
+        let outcome = only_by(lab, 12).context("with a silent partner on swp11");
+        let port = lab.port("swp11")?;
+        partner.silence(0, false);
+        outcome?;
+        ensure!(port["oper_state"] == "up", "the silent member has no carrier: {port}");
+        all_members(lab, &partner).context("with the partner speaking again")
+    })?;
+    Ok(detail)
+}
+
+/// Waits until both sides use both members.
+fn all_members(lab: &Lab, partner: &Partner) -> Result<()> {
+    eventually("both members are agreed on and used", SOON, || {
+        let agreed = partner.agreed();
+        ensure!(agreed == BTreeSet::from([0, 1]), "the switch uses members {agreed:?}");
+        let used: BTreeSet<u16> = ways(lab)?.into_values().collect();
+        ensure!(used == BTreeSet::from(MEMBERS), "flows leave by {used:?}");
+        Ok(())
+    })
+}
+
+/// Waits until every flow leaves by one member.
+fn only_by(lab: &Lab, member: u16) -> Result<()> {
+    eventually("every flow leaves by the member that is left", SOON, || {
+        let used: BTreeSet<u16> = ways(lab)?.into_values().collect();
+        ensure!(used == BTreeSet::from([member]), "flows leave by {used:?}");
+        Ok(())
+    })
+}
+
+fn counts(ways: &BTreeMap<u16, u16>) -> [usize; 2] {
+    MEMBERS.map(|member| ways.values().filter(|way| **way == member).count())
+}
+
+/// By which member each of many flows from swp3 leaves. All must arrive, each once.
+fn ways(lab: &Lab) -> Result<BTreeMap<u16, u16>> {
+    let label = fresh_payload("flow");
+    let captures = MEMBERS
+        .into_iter()
+        .map(|port| Ok((port, lab.vm.wire(port)?.capture_text(&label))))
+        .collect::<Result<Vec<_>>>()?;
+    for flow in 1..=FLOWS {
+        let packet = Packet::udp("10.0.20.103".parse()?, "10.0.20.200".parse()?).from_port(20_000 + flow);
+        // To a station whose place is not known: the frame leaves by every port of the VLAN, the LAG among them.
+        let frame = packet.payload(format!("{label}{flow:03};")).frame(Mac::of_host(3), Mac::of_host(650))?;
+        ensure!(lab.vm.wire(3)?.send(&frame.build()), "the machine did not take a frame");
+    }
+    let mut ways = BTreeMap::new();
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while ways.len() < usize::from(FLOWS) {
+        ensure!(Instant::now() < deadline, "{} of {FLOWS} flows arrived", ways.len());
+        for (port, capture) in &captures {
+            while let Some(captured) = capture.next_before(Instant::now() + Duration::from_millis(10)) {
+                let text = String::from_utf8_lossy(&captured.bytes).into_owned();
+                let number = text.split(&label).nth(1).and_then(|rest| rest.get(..3)?.parse().ok());
+                let twice = ways.insert(number.context("a flow without a number")?, *port);
+                ensure!(twice.is_none(), "a frame left by the LAG twice");
+            }
+        }
+    }
+    Ok(ways)
+}

@@ -1,0 +1,168 @@
+//! Multicast: IGMP and MLD snooping, and members that the document names.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::frame::Mac;
+use qemu_tests::packet::{Membership, Packet, group_mac, membership};
+
+use super::frames::At;
+use super::objects::with_document;
+use super::reach::ports_reached_by;
+use crate::lab::{Lab, Topology, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 4] = [
+    Scenario::new(
+        "a group floods its VLAN while nobody asks who is a member",
+        Topology::Switch,
+        floods_without_a_querier,
+    ),
+    Scenario::new(
+        "a group goes to those who joined it in their VLAN alone, by IGMP and MLD",
+        Topology::Switch,
+        goes_to_members,
+    ),
+    Scenario::new("a group reaches its static members alone", Topology::Switch, static_members),
+    Scenario::new("without snooping a group floods whoever joined", Topology::Switch, without_snooping),
+];
+
+/// The bridge trusts what it heard of members only 10 s after it began to ask.
+const TRUST: Duration = Duration::from_secs(60);
+/// After a leave the bridge asks twice, a second apart, whether others are left.
+const LEAVE: Duration = Duration::from_secs(20);
+
+/// A group, of which family, and who speaks to it and of it.
+struct Group {
+    address: IpAddr,
+    source: IpAddr,
+}
+
+impl Group {
+    fn new(address: &str, source: &str) -> Result<Group> {
+        Ok(Group { address: address.parse()?, source: source.parse()? })
+    }
+
+    /// One of IPv4 and one of IPv6, by a number that no other scenario uses: a bridge remembers members.
+    fn both(number: u8) -> Result<[Group; 2]> {
+        Ok([
+            Group::new(&format!("239.1.1.{number}"), "10.0.10.150")?,
+            Group::new(&format!("ff05::1:{number}"), "fe80::150")?,
+        ])
+    }
+
+    /// Checks out of which ports the group's frames come that go in at a place.
+    fn reaches(&self, lab: &Lab, from: At, ports: &[u16]) -> Result<()> {
+        let reached = ports_reached_by(lab, from, |payload| {
+            let packet = Packet::udp(self.source, self.address).payload(payload);
+            let frame = packet.frame(Mac::of_host(from.0), group_mac(self.address))?;
+            Ok(from.1.map_or(frame.clone(), |tag| frame.vlan(tag)).build())
+        })?;
+        ensure!(
+            reached.iter().eq(ports),
+            "group {} from swp{} (tag {:?}) came out of ports {reached:?} instead of {ports:?}",
+            self.address,
+            from.0,
+            from.1
+        );
+        Ok(())
+    }
+
+    /// A host on a port says that it joins or leaves.
+    fn says(&self, lab: &Lab, at: At, what: Membership) -> Result<()> {
+        let frame = membership(Mac::of_host(at.0), self.source, self.address, what)?;
+        let bytes = at.1.map_or(frame.clone(), |tag| frame.vlan(tag)).build();
+        ensure!(lab.vm.wire(at.0)?.send(&bytes), "the machine did not take a frame on swp{}", at.0);
+        Ok(())
+    }
+}
+
+fn querying(lab: &Lab) -> String {
+    lab.document.clone() + "\n[bridge]\nquerier = true\n"
+}
+
+fn floods_without_a_querier(lab: &Lab, _: &Run) -> Result<String> {
+    for group in Group::both(3)? {
+        group.reaches(lab, At(1, None), &[2, 5, 6])?;
+        // Members alone prove nothing: what others said earlier nobody knows.
+        group.says(lab, At(2, None), Membership::Join)?;
+        group.reaches(lab, At(1, None), &[2, 5, 6])?;
+        group.says(lab, At(2, None), Membership::Leave)?;
+    }
+    Ok(String::new())
+}
+
+fn goes_to_members(lab: &Lab, _: &Run) -> Result<String> {
+    with_document(lab, &querying(lab), || {
+        for group in Group::both(2)? {
+            eventually("a group without members goes nowhere", TRUST, || {
+                group.reaches(lab, At(1, None), &[])
+            })?;
+            joins_and_leaves(lab, &group)?;
+        }
+        // Groups that nobody reports are everybody's: of IPv6 that is one (RFC 4541, sections 2.1.2 and 3).
+        for (address, source) in [("224.0.0.251", "10.0.10.150"), ("ff02::1", "fe80::150")] {
+            Group::new(address, source)?.reaches(lab, At(1, None), &[2, 5, 6])?;
+        }
+        Ok(())
+    })
+}
+
+fn joins_and_leaves(lab: &Lab, group: &Group) -> Result<()> {
+    let (servers, clients) = (At(1, None), At(3, None));
+    group.says(lab, At(2, None), Membership::Join)?;
+    eventually("a member gets it", LEAVE, || group.reaches(lab, servers, &[2]))?;
+    group.reaches(lab, clients, &[]).context("a member in VLAN 10 is none in VLAN 20")?;
+    // A trunk's member of one VLAN is none of the other, whichever they are.
+    group.says(lab, At(5, Some(20)), Membership::Join)?;
+    eventually("a member behind a trunk gets it", LEAVE, || group.reaches(lab, clients, &[5]))?;
+    group.reaches(lab, servers, &[2]).context("a member in VLAN 20 is none in VLAN 10")?;
+    group.says(lab, At(5, Some(10)), Membership::Join)?;
+    eventually("two members get it", LEAVE, || group.reaches(lab, servers, &[2, 5]))?;
+    let shown = lab.show("mdb")?;
+    let address = group.address.to_string();
+    let members = shown.iter().filter(|row| row["group"] == address.as_str()).count();
+    ensure!(members == 3, "`corten show mdb` has {members} of three members of {address}: {shown:?}");
+    for (leaver, left) in [(At(2, None), &[5][..]), (At(5, Some(10)), &[])] {
+        group.says(lab, leaver, Membership::Leave)?;
+        eventually("who leaves gets it no longer", LEAVE, || group.reaches(lab, servers, left))?;
+    }
+    group.reaches(lab, clients, &[5]).context("who left VLAN 10 is still a member in VLAN 20")
+}
+
+fn static_members(lab: &Lab, _: &Run) -> Result<String> {
+    let document = querying(lab)
+        + "\n[[mdb]]\ngroup = \"239.1.1.1\"\nvlan = 20\nports = [\"swp4\"]\n\
+           \n[[mdb]]\ngroup = \"ff05::1:1\"\nvlan = 20\nports = [\"swp4\", \"swp6\"]\n";
+    with_document(lab, &document, || {
+        let rows = lab.show("mdb")?;
+        let shown = |group: &str, port: &str| {
+            rows.iter().any(|row| row["group"] == group && row["port"] == port && row["vlan_id"] == 20)
+        };
+        ensure!(shown("239.1.1.1", "swp4") && shown("ff05::1:1", "swp6"), "{rows:?}");
+        for (group, members) in Group::both(1)?.iter().zip([&[4][..], &[4, 6]]) {
+            eventually("the group goes to its members", TRUST, || group.reaches(lab, At(3, None), members))?;
+            group.reaches(lab, At(1, None), &[]).context("in a VLAN without members")?;
+            // No host can resign for a static member.
+            group.says(lab, At(4, None), Membership::Leave)?;
+            group.says(lab, At(2, None), Membership::Join)?;
+            eventually("a member that joins", LEAVE, || group.reaches(lab, At(1, None), &[2]))?;
+            group.says(lab, At(2, None), Membership::Leave)?;
+            eventually("and leaves", LEAVE, || group.reaches(lab, At(1, None), &[]))?;
+            group.reaches(lab, At(3, None), members).context("after a leave of a static member")?;
+        }
+        Ok(())
+    })
+}
+
+fn without_snooping(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lab.document.clone() + "\n[bridge]\nigmp-snooping = false\n";
+    with_document(lab, &document, || {
+        for group in Group::both(4)? {
+            group.says(lab, At(2, None), Membership::Join)?;
+            group.reaches(lab, At(1, None), &[2, 5, 6])?;
+        }
+        Ok(())
+    })
+}

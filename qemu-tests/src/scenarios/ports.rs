@@ -1,0 +1,192 @@
+//! Ports themselves: speed and duplex, states, hardware addresses.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use qemu_tests::frame::Mac;
+use serde_json::Value;
+
+use super::bridge::mac_of;
+use super::frames::{At, cross};
+use super::objects::{changed, with_document};
+use super::reach::reaches;
+use crate::lab::{Lab, Topology, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 5] = [
+    Scenario::new("speed and duplex settle as the document says", Topology::Switch, speed_and_duplex),
+    Scenario::new(
+        "what a driver refuses is told in its words, at its line, and nothing changes",
+        Topology::Switch,
+        driver_refuses,
+    ),
+    Scenario::new(
+        "a pulled cable shows in the port's state and stops its frames, and so does its end",
+        Topology::Switch,
+        pulled_cable,
+    ),
+    Scenario::new("a port that is not enabled is down and carries nothing", Topology::Switch, disabled_port),
+    Scenario::new(
+        "a custom hardware address is the one that frames go to and come from, until it is unset",
+        Topology::Switch,
+        custom_mac,
+    ),
+];
+
+const SOON: Duration = Duration::from_secs(20);
+const CUSTOM: &str = "02:aa:00:00:00:07";
+
+/// The lab's document with more keys for swp1 and swp2.
+fn with_keys(lab: &Lab, keys: &str) -> Result<String> {
+    let section = "[ports.\"swp[1-2]\"]\nvlan.access = 10\n";
+    changed(lab, section, &format!("{section}{keys}"))
+}
+
+fn speed_and_duplex(lab: &Lab, _: &Run) -> Result<String> {
+    for (speed, duplex, mbps) in [("1G", "full", 1_000), ("100M", "half", 100), ("25G", "full", 25_000)] {
+        let keys = format!("autoneg = false\nspeed = \"{speed}\"\nduplex = \"{duplex}\"\n");
+        with_document(lab, &with_keys(lab, &keys)?, || {
+            for name in ["swp1", "swp2"] {
+                let port = lab.port(name)?;
+                ensure!(port["speed_mbps"] == mbps && port["duplex"] == duplex, "{name}: {port}");
+            }
+            // Not only told: frames go on.
+            eventually("frames cross", SOON, || cross(lab, At(1, None), At(2, None), Mac::BROADCAST))?;
+            reaches(lab, At(2, None), Mac::of_host(2), Mac::BROADCAST, &[1, 5, 6])
+        })?;
+    }
+    Ok(String::new())
+}
+
+fn driver_refuses(lab: &Lab, _: &Run) -> Result<String> {
+    let mut told = String::new();
+    for (keys, words) in
+        [("fec = \"rs\"\n", "Operation not supported"), ("autoneg = true\n", "link settings update failed")]
+    {
+        let document = with_keys(lab, &format!("description = \"refused\"\n{keys}"))?;
+        let line = document.lines().position(|line| keys.starts_with(line) && !line.is_empty());
+        let line = line.context("the document lacks the key")? + 1;
+        let before = lab.visible_state()?;
+        let output = lab.apply(&document)?;
+        let text = output.text;
+        ensure!(output.status == 1, "{keys:?} was taken by a driver that has nothing of the kind: {text}");
+        ensure!(text.contains("swp1"), "the error does not name the port: {text}");
+        ensure!(text.contains(&format!("line {line}: swp")), "the error does not say line {line}: {text}");
+        ensure!(text.contains(words), "the error lacks the driver's words, {words:?}: {text}");
+        ensure!(lab.visible_state()? == before, "a refused change left something behind");
+        told += text.lines().find(|line| line.contains("swp1")).unwrap_or_default();
+        told += "\n";
+    }
+    Ok(told)
+}
+
+/// Waits until a port is shown with these states.
+fn shown(lab: &Lab, name: &str, admin_up: bool, oper_state: &str) -> Result<Value> {
+    eventually(&format!("{name} is {oper_state}"), SOON, || {
+        let port = lab.port(name)?;
+        ensure!(port["admin_up"] == admin_up && port["oper_state"] == oper_state, "{port}");
+        Ok(port)
+    })
+}
+
+fn pulled_cable(lab: &Lab, _: &Run) -> Result<String> {
+    lab.vm.set_link(2, false)?;
+    let outcome = shown(lab, "swp2", true, "down").and_then(|port| {
+        ensure!(port["wanted_up"] == true, "a pulled cable changed what is wanted: {port}");
+        // A frame that is on its way to a pulled port goes nowhere; the others do not suffer.
+        let others = || -> Result<()> {
+            cross(lab, At(1, None), At(5, Some(10)), Mac::BROADCAST)?;
+            cross(lab, At(6, None), At(1, None), Mac::BROADCAST)
+        };
+        others()?;
+        let payload = crate::lab::fresh_payload("pulled");
+        let capture = lab.vm.wire(2)?.capture_text(&payload);
+        lab.vm.wire(1)?.send(&super::frames::frame(Mac::of_host(1), Mac::BROADCAST, None, &payload));
+        others()?;
+        ensure!(capture.drain().is_empty(), "a frame left by a port without a cable");
+        Ok(())
+    });
+    lab.vm.set_link(2, true)?;
+    outcome?;
+    shown(lab, "swp2", true, "up")?;
+    eventually("frames cross again", SOON, || cross(lab, At(1, None), At(2, None), Mac::BROADCAST))?;
+    routed_port_follows(lab)
+}
+
+/// The route of a routed port's own network goes and comes with its link.
+fn routed_port_follows(lab: &Lab) -> Result<String> {
+    let usable = |wanted: bool| {
+        eventually("the network of swp8 follows its link", SOON, || {
+            let routes = lab.show("routes")?;
+            let route = routes.iter().find(|route| route["prefix"] == "10.0.8.0/24");
+            let dead = route.is_none_or(|route| route["next_hops"][0]["dead"] == true);
+            ensure!(dead != wanted, "{route:?}");
+            Ok(())
+        })
+    };
+    lab.vm.set_link(8, false)?;
+    let outcome = shown(lab, "swp8", true, "down").and_then(|_| usable(false));
+    lab.vm.set_link(8, true)?;
+    outcome?;
+    shown(lab, "swp8", true, "up")?;
+    usable(true)?;
+    Ok(String::new())
+}
+
+fn disabled_port(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lab.document.replace(
+        "[ports.\"swp[1-2]\"]\nvlan.access = 10\n",
+        "[ports.swp1]\nvlan.access = 10\n\n[ports.swp2]\nenabled = false\nvlan.access = 10\n",
+    );
+    ensure!(document != lab.document, "the lab has no swp2");
+    with_document(lab, &document, || {
+        let port = shown(lab, "swp2", false, "down")?;
+        ensure!(port["wanted_up"] == false, "{port}");
+        let payload = crate::lab::fresh_payload("disabled");
+        let (in_by_it, out_by_it) =
+            (lab.vm.wire(1)?.capture_text(&payload), lab.vm.wire(2)?.capture_text(&payload));
+        for port in [1, 2] {
+            let frame = super::frames::frame(Mac::of_host(port), Mac::BROADCAST, None, &payload);
+            // Whether the machine takes a frame for a port that is down is its own business.
+            let _ = lab.vm.wire(port)?.try_send(&frame);
+        }
+        cross(lab, At(1, None), At(5, Some(10)), Mac::BROADCAST)?;
+        cross(lab, At(6, None), At(1, None), Mac::BROADCAST)?;
+        ensure!(out_by_it.drain().is_empty(), "a frame left by a port that is not enabled");
+        ensure!(in_by_it.drain().is_empty(), "a frame came in by a port that is not enabled");
+        Ok(())
+    })
+}
+
+fn custom_mac(lab: &Lab, _: &Run) -> Result<String> {
+    let born = mac_of(lab, "swp7")?;
+    ensure!(born == lab.vm.port_mac(7), "swp7 has {born} though none is configured");
+    let routed = "description = \"routed\"\n";
+    let document = changed(lab, routed, &format!("{routed}mac = \"{CUSTOM}\"\n"))?;
+    let custom: Mac = CUSTOM.parse()?;
+    with_document(lab, &document, || {
+        ensure!(lab.port("swp7")?["mac"] == CUSTOM, "`corten show ports` has another address");
+        speaks_as(lab, custom)
+    })?;
+    ensure!(lab.port("swp7")?["mac"] == born.to_string().as_str(), "swp7 has not its own address again");
+    speaks_as(lab, born)?;
+    Ok(String::new())
+}
+
+/// Checks that the switch answers on swp7 from this address, by both families, and hears frames to it alone.
+fn speaks_as(lab: &Lab, mac: Mac) -> Result<()> {
+    let host = lab.member(7, 7)?;
+    let capture = lab.vm.wire(7)?.capture();
+    host.ping_until_answered("10.0.7.1".parse()?, SOON)?;
+    host.ping_until_answered("2001:db8:7::1".parse()?, SOON)?;
+    let mut heard = 0;
+    for captured in capture.drain() {
+        let view = captured.view().context("a captured frame is too short")?;
+        heard += 1;
+        if view.source != mac {
+            bail!("a frame came from {} instead of {mac}: {view:?}", view.source);
+        }
+    }
+    ensure!(heard >= 4, "{heard} frames are too few for two resolutions and two answers");
+    Ok(())
+}
