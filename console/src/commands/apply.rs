@@ -3,7 +3,7 @@
 use super::{Context, check};
 use crate::caret;
 use crate::client::{Error, Netd};
-use crate::document::{self, Document};
+use crate::document::{self, Document, Sources};
 use crate::outcome::{Exit, Outcome};
 use crate::{text, timespan};
 
@@ -18,8 +18,15 @@ pub enum Base {
     Any,
 }
 
+impl Base {
+    /// What `--base` and `--force` say.
+    pub fn of(base: Option<u64>, force: bool) -> Base {
+        if force { Base::Any } else { base.map_or(Base::Running, Base::Is) }
+    }
+}
+
 /// How a document is applied.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The generation it is based on.
     pub base: Base,
@@ -55,7 +62,8 @@ pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcom
     }
 }
 
-async fn apply(
+/// Has netd check and apply a document.
+pub(super) async fn apply(
     document: &Document,
     change: Change,
     netd: &Netd,
@@ -77,16 +85,17 @@ async fn apply(
     if timeout_s != 0 {
         // It is applied, whatever becomes of this question.
         let until = netd.status().await.map_or(0, |status| status.confirm_by_s);
+        let way = if context.sources == Sources::RegularFiles { ":" } else { "corten " };
         out.push_str(&format!(
-            "It is rolled back {} unless you confirm it: `corten confirm`.\n\
-             `corten rollback` takes it back at once.\n",
+            "It is rolled back {} unless you confirm it: `{way}confirm`.\n\
+             `{way}rollback` takes it back at once.\n",
             when(until, timeout_s)
         ));
     }
     Ok(Outcome::done(out))
 }
 
-/// `at 14:05:09, in 2 min`.
+/// `at 14:05:09 UTC, in 2 min`.
 fn when(until_s: u64, timeout_s: u32) -> String {
     let within = timespan::show(timeout_s);
     match until_s {
