@@ -78,7 +78,7 @@ pub enum Command {
         /// Generation the document was edited from; without it, the one running now
         #[arg(long, value_name = "GENERATION", conflicts_with = "force")]
         base: Option<u64>,
-        /// Apply whatever is running
+        /// Apply whatever is running, and even if it locks you out
         #[arg(long)]
         force: bool,
         /// Roll back unless `corten confirm` follows within this time: seconds, or 90s, 2m, 1h

@@ -1,6 +1,6 @@
 //! `corten apply`: a document becomes the running configuration, whole or not at all.
 
-use super::{Context, check};
+use super::{Context, check, lockout};
 use crate::caret;
 use crate::client::{Error, Netd};
 use crate::document::{self, Document, Sources};
@@ -80,8 +80,25 @@ pub(super) async fn apply(
         return Ok(not_applied(check::explain(document, &mistakes, context)));
     }
     let timeout_s = change.confirm_timeout_s.unwrap_or(0);
+    let config = netd_api::config::parse(&document.text).ok();
+    let lockout = lockout::login_name().and_then(|user| lockout::warning(&config?, &user));
+    if let Some(warning) = &lockout
+        && timeout_s == 0
+        && change.base != Base::Any
+    {
+        return Ok(not_applied(format!(
+            "{}: {warning}\nApply it with --confirm, so that it is rolled back by itself, or with --force.\n",
+            document.name
+        )));
+    }
     let generation = netd.apply(&document.text, base_generation, timeout_s, change.comment).await?;
-    let mut out = format!("{}: applied as generation {generation}\n", document.name);
+    let mut out = match generation == running {
+        true => format!("{}: unchanged, generation {generation} runs already\n", document.name),
+        false => format!("{}: applied as generation {generation}\n", document.name),
+    };
+    if let Some(warning) = lockout {
+        out.push_str(&format!("Warning: {warning}.\n"));
+    }
     if timeout_s != 0 {
         // It is applied, whatever becomes of this question.
         let until = netd.status().await.map_or(0, |status| status.confirm_by_s);

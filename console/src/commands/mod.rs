@@ -8,6 +8,7 @@ mod config;
 mod diff;
 mod events;
 mod generations;
+mod lockout;
 mod log;
 mod show;
 

@@ -285,7 +285,8 @@ fn next_steps(answers: &Answers) -> String {
         }
         (Network::Static { address, .. }, None) => format!("mgmt0 has {address}."),
         (Network::Dhcp, _) => {
-            "mgmt0 asks for its address by DHCP: `:show ports mgmt0` on this console tells which it got.".to_owned()
+            "mgmt0 asks for its address by DHCP: `:show ports mgmt0` on this console tells which it got."
+                .to_owned()
         }
     };
     format!("{reached}\nAfter the login `?` lists the keys, and `:edit` changes the configuration.")
