@@ -38,7 +38,7 @@ const ATTACH: &str = "org.corten.Netd1.Attach1";
 /// Every method there is.
 const METHODS: [(&str, &[&str]); 4] = [
     (CONFIG, &["Validate", "Diff", "Apply", "Confirm", "RollBack", "Get", "History", "Status"]),
-    (STATE, &["Ports", "Vlans", "Routes", "Neighbours", "Fdb", "Mdb", "Drift"]),
+    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Routes", "Neighbours", "Fdb", "Mdb", "Drift"]),
     (EVENTS, &["Watch"]),
     (ATTACH, &["Attach", "Detach"]),
 ];

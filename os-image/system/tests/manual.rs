@@ -24,8 +24,8 @@ fn every_key_has_its_entry() {
     keys(&netd_api::config::schema(), &mut known);
     assert!(known.len() > 30);
     for key in known {
-        let entries =
-            [".It Ic ", ".It Ic vlan.", ".Ss [", ".Ss [[", ".Ic "].map(|prefix| format!("{prefix}{key}"));
+        let entries = [".It Ic ", ".It Ic vlan.", ".It Ic pcp.", ".Ss [", ".Ss [[", ".Ic "]
+            .map(|prefix| format!("{prefix}{key}"));
         let documented = PAGE.lines().any(|line| {
             entries.iter().any(|entry| {
                 line.strip_prefix(entry.as_str()).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
