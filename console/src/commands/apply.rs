@@ -80,8 +80,17 @@ pub(super) async fn apply(
         return Ok(not_applied(check::explain(document, &mistakes, context)));
     }
     let timeout_s = change.confirm_timeout_s.unwrap_or(0);
-    let config = netd_api::config::parse(&document.text).ok();
-    let lockout = lockout::login_name().and_then(|user| lockout::warning(&config?, &user));
+    let lockout = match lockout::login_name() {
+        Some(user) => {
+            let (before, _) = netd.document(0).await?;
+            let parsed = [before.as_str(), &document.text].map(|text| netd_api::config::parse(text).ok());
+            match parsed {
+                [Some(before), Some(after)] => lockout::warning(&before, &after, &user),
+                _ => None,
+            }
+        }
+        None => None,
+    };
     if let Some(warning) = &lockout
         && timeout_s == 0
         && change.base != Base::Any

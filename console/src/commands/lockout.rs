@@ -3,11 +3,14 @@
 use netd_api::config::Config;
 use netd_api::config::model::{Role, User};
 
-/// Why somebody who administers the switch would be locked out; `None` when nobody is. `user` is who asks, by
-/// login name.
-pub fn warning(config: &Config, user: &str) -> Option<String> {
+/// Why somebody who administers the switch would be locked out; `None` when nobody is, or when who asks, by
+/// login name, is no administrator of the running configuration: netd refuses that.
+pub fn warning(running: &Config, config: &Config, user: &str) -> Option<String> {
     let can_log_in = |user: &User| !user.keys.is_empty() || user.console_password.is_some();
     let administers = |user: &User| user.role == Role::Admin && can_log_in(user);
+    if !running.users.get(user).is_some_and(administers) {
+        return None;
+    }
     if !config.users.values().any(administers) {
         return Some("no administrator could log in any more".to_owned());
     }
@@ -32,12 +35,21 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
-    fn warn(users: &[(&str, &str)]) -> Option<String> {
+    fn config(users: &[(&str, &str)]) -> Config {
         let mut document = "version = 1\n".to_owned();
         for (name, role) in users {
             document += &format!("[users.{name}]\nrole = \"{role}\"\nkeys = [\"{KEY}\"]\n");
         }
-        warning(&netd_api::config::parse(&document).expect("a valid document"), "ana")
+        netd_api::config::parse(&document).expect("a valid document")
+    }
+
+    fn warn(users: &[(&str, &str)]) -> Option<String> {
+        warning(&config(&[("ana", "admin"), ("vic", "view")]), &config(users), "ana")
+    }
+
+    #[test]
+    fn who_may_change_nothing_is_refused_by_netd() {
+        assert_eq!(warning(&config(&[("ana", "admin"), ("vic", "view")]), &config(&[]), "vic"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::{Lab, Topology, eventually};
@@ -76,7 +76,12 @@ fn expires(lab: &Lab, _: &Run) -> Result<String> {
     eventually("the change is taken back", SOON, || {
         ensure!(description(lab)? == "routed", "it is still there");
         let after = port()?;
-        ensure!(after == before, "not all is as before:\n{before}now:\n{after}");
+        if after != before {
+            let said = lab.vm.run(
+                "journalctl -b -u netd --no-pager -o cat | tail -n 20; cat /run/corten/link-modes.json",
+            )?;
+            bail!("not all is as before:\n{before}now:\n{after}{said}");
+        }
         Ok(())
     })?;
     let history = lab.vm.run("corten history")?;
