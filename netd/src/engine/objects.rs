@@ -16,6 +16,7 @@ impl Engine {
     /// objects, routes spell out their next hops from then on. Answers also what is wanted now.
     pub(super) fn commit_wanted(&mut self, config: &Config) -> Result<(Report, Arc<Network>), Failure> {
         let desired = self.wanted(config, &self.attachments);
+        self.remember_link_modes(&desired)?;
         let error = match self.with_kernel(&desired, |kernel| transaction::commit(kernel, &desired)) {
             Ok(report) => return Ok((report, desired)),
             Err(error) => error,
