@@ -1,12 +1,22 @@
 //! The command line: what `corten` can be told to do.
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use netd_api::state::VlanRange;
+
 use crate::timespan;
+
+/// Commands that change the switch: they are not to be shortened.
+const CHANGING: [&str; 3] = ["apply", "confirm", "rollback"];
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
 Without arguments corten shows its screens; ? there lists the keys.
+Words may be shortened as long as it is clear what is meant (sh po swp1), but
+for those that change the switch.
+Over SSH a text with blanks needs two kinds of quotes, one of them for your own
+shell: ssh ana@switch 'apply - --comment \"new uplink\"' < switch.toml
 
 Exit status: 0 done; 1 refused or invalid; 2 wrong usage; 3 netd cannot be reached.
 ";
@@ -14,7 +24,14 @@ Exit status: 0 done; 1 refused or invalid; 2 wrong usage; 3 netd cannot be reach
 /// Operate this switch: look at its ports, VLANs, routes and neighbours, check, apply and take back its
 /// configuration
 #[derive(Debug, Parser)]
-#[command(name = "corten", bin_name = "corten", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(
+    name = "corten",
+    bin_name = "corten",
+    version,
+    after_help = AFTER_HELP,
+    max_term_width = 100,
+    infer_subcommands = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -25,7 +42,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show the state of the switch
-    #[command(subcommand)]
+    #[command(subcommand, infer_subcommands = true)]
     Show(Show),
     /// Check a configuration document: every mistake at its line and column, nothing applied
     ///
@@ -61,12 +78,23 @@ pub enum Command {
         /// Generation the document was edited from; without it, the one running now
         #[arg(long, value_name = "GENERATION", conflicts_with = "force")]
         base: Option<u64>,
-        /// Apply whatever is running
+        /// Apply whatever is running, and even if it locks you out
         #[arg(long)]
         force: bool,
         /// Roll back unless `corten confirm` follows within this time: seconds, or 90s, 2m, 1h
         #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
         confirm: Option<u32>,
+        /// What the history is to say about the change
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+    },
+    /// Edit the running configuration document on the screens, then check, compare and apply it
+    ///
+    /// What was typed and not applied is kept until the screens are left: edit again goes on with it.
+    Edit {
+        /// Begin with the running document, whatever was typed before
+        #[arg(long)]
+        anew: bool,
         /// What the history is to say about the change
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
@@ -100,6 +128,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print messages of netd and of the kernel, the newest last
+    Log(Log),
     /// Print what happens on the switch, as it happens, until interrupted
     ///
     /// First how things stand, then links that come and go, changes of the configuration, what others changed
@@ -120,9 +150,41 @@ pub enum Command {
         /// Shell to complete for
         shell: Shell,
     },
-    /// Print the manual page corten(1)
-    #[command(hide = true)]
-    Man,
+    /// Show a manual page
+    Man {
+        /// Page: corten, or switch.toml, the reference of the configuration
+        #[arg(value_parser = ["corten", "switch.toml", "netd"])]
+        page: Option<String>,
+    },
+}
+
+/// Which messages are printed.
+#[derive(Args, Clone, Debug)]
+pub struct Log {
+    /// How many of the newest messages
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 100)]
+    pub lines: u32,
+    /// Go on with what comes, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only messages at least this bad
+    #[arg(short, long, value_name = "LEVEL")]
+    pub priority: Option<Priority>,
+}
+
+/// Severity of messages, as in syslog(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Priority {
+    /// Errors and worse.
+    Err = 3,
+    /// Warnings and worse.
+    Warning = 4,
+    /// What is normal and of note, and worse.
+    Notice = 5,
+    /// All but what helps to find faults in programs.
+    Info = 6,
+    /// Everything.
+    Debug = 7,
 }
 
 /// The tables of `corten show`.
@@ -131,25 +193,66 @@ pub enum Show {
     /// Ports: state, speed, VLANs, counters; one port in full when it is named
     ///
     /// STATE is administrative/operational. VLAN is untagged/tagged. RX and TX are bytes since the port was
-    /// made. HW tells who forwards: the switch ASIC (asic) or the kernel (soft).
+    /// made. HW tells who forwards: the switch ASIC (offloaded) or the kernel (software).
     Ports {
-        /// Only these ports; `*` stands for any text, as in `swp1*`
+        /// Only these ports; `*` stands for any text, as in `swp1*`, and `swp[1-4]` for a range
         #[arg(value_name = "PORT")]
         ports: Vec<String>,
         #[command(flatten)]
         format: Format,
     },
+    /// All interfaces: ports, LAGs, loopbacks, VLAN interfaces, subinterfaces, VXLANs, VRFs
+    Interfaces {
+        /// Only these interfaces; `*` and ranges as with ports
+        #[arg(value_name = "INTERFACE")]
+        interfaces: Vec<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// LAGs: mode, partner, and the state of each member
+    ///
+    /// A member is active when frames go through it, on standby when its link is up and LACP holds it back. LACP
+    /// tells what this side came to with its partner.
+    #[command(aliases = ["lacp", "bonds"])]
+    Lags {
+        /// Only these LAGs
+        #[arg(value_name = "LAG")]
+        lags: Vec<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// VXLAN tunnel end points: network, VLAN, own address, remote ones
+    #[command(alias = "vteps")]
+    Vxlans {
+        /// Only these tunnels
+        #[arg(value_name = "VXLAN")]
+        vxlans: Vec<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// VRFs with their routing tables and interfaces
+    Vrfs {
+        /// Only these VRFs
+        #[arg(value_name = "VRF")]
+        vrfs: Vec<String>,
+        #[command(flatten)]
+        format: Format,
+    },
     /// VLANs of the bridge, with their ports and addresses
+    ///
+    /// Neighbouring VLANs that differ in nothing but their number share a line.
     Vlans {
-        /// Only these VLANs
-        #[arg(value_name = "VLAN", value_parser = clap::value_parser!(u16).range(1..=4094))]
-        vlans: Vec<u16>,
+        /// Only these VLANs, such as 10 or 10-20
+        #[arg(value_name = "VLAN", value_delimiter = ',', value_parser = vlan_range)]
+        vlans: Vec<VlanRange>,
         #[command(flatten)]
         format: Format,
     },
     /// Routes of all VRFs
+    ///
+    /// For an address: the route its packets take, in each VRF that has one.
     Routes {
-        /// Only routes to these prefixes
+        /// Only routes to these prefixes, or those that packets to these addresses take
         #[arg(value_name = "PREFIX")]
         prefixes: Vec<String>,
         /// Only routes of this VRF; `default` for the default VRF
@@ -162,7 +265,7 @@ pub enum Show {
         format: Format,
     },
     /// ARP and ND entries
-    #[command(alias = "neighbors")]
+    #[command(aliases = ["neighbors", "arp", "nd"])]
     Neighbours {
         /// Only these addresses
         #[arg(value_name = "ADDRESS")]
@@ -176,9 +279,10 @@ pub enum Show {
         #[command(flatten)]
         format: Format,
     },
-    /// The bridge's forwarding database
+    /// The bridge's forwarding database: addresses learned, static, or learned elsewhere
+    #[command(aliases = ["mac", "mac-address-table"])]
     Fdb {
-        /// Only these hardware addresses
+        /// Only these hardware addresses, written in any of the usual ways
         #[arg(value_name = "MAC")]
         macs: Vec<String>,
         /// Only entries of this port
@@ -187,6 +291,9 @@ pub enum Show {
         /// Only entries of this VLAN
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4094))]
         vlan: Option<u16>,
+        /// The switch's own addresses (local) as well
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -202,10 +309,24 @@ pub enum Show {
         format: Format,
     },
     /// Host name, version, uptime, configuration generation, and what is wrong
+    #[command(alias = "version")]
     System {
         #[command(flatten)]
         format: Format,
     },
+    /// Messages of netd and of the kernel, as `corten log`
+    #[command(hide = true)]
+    Log(Log),
+}
+
+/// Reads `10` or `10-20`.
+fn vlan_range(text: &str) -> Result<VlanRange, String> {
+    let id = |text: &str| text.parse::<u16>().ok().filter(|id| (1..=4094).contains(id));
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (id(first), id(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(VlanRange { first, last }),
+        _ => Err("give a VLAN id from 1 to 4094, or a range such as 10-20".to_owned()),
+    }
 }
 
 /// How a table is printed.
@@ -242,6 +363,18 @@ impl From<Shell> for clap_complete::Shell {
 /// # Errors
 /// What clap has to say, requests for help included.
 pub fn parse(words: &[String]) -> Result<Cli, clap::Error> {
+    // A slip of the finger must not change the switch.
+    let short = words.first().and_then(|word| {
+        CHANGING.into_iter().find(|name| name.starts_with(word.as_str()) && *name != word.as_str())
+    });
+    if let (Some(name), Some(word)) = (short, words.first())
+        && !word.is_empty()
+        && Cli::command().get_subcommands().filter(|sub| sub.get_name().starts_with(word.as_str())).count()
+            == 1
+    {
+        let words = format!("`{word}` would change the switch: write `{name}` out");
+        return Err(Cli::command().error(ErrorKind::InvalidSubcommand, words));
+    }
     Cli::try_parse_from(std::iter::once("corten").chain(words.iter().map(String::as_str)))
 }
 
@@ -259,6 +392,38 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn words_may_be_shortened_but_not_those_that_change_the_switch() {
+        let of = |line: &str| parse(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        for line in [
+            "sh ports",
+            "show vlan",
+            "show route",
+            "show neighbour",
+            "sh po",
+            "show version",
+            "sh int",
+            "hist",
+        ] {
+            assert!(of(line).is_ok(), "{line}");
+        }
+        for line in ["r", "rollb", "ap x", "confir"] {
+            let error = of(line).unwrap_err().to_string();
+            assert!(error.contains("out"), "{line}: {error}");
+        }
+        assert!(of("con").is_err(), "config, confirm or container: nobody knows");
+    }
+
+    #[test]
+    fn vlans_are_numbers_and_ranges() {
+        for (text, range) in
+            [("10", Some((10, 10))), ("10-20", Some((10, 20))), ("20-10", None), ("1-4095", None)]
+        {
+            let found = vlan_range(text).ok().map(|range| (range.first, range.last));
+            assert_eq!(found, range, "{text}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use netd_api::bus::{self, Config1Proxy, State1Proxy};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Generation, Status};
-use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
 use zbus::fdo;
 
 /// Rows asked for in one page of a long table.
@@ -127,6 +127,16 @@ impl Netd {
     /// All ports.
     pub async fn ports(&self) -> Result<Vec<Port>, Error> {
         Ok(self.state.ports().await?)
+    }
+
+    /// All LAGs.
+    pub async fn lags(&self) -> Result<Vec<Lag>, Error> {
+        Ok(self.state.lags().await?)
+    }
+
+    /// All interfaces that are no ports.
+    pub async fn interfaces(&self) -> Result<Vec<Interface>, Error> {
+        Ok(self.state.interfaces().await?)
     }
 
     /// All VLANs.

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(candidates("con"), ["config", "confirm"]);
         assert_eq!(candidates("show n"), ["neighbours"]);
         assert_eq!(candidates("corten show f"), ["fdb"]);
-        assert!(!candidates("").contains(&"man".to_owned()));
+        assert!(candidates("").contains(&"edit".to_owned()));
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn options_complete_after_a_dash() {
-        assert_eq!(candidates("show fdb --"), ["--help", "--json", "--port", "--vlan"]);
+        assert_eq!(candidates("show fdb --"), ["--all", "--help", "--json", "--port", "--vlan"]);
         assert_eq!(candidates("apply --f"), ["--force"]);
         assert_eq!(candidates("apply --co"), ["--comment", "--confirm"]);
     }

@@ -36,7 +36,7 @@ pub fn read(file: &str, sources: Sources) -> Result<Document, String> {
     let (name, bytes) = match (file, sources) {
         ("-", Sources::Any) => ("stdin", read_bounded(io::stdin().lock())),
         ("-", Sources::RegularFiles) => {
-            return Err("standard input is the keyboard here; name a file".into());
+            return Err("standard input is the keyboard here: `:apply -` takes a paste, `:edit` edits".into());
         }
         _ => (file, open(file, sources).and_then(read_bounded)),
     };
@@ -108,7 +108,7 @@ mod tests {
                 .starts_with("/nonexistent/switch.toml: ")
         );
         assert!(read("/", Sources::Any).unwrap_err().contains("is a directory"));
-        assert!(read("-", Sources::RegularFiles).unwrap_err().contains("name a file"));
+        assert!(read("-", Sources::RegularFiles).unwrap_err().contains("takes a paste"));
     }
 
     #[test]

@@ -14,10 +14,12 @@ mod client;
 mod commands;
 mod complete;
 mod document;
+mod journal;
 mod login;
 mod look;
 mod man;
 mod outcome;
+mod pattern;
 mod table;
 mod tables;
 mod text;
@@ -50,21 +52,27 @@ async fn run() -> Outcome {
         Err(message) => return Outcome::failed(Exit::Usage, format!("corten: {message}\n")),
     };
     if words.is_empty() {
-        return interactive().await;
+        return interactive(None).await;
+    }
+    if let Ok(cli::Cli { command: cli::Command::Edit { .. } }) = cli::parse(&words)
+        && io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+    {
+        return interactive(Some(&shell_words::join(&words))).await;
     }
     let context = commands::Context::of_process();
     commands::run_words(&words, &context).await
 }
 
-/// The screens, which need a terminal on both sides.
-async fn interactive() -> Outcome {
+/// The screens, which need a terminal on both sides, beginning with a command where one is given.
+async fn interactive(first: Option<&str>) -> Outcome {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Outcome::failed(
             Exit::Usage,
             "corten: the screens need a terminal; see `corten --help` for commands\n".into(),
         );
     }
-    match tui::run().await {
+    match tui::run(first).await {
         Ok(()) => Outcome::default(),
         Err(error) => Outcome::failed(Exit::Refused, format!("corten: the terminal failed: {error}\n")),
     }

@@ -68,6 +68,48 @@ pub fn fit(text: &str, columns: usize, mark: char) -> String {
     fitted
 }
 
+/// A text in lines of at most `columns`, broken between words where that can be.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(1);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split_inclusive(' ') {
+        if used > 0 && used + width(word.trim_end()) > columns {
+            lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            used = 0;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used > 0 && used + wide > columns {
+                if c == ' ' {
+                    continue;
+                }
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(c);
+            used += wide;
+        }
+    }
+    if !line.trim_end().is_empty() {
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
+}
+
+/// A text without its first `columns`.
+pub fn from_column(text: &str, columns: usize) -> String {
+    let mut skipped = 0;
+    text.chars()
+        .skip_while(|c| {
+            let skip = skipped < columns;
+            skipped += c.width().unwrap_or(0);
+            skip
+        })
+        .collect()
+}
+
 /// A number in at most five characters, with decimal prefixes: `999`, `1.2k`, `45.6M`, `789G`.
 pub fn short_number(value: u64) -> String {
     const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
@@ -139,19 +181,20 @@ pub fn oper_state(state: &str) -> &str {
     if state == "lower-layer-down" { "lower" } else { state }
 }
 
-/// A time in seconds since 1970 as local time: `14:05:09`.
+/// A time in seconds since 1970 as local time with its zone: `14:05:09 UTC`.
 pub fn clock(unix_s: u64) -> String {
-    local(unix_s, "%H:%M:%S")
+    local(unix_s, "%H:%M:%S %Z")
 }
 
-/// A time in seconds since 1970 as local date and time: `2026-01-31 14:05`.
-pub fn date(unix_s: u64) -> String {
-    local(unix_s, "%F %H:%M")
+/// A time in seconds since 1970 as local date and time with its zone: `2026-01-31 14:05:09 UTC`.
+pub fn stamp(unix_s: u64) -> String {
+    local(unix_s, "%F %H:%M:%S %Z")
 }
 
 fn local(unix_s: u64, format: &str) -> String {
     let time = i64::try_from(unix_s).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    let zone = jiff::tz::TimeZone::system();
+    // A switch that has no zone set goes by UTC.
+    let zone = jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC);
     time.map_or_else(|| "-".to_owned(), |time| time.to_zoned(zone).strftime(format).to_string())
 }
 
@@ -188,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn long_lines_break_between_words_and_lose_nothing() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrap("", 10), Vec::<String>::new());
+        assert_eq!(wrap("東京都", 4), ["東京", "都"]);
+        assert!(wrap("a b", 0).iter().all(|line| width(line) <= 1));
+        assert_eq!((from_column("abcdef", 2), from_column("ab", 5)), ("cdef".into(), String::new()));
+    }
+
+    #[test]
     fn numbers_keep_to_five_characters() {
         for (value, text) in [
             (0, "0"),
@@ -213,8 +266,8 @@ mod tests {
 
     #[test]
     fn times_are_local_and_those_that_cannot_be_do_no_harm() {
-        assert_eq!((clock(0).len(), date(0).len()), ("14:05:09".len(), "2026-01-31 14:05".len()));
-        assert_eq!(date(u64::MAX), "-");
+        assert!(clock(0).len() > "14:05:09 ".len() && stamp(0).len() > "2026-01-31 14:05:09 ".len());
+        assert_eq!(stamp(u64::MAX), "-");
     }
 
     #[test]

@@ -61,11 +61,11 @@ async fn tables_are_shown_plain_in_a_pipe() {
     let ports = corten(&bus, &["show", "ports"]).await;
     assert_eq!(code(&ports), Some(0), "{}", err(&ports));
     insta::assert_snapshot!(out(&ports), @r"
-    PORT  STATE  SPEED   MTU  VLAN        RX    TX  HW    DESCRIPTION
-    swp1  up/up    10G  1500  10/20-30  1.0M  2.0k  soft  server 1
-    swp2  up/up    10G  1500  10/20-30  1.0M  2.0k  soft  evil [2J
+    PORT  STATE  SPEED   MTU  VLAN        RX    TX  HW        DESCRIPTION
+    swp1  up/up    10G  1500  10/20-30  1.0M  2.0k  software  server 1
+    swp2  up/up    10G  1500  10/20-30  1.0M  2.0k  software  evil [2J
     ");
-    for table in ["vlans", "routes", "neighbours", "fdb", "system"] {
+    for table in ["vlans", "lags", "interfaces", "vxlans", "vrfs", "routes", "neighbours", "fdb", "system"] {
         let shown = corten(&bus, &["show", table]).await;
         assert_eq!(code(&shown), Some(0), "{table}: {}", err(&shown));
         assert!(!out(&shown).contains('\x1b'), "{table}");
@@ -109,6 +109,72 @@ async fn names_that_do_not_exist_are_refused_with_a_suggestion() {
     let shown = corten(&bus, &["show", "ports", "spw1"]).await;
     assert_eq!(code(&shown), Some(1));
     assert_eq!(err(&shown), "corten: no port spw1; did you mean swp1?\n");
+}
+
+#[tokio::test]
+async fn filters_that_name_nothing_are_refused_not_answered_with_an_empty_table() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    for (line, words) in [
+        ("show routes --vrf red", "no VRF red"),
+        ("show neighbours --vrf red", "no VRF red"),
+        ("show fdb --port swp99", "no port swp99"),
+        ("show neighbours --port swp99", "no port swp99"),
+        ("show fdb --vlan 99", "no VLAN 99"),
+        ("show vlans 11-20", "no VLAN 11-20"),
+        ("show routes --protocol ospf", "no protocol that installed a route ospf"),
+        ("show ports lo0", "lo0 is no port but a loopback: see `show interfaces lo0`"),
+    ] {
+        let shown = corten(&bus, &line.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!((code(&shown), out(&shown).as_str()), (Some(1), ""), "{line}");
+        assert!(err(&shown).contains(words), "{line}: {}", err(&shown));
+    }
+    for line in ["show routes --vrf blue", "show routes --vrf default", "show fdb --port vx10"] {
+        let shown = corten(&bus, &line.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(code(&shown), Some(0), "{line}: {}", err(&shown));
+    }
+}
+
+#[tokio::test]
+async fn names_are_taken_as_the_tables_write_them_and_words_may_be_short() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    for (line, rows) in [
+        ("show ports swp[1-2]", 2),
+        ("show ports swp1,SWP2", 2),
+        ("sh po swp*", 2),
+        ("show fdb 0200.5e00.5301 02-00-5E-00-53-02", 2),
+        ("show vlan 5-15", 1),
+        ("show route 192.0.2.1", 1),
+        ("show int vx*", 1),
+        ("show interfaces", 6),
+    ] {
+        let shown = corten(&bus, &line.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(out(&shown).lines().count(), rows + 1, "{line}: {}{}", out(&shown), err(&shown));
+    }
+    netd.switch.lock().fdb[0].kind = "local".into();
+    assert_eq!(out(&corten(&bus, &["show", "fdb"]).await).lines().count(), 10);
+    assert_eq!(out(&corten(&bus, &["show", "fdb", "--all"]).await).lines().count(), 11);
+    let short = corten(&bus, &["rollb"]).await;
+    assert_eq!((code(&short), netd.switch.lock().generation), (Some(2), 7), "{}", err(&short));
+}
+
+#[tokio::test]
+async fn lags_tell_their_partner_and_tunnels_their_network() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let lags = out(&corten(&bus, &["show", "lags"]).await);
+    assert!(lags.contains("no partner") && lags.contains("hears nobody"), "{lags}");
+    let tunnels = out(&corten(&bus, &["show", "vxlans"]).await);
+    assert!(tunnels.contains("10010") && tunnels.contains("192.0.2.2"), "{tunnels}");
+    let vrfs = out(&corten(&bus, &["show", "vrfs"]).await);
+    assert!(vrfs.contains("1001") && vrfs.contains("vlan10"), "{vrfs}");
+    let rows: serde_json::Value =
+        serde_json::from_str(&out(&corten(&bus, &["show", "lags", "--json"]).await)).unwrap();
+    assert_eq!(
+        (&rows[0]["partner"], &rows[0]["members"][0]["port"]),
+        (&serde_json::Value::Null, &"swp2".into())
+    );
 }
 
 #[tokio::test]

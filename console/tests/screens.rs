@@ -15,7 +15,7 @@ use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
-use support::{Bus, CORTEN, Netd, switch};
+use support::{Bus, CORTEN, Failure, Netd, switch};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -238,8 +238,71 @@ async fn a_command_typed_on_the_screens_runs() {
     console.until_shown("RX b/s").await;
     console.press("2");
     console.until_shown("10 addresses").await;
-    console.press(":apply -\r");
-    console.until_shown("name a file").await;
+}
+
+#[tokio::test]
+async fn a_pasted_document_is_checked_compared_and_applied_with_a_window() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, SERIAL, "vt220");
+    console.until_shown("swp2").await;
+    console.press(":apply - --comment 'by console'\r");
+    console.until_shown("Paste a configuration").await;
+    // A mistake at the end of a long paste: it is told, the cursor goes there, and the text stays.
+    let ports: String = (1..=300).map(|index| format!("[ports.swp{index}]\rmtu = 1500\r")).collect();
+    console.press(&format!("version = 1\r{ports}wrong = 1\r\x04"));
+    console.until_shown("Mistake: 602:1: ").await;
+    console.until_shown("(line 602, column 1)").await;
+    console.press("\x0b\x04");
+    console.until_shown("+++ the text").await;
+    console.press("\x1b[F");
+    console.until_shown("1 step on the network").await;
+    assert_eq!(netd.switch.lock().generation, 7);
+    console.press("a");
+    console.until_shown("applied as generation 8").await;
+    console.until_shown("unless you confirm it: `:confirm`").await;
+    let document = netd.switch.lock().document.clone();
+    assert_eq!(document, format!("version = 1\n{}\n", ports.replace('\r', "\n")));
+    assert_eq!(netd.switch.lock().options.comment.as_deref(), Some("by console"));
+    console.until_shown("gen 8 UNCONFIRMED").await;
+    console.press(":confirm\r");
+    console.until_shown("Generation 8 is confirmed").await;
+}
+
+#[tokio::test]
+async fn the_running_document_is_edited_and_what_netd_refuses_is_not_lost() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    console.press(":edit\r");
+    console.until_shown("Configuration of generation 7").await;
+    console.press("# mine\r");
+    console.until_shown("# mine").await;
+    console.press("\x03");
+    console.until_shown("The text is kept").await;
+    console.press("\x1b");
+    console.until_shown("RX b/s").await;
+    console.press(":edit\r");
+    console.until_shown("# mine").await;
+    netd.switch.lock().apply_fails = Some(Failure::Refused("swp1: Operation not supported".into()));
+    console.press("\x18");
+    console.until_shown("+# mine").await;
+    console.press("A");
+    console.until_shown("swp1: Operation not supported").await;
+    assert!(console.text().contains("# mine"), "{}", console.text());
+    netd.switch.lock().apply_fails = None;
+    netd.switch.lock().generation = 9;
+    console.press("\x18");
+    console.until_shown("+# mine").await;
+    console.press("A");
+    console.until_shown("somebody else changed").await;
+    netd.switch.lock().generation = 7;
+    console.press("\x18");
+    console.until_shown("+# mine").await;
+    console.press("A");
+    console.until_shown("applied as generation 8").await;
+    assert_eq!(netd.switch.lock().document, "# mine\nversion = 1\n");
 }
 
 #[tokio::test]

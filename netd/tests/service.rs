@@ -218,6 +218,8 @@ fn tables_travel_over_the_bus_in_pages() {
             let state = State1Proxy::new(&client).await.unwrap();
             assert_eq!(state.ports().await.unwrap(), Vec::new());
             assert_eq!(state.vlans().await.unwrap(), Vec::new());
+            assert_eq!(state.lags().await.unwrap(), Vec::new());
+            assert_eq!(state.interfaces().await.unwrap(), Vec::new());
             for limit in [0, 1, u32::MAX] {
                 assert_eq!(state.routes("", limit).await.unwrap().1, "");
                 assert_eq!(state.neighbours("zz", limit).await.unwrap(), (Vec::new(), String::new()));

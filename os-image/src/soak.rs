@@ -10,7 +10,7 @@ use qemu_tests::random;
 use qemu_tests::soak::Soak;
 use serde_json::Value;
 
-use crate::{build, host, paths, process, test};
+use crate::{build, guest_tools, host, paths, process, test};
 
 /// What to soak.
 #[derive(Args)]
@@ -81,6 +81,8 @@ fn behaviours(locked: bool, options: &Options) -> Result<bool> {
     let mut command = Command::new(test::behaviour_program()?);
     command.env("CORTEN_TEST_KERNEL", build::test_kernel(locked)?);
     command.arg("--soak").arg("--soak-dir").arg(folder());
+    let arguments = ["test", "--package", "netd", "--test", "kernel"];
+    guest_tools::pass(&mut command, &guest_tools::build(&arguments, "kernel", "netd-kernel-tests")?);
     if let Some(name) = &options.name {
         command.arg(name);
     }

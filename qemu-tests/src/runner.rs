@@ -45,6 +45,8 @@ pub struct Scenario {
     pub show: Show,
     /// Name of its long run, if it has one.
     pub soak: Option<&'static str>,
+    /// Whether it is shown only there.
+    pub only_in_full: bool,
 }
 
 /// Shows a behaviour.
@@ -53,7 +55,13 @@ pub type Show = fn(&Lab, &Run) -> Result<String>;
 impl Scenario {
     /// A behaviour without a long run.
     pub const fn new(name: &'static str, topology: Topology, show: Show) -> Self {
-        Scenario { name, topology, show, soak: None }
+        Scenario { name, topology, show, soak: None, only_in_full: false }
+    }
+
+    /// Takes it out of what `cargo os test` runs: only the long run shows it.
+    pub const fn only_in_full(mut self) -> Self {
+        self.only_in_full = true;
+        self
     }
 
     /// Gives it a long run, which does its [`Run::rounds`] in full.
@@ -108,8 +116,9 @@ struct Row {
 fn chosen(settings: &Settings) -> Vec<Scenario> {
     let fits = |scenario: &Scenario| {
         let named = [Some(scenario.name), Some(scenario.topology.name()), scenario.soak];
-        (settings.soak_folder.is_none() || scenario.soak.is_some())
-            && settings.bench == (scenario.topology == Topology::Measured)
+        let runs =
+            if settings.soak_folder.is_some() { scenario.soak.is_some() } else { !scenario.only_in_full };
+        runs && settings.bench == (scenario.topology == Topology::Measured)
             && (settings.filters.is_empty()
                 || named
                     .into_iter()

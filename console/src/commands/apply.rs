@@ -1,9 +1,9 @@
 //! `corten apply`: a document becomes the running configuration, whole or not at all.
 
-use super::{Context, check};
+use super::{Context, check, lockout};
 use crate::caret;
 use crate::client::{Error, Netd};
-use crate::document::{self, Document};
+use crate::document::{self, Document, Sources};
 use crate::outcome::{Exit, Outcome};
 use crate::{text, timespan};
 
@@ -18,8 +18,15 @@ pub enum Base {
     Any,
 }
 
+impl Base {
+    /// What `--base` and `--force` say.
+    pub fn of(base: Option<u64>, force: bool) -> Base {
+        if force { Base::Any } else { base.map_or(Base::Running, Base::Is) }
+    }
+}
+
 /// How a document is applied.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The generation it is based on.
     pub base: Base,
@@ -55,7 +62,8 @@ pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcom
     }
 }
 
-async fn apply(
+/// Has netd check and apply a document.
+pub(super) async fn apply(
     document: &Document,
     change: Change,
     netd: &Netd,
@@ -72,21 +80,39 @@ async fn apply(
         return Ok(not_applied(check::explain(document, &mistakes, context)));
     }
     let timeout_s = change.confirm_timeout_s.unwrap_or(0);
+    let config = netd_api::config::parse(&document.text).ok();
+    let lockout = lockout::login_name().and_then(|user| lockout::warning(&config?, &user));
+    if let Some(warning) = &lockout
+        && timeout_s == 0
+        && change.base != Base::Any
+    {
+        return Ok(not_applied(format!(
+            "{}: {warning}\nApply it with --confirm, so that it is rolled back by itself, or with --force.\n",
+            document.name
+        )));
+    }
     let generation = netd.apply(&document.text, base_generation, timeout_s, change.comment).await?;
-    let mut out = format!("{}: applied as generation {generation}\n", document.name);
+    let mut out = match generation == running {
+        true => format!("{}: unchanged, generation {generation} runs already\n", document.name),
+        false => format!("{}: applied as generation {generation}\n", document.name),
+    };
+    if let Some(warning) = lockout {
+        out.push_str(&format!("Warning: {warning}.\n"));
+    }
     if timeout_s != 0 {
         // It is applied, whatever becomes of this question.
         let until = netd.status().await.map_or(0, |status| status.confirm_by_s);
+        let way = if context.sources == Sources::RegularFiles { ":" } else { "corten " };
         out.push_str(&format!(
-            "It is rolled back {} unless you confirm it: `corten confirm`.\n\
-             `corten rollback` takes it back at once.\n",
+            "It is rolled back {} unless you confirm it: `{way}confirm`.\n\
+             `{way}rollback` takes it back at once.\n",
             when(until, timeout_s)
         ));
     }
     Ok(Outcome::done(out))
 }
 
-/// `at 14:05:09, in 2 min`.
+/// `at 14:05:09 UTC, in 2 min`.
 fn when(until_s: u64, timeout_s: u32) -> String {
     let within = timespan::show(timeout_s);
     match until_s {

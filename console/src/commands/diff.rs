@@ -6,7 +6,7 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use super::{Context, check};
-use crate::client::Error;
+use crate::client::{Error, Netd};
 use crate::document::{self, Document};
 use crate::look::{Look, Tone};
 use crate::outcome::{Exit, Outcome};
@@ -43,13 +43,21 @@ pub async fn run(file: &str, json: bool, context: &Context) -> Result<Outcome, E
     if !mistakes.is_empty() {
         return Ok(explained(&mistakes));
     }
+    match json {
+        true => super::json(&difference(&document, &netd).await?),
+        false => Ok(Outcome::done(told(&document, &netd, context.look).await?)),
+    }
+}
+
+/// What applying a valid document would change, for a person.
+pub(super) async fn told(document: &Document, netd: &Netd, look: Look) -> Result<String, Error> {
+    Ok(show(&difference(document, netd).await?, document, look))
+}
+
+async fn difference(document: &Document, netd: &Netd) -> Result<Difference, Error> {
     let steps = netd.diff(&document.text).await?;
     let (running, generation) = netd.document(0).await?;
-    let difference = Difference { generation, steps, document: unified(&running, generation, &document) };
-    match json {
-        true => super::json(&difference),
-        false => Ok(Outcome::done(show(&difference, &document, context.look))),
-    }
+    Ok(Difference { generation, steps, document: unified(&running, generation, document) })
 }
 
 /// The unified difference of two documents, as diff(1) and patch(1) have it.

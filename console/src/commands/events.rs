@@ -30,7 +30,9 @@ pub struct Request {
 /// Prints events until there were as many as asked for, or the reader or netd goes away.
 pub async fn run(request: Request, context: &Context) -> Result<Outcome, Error> {
     if context.sources == Sources::RegularFiles {
-        let words = "corten: events go on and on: run `corten events` outside the screens\n".to_owned();
+        let words = "corten: events go on and on, as these screens do: see the log (3), or over SSH \
+                     `ssh ana@switch events`\n"
+            .to_owned();
         return Ok(Outcome::failed(Exit::Usage, words));
     }
     let stream = super::connect().await?.events(&request.ports).await?;

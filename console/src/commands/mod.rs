@@ -2,11 +2,14 @@
 //! screens can run them too.
 
 mod apply;
+pub mod change;
 mod check;
 mod config;
 mod diff;
 mod events;
 mod generations;
+mod lockout;
+mod log;
 mod show;
 
 use std::io::IsTerminal;
@@ -71,8 +74,7 @@ async fn run(command: Command, context: &Context) -> Outcome {
         Command::Check { file, json } => check::run(&file, json, context).await,
         Command::Diff { file, json } => diff::run(&file, json, context).await,
         Command::Apply { file, base, force, confirm, comment } => {
-            let base =
-                if force { apply::Base::Any } else { base.map_or(apply::Base::Running, apply::Base::Is) };
+            let base = apply::Base::of(base, force);
             apply::run(&file, apply::Change { base, confirm_timeout_s: confirm, comment }, context).await
         }
         Command::Confirm => generations::confirm().await,
@@ -83,9 +85,17 @@ async fn run(command: Command, context: &Context) -> Outcome {
             events::run(events::Request { ports, count, json }, context).await
         }
         Command::Completion { shell } => Ok(completion(shell)),
-        Command::Man => Ok(Outcome::done(crate::man::page())),
+        Command::Log(log) => log::run(log, context).await,
+        Command::Edit { .. } => Ok(edit_needs_screens()),
+        Command::Man { page } => Ok(crate::man::run(page.as_deref(), context)),
     };
     done.unwrap_or_else(Outcome::from)
+}
+
+/// What `corten edit` answers where there is no terminal for the screens.
+fn edit_needs_screens() -> Outcome {
+    let words = "corten: the editor is on the screens: `:edit` there, or `ssh -t ana@switch edit`\n";
+    Outcome::failed(Exit::Usage, words.to_owned())
 }
 
 fn completion(shell: cli::Shell) -> Outcome {

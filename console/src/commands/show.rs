@@ -1,14 +1,16 @@
 //! `corten show`: the tables of the switch.
 
+mod routes;
 mod system;
 
-use netd_api::state::Port;
+use netd_api::state::{Interface, Lag, Port, VlanRange};
 use serde::Serialize;
 
 use super::Context;
 use crate::cli::{Format, Show};
-use crate::client::Error;
+use crate::client::{Error, Netd};
 use crate::outcome::Outcome;
+use crate::pattern::{self, Pattern};
 use crate::table::Table;
 use crate::tables;
 
@@ -16,34 +18,72 @@ pub use system::hostname;
 
 /// Reads one table, narrows it and prints it.
 pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
-    if let Show::System { format } = what {
-        return system::run(format, context).await;
+    match what {
+        Show::System { format } => return system::run(format, context).await,
+        Show::Log(log) => return super::log::run(log, context).await,
+        _ => {}
     }
     let netd = super::connect().await?;
     match what {
         Show::Ports { ports: names, format } => {
-            let all = netd.ports().await?;
-            let rows =
-                narrow(all, &names, "port", |port| &port.name, |name, port| matches(name, &port.name))?;
+            let names = expand(&names);
+            let rows = named(netd.ports().await?, &names, "port");
+            let rows = match rows {
+                Err(Error::NotFound(text)) => {
+                    return Err(Error::NotFound(other_table(&netd, &names, text).await));
+                }
+                rows => rows?,
+            };
             show_ports(&rows, &names, format, context)
         }
-        Show::Vlans { vlans: ids, format } => {
-            let ids: Vec<String> = ids.iter().map(u16::to_string).collect();
-            let rows = netd.vlans().await?.into_iter().map(|vlan| (vlan.id.to_string(), vlan)).collect();
-            let rows = narrow(rows, &ids, "VLAN", |row| &row.0, |id, row| *id == row.0)?;
-            let rows: Vec<_> = rows.into_iter().map(|(_, vlan)| vlan).collect();
+        Show::Interfaces { interfaces: names, format } => {
+            let mut all: Vec<Interface> =
+                netd.ports().await?.iter().map(tables::interfaces::of_port).collect();
+            all.extend(netd.interfaces().await?);
+            let rows = named(all, &expand(&names), "interface")?;
+            print(&rows, tables::interfaces::table, format, context)
+        }
+        Show::Lags { lags: names, format } => {
+            let rows = named(netd.lags().await?, &expand(&names), "LAG")?;
+            print(&rows, tables::lags::table, format, context)
+        }
+        Show::Vxlans { vxlans: names, format } => {
+            let rows = interfaces_of(&netd, "vxlan").await?;
+            let rows = named(rows, &expand(&names), "VXLAN")?;
+            print(&rows, tables::interfaces::vxlans, format, context)
+        }
+        Show::Vrfs { vrfs: names, format } => {
+            let rows = interfaces_of(&netd, "vrf").await?;
+            let rows = named(rows, &expand(&names), "VRF")?;
+            print(&rows, tables::interfaces::vrfs, format, context)
+        }
+        Show::Vlans { vlans: wanted, format } => {
+            let mut rows = netd.vlans().await?;
+            for range in &wanted {
+                if !rows.iter().any(|vlan| holds(*range, vlan.id)) {
+                    return Err(no_vlan(&crate::text::vlan_ranges(&[*range])));
+                }
+            }
+            rows.retain(|vlan| wanted.is_empty() || wanted.iter().any(|range| holds(*range, vlan.id)));
             print(&rows, tables::vlans::table, format, context)
         }
         Show::Routes { prefixes, vrf, protocol, format } => {
-            let all = netd.routes().await?;
-            let mut rows =
-                narrow(all, &prefixes, "route", |r| &r.prefix, |wanted, r| same_prefix(wanted, &r.prefix))?;
+            known_vrf(&netd, vrf.as_deref()).await?;
+            let mut rows = netd.routes().await?;
+            known(
+                protocol.as_deref(),
+                "protocol that installed a route",
+                rows.iter().map(|row| &row.protocol),
+            )?;
             rows.retain(|route| {
                 in_vrf(vrf.as_deref(), &route.vrf) && is(protocol.as_deref(), &route.protocol)
             });
+            let rows = routes::select(rows, &prefixes)?;
             print(&rows, tables::routes::table, format, context)
         }
         Show::Neighbours { addresses, port, vrf, format } => {
+            known_vrf(&netd, vrf.as_deref()).await?;
+            let port = known_port(&netd, port.as_deref()).await?;
             let all = netd.neighbours().await?;
             let mut rows = narrow(
                 all,
@@ -52,33 +92,157 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
                 |n| &n.address,
                 |wanted, n| same_address(wanted, &n.address),
             )?;
-            rows.retain(|entry| is(port.as_deref(), &entry.device) && in_vrf(vrf.as_deref(), &entry.vrf));
+            rows.retain(|entry| port.takes(&entry.device) && in_vrf(vrf.as_deref(), &entry.vrf));
             print(&rows, tables::neighbours::table, format, context)
         }
-        Show::Fdb { macs, port, vlan, format } => {
-            let all = netd.fdb().await?;
-            let mut rows =
-                narrow(all, &macs, "FDB entry", |e| &e.mac, |wanted, e| wanted.eq_ignore_ascii_case(&e.mac))?;
-            rows.retain(|entry| {
-                is(port.as_deref(), &entry.port) && vlan.is_none_or(|id| id == entry.vlan_id)
-            });
-            print(&rows, tables::fdb::table, format, context)
+        Show::Fdb { macs, port, vlan, all, format } => {
+            let port = known_port(&netd, port.as_deref()).await?;
+            if let Some(id) = vlan
+                && !netd.vlans().await?.iter().any(|vlan| vlan.id == id)
+            {
+                return Err(no_vlan(&id.to_string()));
+            }
+            let named = !macs.is_empty();
+            let mut rows = narrow(
+                netd.fdb().await?,
+                &macs,
+                "FDB entry",
+                |e| &e.mac,
+                |wanted, e| same_mac(wanted, &e.mac),
+            )?;
+            rows.retain(|entry| port.takes(&entry.port) && vlan.is_none_or(|id| id == entry.vlan_id));
+            let before = rows.len();
+            rows.retain(|entry| all || named || entry.kind != "local");
+            let hidden = before - rows.len();
+            let mut outcome = print(&rows, tables::fdb::table, format, context)?;
+            // For a person only: a program reads nothing but rows.
+            if hidden > 0 && !format.json && context.width.is_some() {
+                outcome.out.push_str(&format!("{hidden} of the switch itself (local) not shown: --all\n"));
+            }
+            Ok(outcome)
         }
         Show::Mdb { groups, port, format } => {
+            let port = known_port(&netd, port.as_deref()).await?;
             let all = netd.mdb().await?;
             let mut rows =
                 narrow(all, &groups, "group", |e| &e.group, |wanted, e| same_address(wanted, &e.group))?;
-            rows.retain(|entry| is(port.as_deref(), &entry.port));
+            rows.retain(|entry| port.takes(&entry.port));
             print(&rows, tables::mdb::table, format, context)
         }
         Show::System { format } => system::run(format, context).await,
+        Show::Log(log) => super::log::run(log, context).await,
     }
 }
 
-/// The ports as a table; one port that was named without a `*` in full.
+/// Interfaces of one kind.
+async fn interfaces_of(netd: &Netd, kind: &str) -> Result<Vec<Interface>, Error> {
+    let mut rows = netd.interfaces().await?;
+    rows.retain(|row| row.kind == kind);
+    Ok(rows)
+}
+
+/// The names of lists such as `swp1,swp2`, one by one.
+fn expand(names: &[String]) -> Vec<String> {
+    names.iter().flat_map(|names| pattern::items(names)).collect()
+}
+
+/// What has a name that patterns go by.
+trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for String {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+impl Named for Port {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Interface {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Lag {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The rows whose names fit a pattern; all of them without one.
+fn named<T: Named>(rows: Vec<T>, patterns: &[String], noun: &str) -> Result<Vec<T>, Error> {
+    narrow(rows, patterns, noun, T::name, |pattern, row| Pattern::new(pattern).matches(row.name()))
+}
+
+/// Where a name that is no port is an interface of another kind, says so.
+async fn other_table(netd: &Netd, names: &[String], text: String) -> String {
+    let others = netd.interfaces().await.unwrap_or_default();
+    let found = others.iter().find(|row| names.iter().any(|name| Pattern::new(name).matches(&row.name)));
+    match found {
+        Some(row) => {
+            let name = crate::text::clean(&row.name);
+            format!("{name} is no port but a {}: see `show interfaces {name}`", row.kind)
+        }
+        None => text,
+    }
+}
+
+/// An interface to narrow a table to.
+struct PortFilter(Option<Pattern>);
+
+impl PortFilter {
+    fn takes(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|pattern| pattern.matches(name))
+    }
+}
+
+/// The filter for an interface, where there is one of that name.
+async fn known_port(netd: &Netd, port: Option<&str>) -> Result<PortFilter, Error> {
+    let Some(port) = port else { return Ok(PortFilter(None)) };
+    let mut names: Vec<String> = netd.ports().await?.into_iter().map(|port| port.name).collect();
+    names.extend(netd.interfaces().await?.into_iter().map(|row| row.name));
+    // Entries of the bridge itself are under its name.
+    names.push("bridge".to_owned());
+    named(names, &[port.to_owned()], "port")?;
+    Ok(PortFilter(Some(Pattern::new(port))))
+}
+
+/// # Errors
+/// [`Error::NotFound`] when there is no VRF of that name.
+async fn known_vrf(netd: &Netd, vrf: Option<&str>) -> Result<(), Error> {
+    if matches!(vrf, None | Some("default")) {
+        return Ok(());
+    }
+    let rows = interfaces_of(netd, "vrf").await?;
+    known(vrf, "VRF", rows.iter().map(|row| &row.name))
+}
+
+/// # Errors
+/// [`Error::NotFound`] when what was asked for is none of those there are.
+fn known<'a>(wanted: Option<&str>, noun: &str, there: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let there: Vec<String> = there.cloned().collect();
+    narrow(there, &[wanted.to_owned()], noun, |name| name, |wanted, name| wanted == name).map(|_| ())
+}
+
+fn no_vlan(ids: &str) -> Error {
+    Error::NotFound(format!("no VLAN {ids}"))
+}
+
+fn holds(range: VlanRange, id: u16) -> bool {
+    (range.first..=range.last).contains(&id)
+}
+
+/// The ports as a table; one port that was named by itself in full.
 fn show_ports(rows: &[Port], names: &[String], format: Format, context: &Context) -> Result<Outcome, Error> {
     match (rows, names) {
-        ([port], [name]) if !format.json && !name.contains('*') => {
+        ([port], [name]) if !format.json && !Pattern::new(name).is_plural() => {
             Ok(Outcome::done(tables::ports::detail(port, context.look)))
         }
         _ => print(rows, tables::ports::table, format, context),
@@ -136,22 +300,6 @@ fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<Strin
         .map(|(_, candidate)| crate::text::clean(candidate))
 }
 
-/// Whether a name fits a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 fn is(wanted: Option<&str>, value: &str) -> bool {
     wanted.is_none_or(|wanted| wanted == value)
 }
@@ -164,16 +312,13 @@ fn in_vrf(wanted: Option<&str>, vrf: &str) -> bool {
     }
 }
 
-/// `default` and differently written prefixes mean the same route.
-fn same_prefix(wanted: &str, prefix: &str) -> bool {
-    if wanted == "default" {
-        return prefix == "0.0.0.0/0" || prefix == "::/0";
-    }
-    let parts = |text: &str| {
-        let (address, length) = text.split_once('/')?;
-        Some((address.parse::<std::net::IpAddr>().ok()?, length.parse::<u8>().ok()?))
+/// Whether two hardware addresses are the same, `02-C0-27-E2-00-01`, `02c0.27e2.0001` or with colons.
+fn same_mac(wanted: &str, mac: &str) -> bool {
+    let digits = |text: &str| -> Option<String> {
+        let digits = text.replace([':', '-', '.'], "").to_ascii_lowercase();
+        (digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
     };
-    wanted == prefix || parts(wanted).is_some_and(|wanted| Some(wanted) == parts(prefix))
+    digits(wanted).is_some_and(|wanted| Some(wanted) == digits(mac))
 }
 
 fn same_address(wanted: &str, address: &str) -> bool {
@@ -186,22 +331,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_any_text() {
-        for (pattern, name, fits) in [
-            ("swp1", "swp1", true),
-            ("swp1", "swp12", false),
-            ("swp1*", "swp12", true),
-            ("*s1", "swp3s1", true),
-            ("s*p*1", "swp21", true),
-            ("s*p*1", "swp12", false),
-            ("*", "", true),
-            ("ab*ba", "aba", false),
-        ] {
-            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
-        }
-    }
-
-    #[test]
     fn an_unknown_name_gets_a_suggestion() {
         let rows = vec!["swp1".to_owned(), "swp2".to_owned()];
         let error =
@@ -210,11 +339,13 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_and_addresses_compare_by_meaning() {
-        assert!(same_prefix("2001:db8:0::/48", "2001:db8::/48"));
-        assert!(same_prefix("default", "::/0"));
-        assert!(!same_prefix("10.0.0.0/8", "10.0.0.0/16"));
+    fn addresses_compare_by_meaning() {
         assert!(same_address("2001:DB8::1", "2001:db8::1"));
         assert!(!same_address("x", "y"));
+        for mac in ["02:c0:27:e2:00:01", "02C0.27E2.0001", "02-C0-27-E2-00-01", "02c027e20001"] {
+            assert!(same_mac(mac, "02:c0:27:e2:00:01"), "{mac}");
+        }
+        assert!(!same_mac("02:c0:27:e2:00", "02:c0:27:e2:00:01"));
+        assert!(!same_mac("", ""));
     }
 }

@@ -12,7 +12,7 @@ const COLUMNS: &[Column] = &[
     Column::text("USER").cut_to(8),
     Column::text("STATE"),
     Column::text("COMMENT").cut_to(10),
-    Column::text("KEY").cut_to(6),
+    Column::text("KEY").cut_to(8),
 ];
 
 /// The table of generations.
@@ -25,22 +25,28 @@ pub fn table(generations: &[Generation]) -> Table {
             State::RolledBack => Tone::Quiet,
             State::Startup | State::Confirmed => Tone::Normal,
         };
-        let state = match row.confirm_by_s {
-            0 => row.state.to_string(),
-            until_s => format!("{} until {}", row.state, text::clock(until_s)),
+        let until = match row.confirm_by_s {
+            0 => String::new(),
+            until_s => format!("until {}", text::clock(until_s)),
         };
-        let said = [row.comment.as_str(), row.reason.as_str()];
+        let said = [until.as_str(), &row.comment, &row.reason];
         let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
         table.push([
             row.generation.to_string().into(),
-            text::date(row.time_s).into(),
+            text::stamp(row.time_s).into(),
             text::or_dash(&row.user).into(),
-            Cell::new(state, tone),
+            Cell::new(row.state.to_string(), tone),
             text::or_dash(&said.join("; ")).into(),
-            text::or_dash(row.key_fingerprint.trim_start_matches("SHA256:")).into(),
+            key(&row.key_fingerprint).into(),
         ]);
     }
     table
+}
+
+/// The beginning of a fingerprint: enough to tell the keys of a switch's users apart. `--json` has all of it.
+fn key(fingerprint: &str) -> String {
+    let short: String = fingerprint.trim_start_matches("SHA256:").chars().take(8).collect();
+    text::or_dash(&short).to_owned()
 }
 
 #[cfg(test)]
@@ -71,7 +77,8 @@ mod tests {
         ];
         let shown = table(&rows).render(Some(80), Look::PLAIN);
         // Local time differs from place to place.
-        let shown = shown.replace(&text::date(0), "1970-01-01 00:00");
+        assert!(shown.lines().all(|line| text::width(line) <= 80), "{shown}");
+        let shown = shown.replace(&text::stamp(0), "1970-01-01 00:00:00 UTC");
         insta::assert_snapshot!(shown);
     }
 }

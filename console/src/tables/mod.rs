@@ -2,6 +2,8 @@
 
 pub mod fdb;
 pub mod history;
+pub mod interfaces;
+pub mod lags;
 pub mod mdb;
 pub mod neighbours;
 pub mod ports;

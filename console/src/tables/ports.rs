@@ -30,7 +30,7 @@ pub fn table(ports: &[Port]) -> Table {
             text::port_vlans(port).into(),
             text::short_number(port.counters.rx_bytes).into(),
             text::short_number(port.counters.tx_bytes).into(),
-            forwarder(port).into(),
+            super::hardware(true, &port.hardware),
             label(port).into(),
         ]);
     }
@@ -47,14 +47,14 @@ pub fn state(port: &Port) -> Cell {
     Cell::new(text::port_state(port), tone)
 }
 
-/// Who forwards for this port.
-fn forwarder(port: &Port) -> &'static str {
-    if port.hardware == "offloaded" { "asic" } else { "soft" }
-}
-
-/// What to call the port: its description, else the workload it belongs to.
-pub fn label(port: &Port) -> &str {
-    if port.description.is_empty() { &port.attachment } else { &port.description }
+/// What to call the port: its description, or the workload it belongs to; and the LAG it is a member of.
+pub fn label(port: &Port) -> String {
+    let label = if port.description.is_empty() { &port.attachment } else { &port.description };
+    match (port.lag.as_str(), label.as_str()) {
+        ("", label) => label.to_owned(),
+        (lag, "") => format!("[{lag}]"),
+        (lag, label) => format!("[{lag}] {label}"),
+    }
 }
 
 /// Everything about one port, a line for each thing.
@@ -96,6 +96,9 @@ pub fn facts(port: &Port) -> Vec<(&'static str, String)> {
         ("Driver", or_dash(&port.driver)),
         ("Forwarding", format!("{}{asic}", or_dash(&port.hardware))),
     ];
+    if !port.lag.is_empty() {
+        facts.push(("LAG", format!("member of {}; see show lags", port.lag)));
+    }
     if !port.attachment.is_empty() {
         facts.push(("Workload", port.attachment.clone()));
     }

@@ -19,7 +19,7 @@ const COLUMNS: &[Column] = &[
 pub fn table(routes: &[Route]) -> Table {
     let mut table = Table::new(COLUMNS);
     for route in routes {
-        let mut ways: Vec<[Cell; 2]> = route.next_hops.iter().map(way).collect();
+        let mut ways: Vec<[Cell; 2]> = route.next_hops.iter().map(|hop| way(hop, &route.kind)).collect();
         if ways.is_empty() {
             ways.push([route.kind.as_str().into(), "-".into()]);
         }
@@ -50,8 +50,12 @@ fn hardware(route: &Route) -> Cell {
     }
 }
 
-fn way(hop: &netd_api::state::NextHop) -> [Cell; 2] {
-    let via = if hop.via.is_empty() { "connected" } else { &hop.via };
+fn way(hop: &netd_api::state::NextHop, kind: &str) -> [Cell; 2] {
+    let via = match (hop.via.as_str(), kind) {
+        ("", "local") => "local",
+        ("", _) => "connected",
+        (via, _) => via,
+    };
     let weight = if hop.weight > 1 { format!(" weight {}", hop.weight) } else { String::new() };
     match hop.dead {
         true => [Cell::new(format!("{via}{weight} dead"), Tone::Bad), Cell::new(&hop.device, Tone::Bad)],

@@ -1,6 +1,6 @@
 //! VLANs of the bridge.
 
-use netd_api::state::Vlan;
+use netd_api::state::{Vlan, VlanRange};
 
 use crate::look::Tone;
 use crate::table::{Cell, Column, Table};
@@ -16,10 +16,14 @@ const COLUMNS: &[Column] = &[
     Column::text("ADDRESSES"),
 ];
 
-/// The table of VLANs. Further addresses of a VLAN follow on lines of their own.
+/// The table of VLANs, those that differ in nothing but their number on one line. Further addresses of a VLAN
+/// follow on lines of their own.
 pub fn table(vlans: &[Vlan]) -> Table {
     let mut table = Table::new(COLUMNS);
-    for vlan in vlans {
+    for run in vlans.chunk_by(|one, next| one.id + 1 == next.id && alike(one, next)) {
+        let [vlan, ..] = run else { continue };
+        let last = run.last().map_or(vlan.id, |last| last.id);
+        let ids = text::vlan_ranges(&[VlanRange { first: vlan.id, last }]);
         let state_tone = match vlan.oper_state.as_str() {
             "up" => Tone::Good,
             "" => Tone::Normal,
@@ -27,7 +31,7 @@ pub fn table(vlans: &[Vlan]) -> Table {
         };
         let mut addresses = vlan.addresses.iter().map(String::as_str);
         table.push([
-            vlan.id.to_string().into(),
+            ids.into(),
             text::or_dash(&vlan.name).into(),
             Cell::new(text::or_dash(text::oper_state(&vlan.oper_state)), state_tone),
             text::or_dash(&port_ranges(&vlan.untagged_ports)).into(),
@@ -40,6 +44,11 @@ pub fn table(vlans: &[Vlan]) -> Table {
         }
     }
     table
+}
+
+/// Whether two VLANs differ in nothing but their number.
+fn alike(one: &Vlan, other: &Vlan) -> bool {
+    Vlan { id: other.id, ..one.clone() } == *other
 }
 
 /// Port names, runs of numbers written as the configuration writes ranges: `swp[1-4],swp7`.
@@ -87,6 +96,16 @@ mod tests {
     fn the_table_fits_80_columns() {
         let shown = table(&vlans()).render(Some(80), Look::PLAIN);
         insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn vlans_that_differ_in_nothing_but_their_number_share_a_line() {
+        let trunk = |id| Vlan { id, tagged_ports: vec!["swp3".into()], ..Vlan::default() };
+        let mut rows: Vec<Vlan> = (11..=20).chain(30..=31).map(trunk).collect();
+        rows[4].untagged_ports = vec!["swp4".into()];
+        let shown = table(&rows).render(Some(80), Look::PLAIN);
+        let ids: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(ids, ["VLAN", "11-14", "15", "16-20", "30-31"], "{shown}");
     }
 
     #[test]

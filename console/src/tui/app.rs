@@ -5,14 +5,17 @@ use std::time::Instant;
 use netd_api::generation::Status;
 use netd_api::state::{FdbEntry, Vlan};
 
+use super::editor::{Editor, Typed};
 use super::feed::Update;
-use super::journal::News;
 use super::keys::Key;
 use super::list::List;
 use super::log::LogView;
 use super::ports::PortsView;
 use super::prompt::{Asked, Prompt};
+use crate::cli::Command;
+use crate::commands::change::{Applied, Base, Change, Review};
 use crate::complete::Names;
+use crate::journal::News;
 use crate::look::Look;
 use crate::outcome::{Exit, Outcome};
 
@@ -67,14 +70,37 @@ pub enum Over {
     /// The keys.
     Help,
     /// Output of a command.
-    Output {
-        /// The command.
-        title: String,
-        /// Its lines.
-        lines: Vec<String>,
-        /// The first line in view.
-        top: usize,
-    },
+    Output(Page),
+    /// The editor.
+    Editor,
+    /// What applying the text in the editor would change.
+    Review(Page),
+}
+
+/// Lines to read, longer and wider than the screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// What they are.
+    pub title: String,
+    /// The lines.
+    pub lines: Vec<String>,
+    /// The first line in view.
+    pub top: usize,
+    /// The first column in view.
+    pub left: usize,
+}
+
+impl Page {
+    fn new(title: impl Into<String>, lines: Vec<String>) -> Page {
+        Page { title: title.into(), lines, top: 0, left: 0 }
+    }
+
+    /// Takes a key that moves; `height` is how many lines are in view.
+    fn press(&mut self, key: Key, height: usize) {
+        let most = self.lines.len().saturating_sub(height);
+        self.top = scroll(self.top, key, most, height);
+        self.left = sideways(self.left, key);
+    }
 }
 
 /// VLANs and the forwarding database.
@@ -100,11 +126,14 @@ impl VlansView {
         self.list.selected.checked_sub(1).and_then(|index| self.vlans.get(index))
     }
 
-    /// The forwarding entries of the selected VLAN that pass the filter.
+    /// The forwarding entries of the selected VLAN that pass the filter; the switch's own only when they are
+    /// asked for.
     pub fn entries(&self) -> Vec<&FdbEntry> {
         let id = self.selected().map(|vlan| vlan.id);
+        let local = self.filter.eq_ignore_ascii_case("local");
         let wanted = |entry: &&FdbEntry| {
             id.is_none_or(|id| id == entry.vlan_id)
+                && (local || entry.kind != "local")
                 && super::contains(&self.filter, &[&entry.mac, &entry.port, &entry.kind])
         };
         self.fdb.iter().filter(wanted).collect()
@@ -118,6 +147,12 @@ pub enum Effect {
     Quit,
     /// Run a command.
     Run(String),
+    /// Read the running document for the editor.
+    Load,
+    /// Look for mistakes in a text, and for what it would change.
+    Review(String),
+    /// Apply a text.
+    Apply(String, Change),
     /// Ask for the terminal's size and paint everything anew.
     Probe,
 }
@@ -151,10 +186,16 @@ pub struct App {
     pub prompt: Option<Prompt>,
     /// Commands typed before, the newest last.
     pub history: Vec<String>,
+    /// The document being typed, kept until it is applied.
+    pub editor: Option<Editor>,
+    /// What the history is to say about a document that is being loaded.
+    comment: Option<String>,
     /// The command that is running.
     pub running: Option<String>,
     /// Lines of the screen's body, as last painted: what a page is.
     pub page: usize,
+    /// Columns of the screen, as last painted.
+    pub columns: usize,
 }
 
 impl App {
@@ -174,8 +215,11 @@ impl App {
             over: Over::default(),
             prompt: None,
             history: Vec::new(),
+            editor: None,
+            comment: None,
             running: None,
             page: 20,
+            columns: 80,
         }
     }
 
@@ -228,7 +272,49 @@ impl App {
             text.push_str("done");
         }
         let lines = text.lines().map(|line| self.look.text(line)).collect();
-        self.over = Over::Output { title, lines, top: 0 };
+        self.over = Over::Output(Page::new(title, lines));
+    }
+
+    /// Takes the running document for the editor.
+    pub fn loaded(&mut self, document: Result<(String, u64), String>) {
+        self.running = None;
+        match document {
+            Ok((text, generation)) => {
+                self.editor = Some(Editor::new(&text, generation, self.comment.take()));
+                self.over = Over::Editor;
+            }
+            Err(why) => self.over = Over::Output(Page::new("edit", vec![self.look.text(&why)])),
+        }
+    }
+
+    /// Takes what a look at the text brought: back to the text, or on to what would change.
+    pub fn reviewed(&mut self, review: Review) {
+        let Some(editor) = &mut self.editor else { return };
+        self.over = match &review {
+            Review::Difference(text) => {
+                let lines = text.lines().map(|line| self.look.text(line)).collect();
+                Over::Review(Page::new("What applying it changes", lines))
+            }
+            _ => Over::Editor,
+        };
+        editor.take(review);
+    }
+
+    /// Takes what became of applying the text. What was not applied is still there.
+    pub fn applied(&mut self, applied: Applied) {
+        match applied {
+            Applied::Done(outcome) => {
+                self.editor = None;
+                self.running = Some("apply".to_owned());
+                self.finished(outcome);
+            }
+            Applied::Not(review) => {
+                if let Some(editor) = &mut self.editor {
+                    editor.take(review);
+                    self.over = Over::Editor;
+                }
+            }
+        }
     }
 
     /// Names for completion.
@@ -263,14 +349,53 @@ impl App {
                 self.over = Over::Nothing;
                 None
             }
-            Over::Output { lines, top, .. } => {
-                let most = lines.len().saturating_sub(self.page);
+            Over::Output(page) => {
                 match key {
                     Key::Escape | Key::Enter | Key::Char('q') | Key::Ctrl('c') => self.over = Over::Nothing,
                     Key::Char(':') => self.prompt = Some(Prompt::command()),
-                    key => *top = scroll(*top, key, most, self.page),
+                    key => page.press(key, self.page),
                 }
                 None
+            }
+            Over::Editor => self.press_in_editor(key),
+            Over::Review(page) => {
+                let editor = self.editor.as_mut().filter(|editor| !editor.busy)?;
+                let change = match key {
+                    Key::Char('a') => editor.confirmed_change(),
+                    Key::Char('A') => Change { confirm_timeout_s: None, ..editor.change.clone() },
+                    Key::Escape | Key::Char('q') | Key::Ctrl('c') => {
+                        self.over = Over::Editor;
+                        return None;
+                    }
+                    key => {
+                        page.press(key, self.page);
+                        return None;
+                    }
+                };
+                editor.busy = true;
+                Some(Effect::Apply(editor.document(), change))
+            }
+        }
+    }
+
+    fn press_in_editor(&mut self, key: Key) -> Option<Effect> {
+        let Some(editor) = self.editor.as_mut() else {
+            self.over = Over::Nothing;
+            return None;
+        };
+        if editor.busy {
+            return None;
+        }
+        match editor.press(key, self.page) {
+            Typed::More => None,
+            Typed::Left => {
+                let words = "Nothing was applied. The text is kept until you leave: `:edit` goes on with it.";
+                self.over = Over::Output(Page::new("edit", vec![words.to_owned()]));
+                None
+            }
+            Typed::Done => {
+                editor.busy = true;
+                Some(Effect::Review(editor.document()))
             }
         }
     }
@@ -285,7 +410,13 @@ impl App {
             Key::BackTab => self.screen = self.screen.step(2),
             Key::Char('?') => self.over = Over::Help,
             Key::Char(':') => self.prompt = Some(Prompt::command()),
-            Key::Char('/') => self.prompt = Some(Prompt::filter(self.filter())),
+            Key::Char('/') => {
+                // Another text is another filter, not a longer one.
+                self.set_filter(String::new());
+                self.prompt = Some(Prompt::filter(""));
+            }
+            Key::Char('p') if self.screen == Screen::Log => self.log.next_severity(),
+            Key::Enter if self.screen == Screen::Log => self.read_log(),
             Key::Escape => self.set_filter(String::new()),
             Key::Enter if self.screen == Screen::Ports && self.ports.selected().is_some() => {
                 self.over = Over::Port;
@@ -293,6 +424,16 @@ impl App {
             key => self.press_in_list(key),
         }
         None
+    }
+
+    /// The messages in view and those around them, each in full.
+    fn read_log(&mut self) {
+        let (lines, at) = self.log.in_full(self.columns, self.page);
+        if !lines.is_empty() {
+            let top = at.min(lines.len().saturating_sub(self.page));
+            let lines = lines.iter().map(|line| self.look.text(line)).collect();
+            self.over = Over::Output(Page { top, ..Page::new("messages in full", lines) });
+        }
     }
 
     fn press_in_list(&mut self, key: Key) {
@@ -346,12 +487,15 @@ impl App {
             let surplus = self.history.len().saturating_sub(100);
             self.history.drain(..surplus);
         }
+        if let Some(effect) = self.editing(line) {
+            return effect;
+        }
         match line {
             "q" | "quit" | "exit" | "logout" => return Some(Effect::Quit),
             "help" | "?" => self.over = Over::Help,
             _ if self.running.is_some() => {
                 let lines = vec!["Another command is still running.".to_owned()];
-                self.over = Over::Output { title: line.to_owned(), lines, top: 0 };
+                self.over = Over::Output(Page::new(line, lines));
             }
             _ => {
                 self.running = Some(line.to_owned());
@@ -359,6 +503,36 @@ impl App {
             }
         }
         None
+    }
+
+    /// Takes a command that opens the editor: `edit`, and those that read a document from standard input, which is
+    /// the keyboard here. `None` for others.
+    fn editing(&mut self, line: &str) -> Option<Option<Effect>> {
+        let words = crate::login::split(line).ok()?;
+        let change = match crate::cli::parse(&words).ok()?.command {
+            Command::Edit { anew, comment } => {
+                if self.editor.is_some() && !anew {
+                    self.over = Over::Editor;
+                    return Some(None);
+                }
+                if self.running.is_some() {
+                    return None;
+                }
+                self.comment = comment;
+                self.running = Some(line.to_owned());
+                return Some(Some(Effect::Load));
+            }
+            Command::Check { file, json: false } | Command::Diff { file, json: false } if file == "-" => {
+                Change { base: Base::Running, confirm_timeout_s: None, comment: None }
+            }
+            Command::Apply { file, base, force, confirm, comment } if file == "-" => {
+                Change { base: Base::of(base, force), confirm_timeout_s: confirm, comment }
+            }
+            _ => return None,
+        };
+        self.editor = Some(Editor::paste(change));
+        self.over = Over::Editor;
+        Some(None)
     }
 
     /// The filter of the screen shown.
@@ -376,6 +550,19 @@ impl App {
             Screen::Vlans => self.vlans.filter = filter,
             Screen::Log => self.log.filter = filter,
         }
+    }
+}
+
+/// Columns one moves sideways.
+const SIDE_STEP: usize = 20;
+
+/// The first column in view after a key.
+pub fn sideways(left: usize, key: Key) -> usize {
+    match key {
+        Key::Left => left.saturating_sub(SIDE_STEP),
+        // Nothing is longer than this.
+        Key::Right => (left + SIDE_STEP).min(4000),
+        _ => left,
     }
 }
 

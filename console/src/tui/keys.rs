@@ -56,6 +56,8 @@ pub struct Decoder {
 #[derive(Default)]
 struct Sink {
     inputs: Vec<Input>,
+    /// After a carriage return: a line feed belongs to the same key, as in text from Windows.
+    after_return: bool,
     /// After `ESC O`: the next character names a key (SS3).
     single_shift: bool,
 }
@@ -90,6 +92,7 @@ impl Decoder {
 
 impl Sink {
     fn key(&mut self, key: Key) {
+        self.after_return = false;
         self.inputs.push(Input::Key(key));
     }
 }
@@ -108,7 +111,12 @@ impl Perform for Sink {
 
     fn execute(&mut self, byte: u8) {
         match byte {
-            b'\r' | b'\n' => self.key(Key::Enter),
+            b'\r' => {
+                self.key(Key::Enter);
+                self.after_return = true;
+            }
+            b'\n' if self.after_return => self.after_return = false,
+            b'\n' => self.key(Key::Enter),
             b'\t' => self.key(Key::Tab),
             0x08 | 0x7f => self.key(Key::Backspace),
             0x01..=0x1a => self.key(Key::Ctrl(char::from(byte - 1 + b'a'))),

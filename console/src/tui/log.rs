@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::journal::{Entry, News};
 use super::keys::Key;
+use crate::journal::{Entry, News};
+use crate::text;
 
 /// The most messages kept.
 const MAX_ENTRIES: usize = 2000;
@@ -18,6 +19,32 @@ pub struct LogView {
     pub back: usize,
     /// What a message must contain to be shown.
     pub filter: String,
+    /// What it must be at least.
+    pub severity: Severity,
+    /// The first column in view.
+    pub left: usize,
+}
+
+/// How bad a message must be to be shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Severity {
+    /// Everything.
+    #[default]
+    All,
+    /// Warnings and worse.
+    Warnings,
+    /// Errors and worse.
+    Errors,
+}
+
+impl Severity {
+    fn takes(self, priority: u8) -> bool {
+        match self {
+            Severity::All => true,
+            Severity::Warnings => priority <= 4,
+            Severity::Errors => priority <= 3,
+        }
+    }
 }
 
 impl LogView {
@@ -49,11 +76,41 @@ impl LogView {
     }
 
     fn passes(&self, entry: &Entry) -> bool {
-        super::contains(&self.filter, &[&entry.source, &entry.message])
+        self.severity.takes(entry.priority) && super::contains(&self.filter, &[&entry.source, &entry.message])
+    }
+
+    /// Everything, then warnings, then errors.
+    pub fn next_severity(&mut self) {
+        self.severity = match self.severity {
+            Severity::All => Severity::Warnings,
+            Severity::Warnings => Severity::Errors,
+            Severity::Errors => Severity::All,
+        };
+        self.back = 0;
+    }
+
+    /// The messages around those in view in lines of at most `columns`, and which line the first in view begins.
+    pub fn in_full(&self, columns: usize, page: usize) -> (Vec<String>, usize) {
+        let shown = self.shown();
+        let first = shown.len().saturating_sub(self.back + page);
+        let (mut lines, mut at) = (Vec::new(), 0);
+        for (index, entry) in shown.into_iter().enumerate() {
+            if index == first {
+                at = lines.len();
+            }
+            let mark = if entry.priority <= 4 { '!' } else { ':' };
+            let text = format!("{} {}{mark} {}", entry.time, entry.source, entry.message);
+            // What goes on is indented.
+            for (part, line) in text::wrap(&text, columns.saturating_sub(4)).into_iter().enumerate() {
+                lines.push(if part == 0 { line } else { format!("    {line}") });
+            }
+        }
+        (lines, at)
     }
 
     /// Takes a key that moves.
     pub fn press(&mut self, key: Key, page: usize) {
+        self.left = super::app::sideways(self.left, key);
         let most = self.shown().len().saturating_sub(page);
         self.back = match key {
             Key::Up | Key::Char('k') => self.back.saturating_add(1),
@@ -84,6 +141,26 @@ mod tests {
         }
         assert_eq!(log.shown().len(), MAX_ENTRIES);
         assert_eq!(log.shown()[0].message, "5");
+    }
+
+    #[test]
+    fn severities_narrow_and_long_messages_can_be_read_in_full() {
+        let mut log = LogView::default();
+        for priority in [3, 4, 6] {
+            let message = format!("{priority} {}", "word ".repeat(40));
+            log.take(News::Entry(Entry { message, priority, ..Entry::default() }));
+        }
+        let count = |log: &mut LogView| {
+            let count = log.shown().len();
+            log.next_severity();
+            count
+        };
+        assert_eq!([count(&mut log), count(&mut log), count(&mut log), count(&mut log)], [3, 2, 1, 3]);
+        log.severity = Severity::All;
+        let (lines, at) = log.in_full(60, 2);
+        assert!(lines.iter().all(|line| line.len() <= 60), "{lines:?}");
+        assert_eq!(lines.join(" ").matches("word").count(), 120);
+        assert!(lines[at].contains("! 4 word"), "{}", lines[at]);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! brings pictures to the user. An idle switch costs no byte on a serial line.
 
 mod app;
+mod clock;
+mod editor;
 mod feed;
-mod journal;
 mod keys;
 mod line;
 mod list;
@@ -24,13 +25,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{self, Instant};
 
+use crate::commands::change::{self, Applied, Review};
 use crate::commands::{self, Context};
 use crate::document::Sources;
+use crate::journal::{self, News};
 use crate::look::Look;
 use crate::outcome::{Exit, Outcome};
+use crate::pattern::Pattern;
 use app::{App, Effect, Screen};
+use clock::Minute;
 use feed::{Update, Want};
-use journal::News;
 use keys::{Decoder, Input};
 use terminal::Terminal;
 
@@ -41,17 +45,24 @@ const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
 /// News other than keys are painted no closer together than this.
 const PAINT_GAP: Duration = Duration::from_millis(200);
 
-/// Whether any of the texts contains the filter, whatever the case.
+/// More inputs than this at once are a paste, which no hand types.
+const PASTE_INPUTS: usize = 64;
+/// The most inputs taken before anything else gets its turn.
+const MAX_INPUTS: usize = 256 * 1024;
+/// Chunks of the keyboard's bytes that may wait: of a paste, a line that is slow to paint must lose nothing.
+const KEYBOARD_CHUNKS: usize = 4096;
+
+/// Whether any of the texts contains the filter, whatever the case. `swp[1-3]` and `*` mean what they do elsewhere.
 fn contains(filter: &str, texts: &[&str]) -> bool {
-    let filter = filter.to_lowercase();
-    filter.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&filter))
+    let filter = Pattern::new(filter);
+    texts.iter().any(|text| filter.is_in(text))
 }
 
-/// Runs the screens until the user leaves, the terminal goes away or a signal says so.
+/// Runs the screens, beginning with a command where one is given, until the user leaves, the terminal goes away or a signal says so.
 ///
 /// # Errors
 /// When the terminal cannot be set or written.
-pub async fn run() -> io::Result<()> {
+pub async fn run(first: Option<&str>) -> io::Result<()> {
     let look = Look::of_stdout();
     let mut signals = Signals::new()?;
     let size = window_size();
@@ -60,6 +71,10 @@ pub async fn run() -> io::Result<()> {
     if size.is_none() {
         screens.terminal.probe()?;
         screens.hold_paint(terminal::PROBE_PATIENCE);
+    }
+    if let Some(command) = first {
+        let keys = format!(":{command}\r");
+        screens.typed(keys.as_bytes())?;
     }
     screens.run(&mut signals).await
 }
@@ -83,6 +98,14 @@ impl Signals {
     }
 }
 
+/// What ran beside the screens and is done.
+enum Done {
+    Command(Outcome),
+    Loaded(Result<(String, u64), String>),
+    Reviewed(Review),
+    Applied(Applied),
+}
+
 /// The screens with all that feeds them.
 struct Screens {
     app: App,
@@ -94,8 +117,10 @@ struct Screens {
     news: mpsc::Receiver<News>,
     /// Given to the journal's reader when the log is first shown.
     news_sender: Option<mpsc::Sender<News>>,
-    outcomes: mpsc::Receiver<Outcome>,
-    outcome_sender: mpsc::Sender<Outcome>,
+    done: mpsc::Receiver<Done>,
+    done_sender: mpsc::Sender<Done>,
+    /// When the clock in the header goes on.
+    minute: Minute,
     /// When what changed may be painted; `None` when nothing changed.
     paint_at: Option<Instant>,
     last_paint: Option<Instant>,
@@ -108,9 +133,9 @@ impl Screens {
         let (update_sender, updates) = mpsc::channel(1);
         spawn_local(feed::run(wanted, update_sender));
         let (news_sender, news) = mpsc::channel(256);
-        let (outcome_sender, outcomes) = mpsc::channel(1);
+        let (done_sender, done) = mpsc::channel(1);
         Screens {
-            app: App::new(look, commands::hostname(), clock()),
+            app: App::new(look, commands::hostname(), clock::now()),
             terminal,
             decoder: Decoder::default(),
             bytes: read_keyboard(),
@@ -118,8 +143,9 @@ impl Screens {
             want,
             news,
             news_sender: Some(news_sender),
-            outcomes,
-            outcome_sender,
+            done,
+            done_sender,
+            minute: Minute::next(),
             paint_at: Some(Instant::now()),
             last_paint: None,
         }
@@ -150,14 +176,14 @@ impl Screens {
                     self.take_waiting_news();
                     self.paint_soon()
                 }
-                Some(outcome) = self.outcomes.recv() => {
-                    self.app.finished(outcome);
+                Some(done) = self.done.recv() => {
+                    self.take(done);
                     // It may have been an apply: the header is to show the new generation at once.
                     self.want.send_modify(|want| want.refresh += 1);
                     self.paint_now()
                 }
-                () = time::sleep(until_next_minute()) => {
-                    self.app.clock = clock();
+                () = self.minute.passed() => {
+                    self.minute = Minute::next();
                     self.app.host = commands::hostname();
                     self.paint_soon()
                 }
@@ -173,7 +199,17 @@ impl Screens {
         }
     }
 
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Command(outcome) => self.app.finished(outcome),
+            Done::Loaded(document) => self.app.loaded(document),
+            Done::Reviewed(review) => self.app.reviewed(review),
+            Done::Applied(applied) => self.app.applied(applied),
+        }
+    }
+
     fn paint(&mut self) -> io::Result<()> {
+        self.app.clock = clock::now();
         let (picture, cursor) = render::draw(&mut self.app, self.terminal.area());
         self.terminal.paint(picture, cursor)?;
         self.paint_at = None;
@@ -198,8 +234,22 @@ impl Screens {
     }
 
     fn typed(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let inputs = self.decoder.feed(bytes);
-        self.inputs(inputs)
+        let mut inputs = self.decoder.feed(bytes);
+        // All of a paste that has come is one picture: painting each line would take longer than reading it.
+        while let Ok(more) = self.bytes.try_recv() {
+            inputs.extend(self.decoder.feed(&more));
+            if inputs.len() > MAX_INPUTS {
+                break;
+            }
+        }
+        let many = inputs.len() > PASTE_INPUTS;
+        let before = self.paint_at;
+        let goes_on = self.inputs(inputs)?;
+        if many {
+            self.paint_at = before;
+            self.paint_soon();
+        }
+        Ok(goes_on)
     }
 
     /// Takes inputs; `false` when the user leaves.
@@ -230,7 +280,19 @@ impl Screens {
                     self.terminal.clear()?;
                     self.terminal.probe()?;
                 }
-                Some(Effect::Run(line)) => self.start(line),
+                Some(Effect::Run(line)) => self.start(async move |context| {
+                    Done::Command(match crate::login::split(&line) {
+                        Ok(words) => commands::run_words(&words, &context).await,
+                        Err(message) => Outcome::failed(Exit::Usage, format!("{message}\n")),
+                    })
+                }),
+                Some(Effect::Load) => self.start(async |_| Done::Loaded(change::running().await)),
+                Some(Effect::Review(text)) => {
+                    self.start(async move |context| Done::Reviewed(change::review(&text, &context).await))
+                }
+                Some(Effect::Apply(text, how)) => {
+                    self.start(async move |context| Done::Applied(change::apply(&text, how, &context).await))
+                }
             }
         }
         Ok(true)
@@ -244,8 +306,8 @@ impl Screens {
         Ok(self.paint_now())
     }
 
-    /// Runs a command beside the screens, its output to be shown when it is done.
-    fn start(&self, line: String) {
+    /// Runs something beside the screens, what comes of it to be taken when it is done.
+    fn start(&self, run: impl AsyncFnOnce(Context) -> Done + 'static) {
         let context = Context {
             width: Some(usize::from(self.terminal.area().width)),
             // Colours of a command's text would have to be taken apart again.
@@ -253,14 +315,11 @@ impl Screens {
             error_look: Look { colour: false, ..self.app.look },
             sources: Sources::RegularFiles,
         };
-        let done = self.outcome_sender.clone();
+        let sender = self.done_sender.clone();
         spawn_local(async move {
-            let outcome = match crate::login::split(&line) {
-                Ok(words) => commands::run_words(&words, &context).await,
-                Err(message) => Outcome::failed(Exit::Usage, format!("{message}\n")),
-            };
+            let done = run(context).await;
             // The screens may be gone by now.
-            let _ = done.send(outcome).await;
+            let _ = sender.send(done).await;
         });
     }
 
@@ -278,7 +337,7 @@ impl Screens {
 /// A thread that reads the keyboard. Making the terminal non-blocking instead would do so for everyone
 /// who shares it, standard output included.
 fn read_keyboard() -> mpsc::Receiver<Vec<u8>> {
-    let (sender, bytes) = mpsc::channel(64);
+    let (sender, bytes) = mpsc::channel(KEYBOARD_CHUNKS);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
         let mut chunk = [0; 1024];
@@ -303,14 +362,4 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Local time, `14:05`.
-fn clock() -> String {
-    jiff::Zoned::now().strftime("%H:%M").to_string()
-}
-
-fn until_next_minute() -> Duration {
-    let second = u64::try_from(jiff::Zoned::now().second()).unwrap_or(0);
-    Duration::from_secs(60u64.saturating_sub(second).max(1))
 }

@@ -10,7 +10,9 @@ use netd_api::bus::{NAME, PATH};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
-use netd_api::state::{Counters, FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
+use netd_api::state::{
+    Counters, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Port, Route, Vlan, VlanRange,
+};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -71,6 +73,8 @@ impl Drop for Bus {
 pub struct Switch {
     pub ports: Vec<Port>,
     pub vlans: Vec<Vlan>,
+    pub lags: Vec<Lag>,
+    pub interfaces: Vec<Interface>,
     pub routes: Vec<Route>,
     pub neighbours: Vec<Neighbour>,
     pub fdb: Vec<FdbEntry>,
@@ -297,6 +301,14 @@ impl State {
         self.0.lock().ports.clone()
     }
 
+    fn lags(&self) -> Vec<Lag> {
+        self.0.lock().lags.clone()
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        self.0.lock().interfaces.clone()
+    }
+
     fn vlans(&self) -> Vec<Vlan> {
         self.0.lock().vlans.clone()
     }
@@ -344,6 +356,29 @@ pub fn switch() -> Switch {
             untagged_ports: vec!["swp1".into(), "swp2".into()],
             ..Vlan::default()
         }],
+        lags: vec![Lag {
+            name: "uplink".into(),
+            mode: "lacp".into(),
+            lacp_rate: "slow".into(),
+            hash: "layer3+4".into(),
+            admin_up: true,
+            oper_state: "up".into(),
+            members: vec![LagMember { port: "swp2".into(), link_up: true, ..LagMember::default() }],
+            wanted: true,
+            ..Lag::default()
+        }],
+        interfaces: vec![
+            interface("lo0", "loopback"),
+            Interface { vlan_id: 10, vrf: "blue".into(), ..interface("vlan10", "vlan") },
+            Interface {
+                vni: 10_010,
+                vlan_id: 10,
+                local: "192.0.2.1".into(),
+                remotes: vec!["192.0.2.2".into()],
+                ..interface("vx10", "vxlan")
+            },
+            Interface { table: 1001, members: vec!["vlan10".into()], ..interface("blue", "vrf") },
+        ],
         routes: vec![Route {
             prefix: "0.0.0.0/0".into(),
             protocol: "corten".into(),
@@ -375,5 +410,17 @@ pub fn switch() -> Switch {
         document: "version = 1\n".into(),
         generation: 7,
         ..Switch::default()
+    }
+}
+
+fn interface(name: &str, kind: &str) -> Interface {
+    Interface {
+        name: name.into(),
+        kind: kind.into(),
+        admin_up: true,
+        oper_state: "unknown".into(),
+        mtu_bytes: 1500,
+        wanted: true,
+        ..Interface::default()
     }
 }

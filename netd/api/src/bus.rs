@@ -6,7 +6,7 @@ use zbus::proxy;
 use crate::attach::{AttachRequest, Attached};
 use crate::diagnostic::Diagnostic;
 use crate::generation::{ChangeOptions, Generation, Status};
-use crate::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
+use crate::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
 
 /// Well-known bus name of netd.
 pub const NAME: &str = "org.corten.Netd1";
@@ -88,9 +88,14 @@ pub trait Config1 {
 pub trait State1 {
     /// All ports.
     fn ports(&self) -> zbus::Result<Vec<Port>>;
+    /// All LAGs with their members.
+    fn lags(&self) -> zbus::Result<Vec<Lag>>;
+    /// Interfaces of the switch that are no ports: loopbacks, VLAN interfaces, subinterfaces, VXLAN tunnel end
+    /// points, VRFs.
+    fn interfaces(&self) -> zbus::Result<Vec<Interface>>;
     /// All VLANs of the bridge.
     fn vlans(&self) -> zbus::Result<Vec<Vlan>>;
-    /// Routes of all VRFs, but for local and broadcast ones.
+    /// Routes of all VRFs; of local ones only those to loopbacks, and no broadcast ones.
     fn routes(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Route>, String)>;
     /// ARP and ND entries.
     fn neighbours(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Neighbour>, String)>;

@@ -5,6 +5,7 @@
 //! It does no I/O beyond what the proxies do and knows no netlink. It may depend on serde, toml, zbus
 //! and the like, and on no other crate of this workspace. Start reading at [`config`].
 
+pub mod absent;
 pub mod attach;
 pub mod bus;
 pub mod config;

@@ -1,7 +1,8 @@
 //! The state netd shows: what the kernel holds, beside what was wanted and what the hardware took.
 //!
 //! The same types travel over D-Bus (as structures, in field order) and as JSON (by field name).
-//! D-Bus has no "absent", so an empty string or a zero stands for "none"; each field says so.
+//! D-Bus has no "absent", so an empty string or a zero stands for "none"; each field says so. In JSON those that
+//! may be unknown are `null` then ([`crate::absent`]).
 
 use serde::{Deserialize, Serialize};
 use zbus::zvariant::Type;
@@ -54,14 +55,17 @@ pub struct Port {
     /// Operational state (RFC 2863): `up`, `down`, `lower-layer-down`, `dormant`, `testing`, `unknown`.
     pub oper_state: String,
     /// Speed in Mbit/s; 0 when the driver does not say.
+    #[serde(with = "crate::absent")]
     pub speed_mbps: u32,
     /// `full`, `half`; empty when the driver does not say.
+    #[serde(with = "crate::absent")]
     pub duplex: String,
     /// Maximum transmission unit in bytes.
     pub mtu_bytes: u32,
     /// Hardware address, `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
     /// VLAN of untagged frames (access or native VLAN); 0 when there is none.
+    #[serde(with = "crate::absent")]
     pub untagged_vlan: u16,
     /// VLANs carried with a tag.
     pub tagged_vlans: Vec<VlanRange>,
@@ -72,12 +76,15 @@ pub struct Port {
     /// Driver name (`rocker`, `virtio_net`, `veth`).
     pub driver: String,
     /// Identifier of the switch ASIC (`phys_switch_id`), hexadecimal; empty when the port forwards in software.
+    #[serde(with = "crate::absent")]
     pub switch_id: String,
     /// `offloaded` when the ASIC forwards for this port, else `software`.
     pub hardware: String,
     /// LAG this port is a member of; empty for none.
+    #[serde(with = "crate::absent")]
     pub lag: String,
     /// Attachment key `namespace/service/interface`; empty for other kinds.
+    #[serde(with = "crate::absent")]
     pub attachment: String,
     /// Counters.
     pub counters: Counters,
@@ -99,6 +106,7 @@ pub struct Vlan {
     /// VRF of the VLAN interface; empty for the default VRF.
     pub vrf: String,
     /// Operational state of the VLAN interface; empty when the VLAN has none.
+    #[serde(with = "crate::absent")]
     pub oper_state: String,
     /// Whether the configuration wants this VLAN.
     pub wanted: bool,
@@ -112,6 +120,7 @@ pub struct Vlan {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct NextHop {
     /// Gateway address; empty for a directly connected destination.
+    #[serde(with = "crate::absent")]
     pub via: String,
     /// Outgoing interface.
     pub device: String,
@@ -152,6 +161,7 @@ pub struct Neighbour {
     /// IPv4 or IPv6 address.
     pub address: String,
     /// Hardware address; empty while unresolved.
+    #[serde(with = "crate::absent")]
     pub mac: String,
     /// Interface.
     pub device: String,
@@ -173,6 +183,7 @@ pub struct FdbEntry {
     /// Hardware address.
     pub mac: String,
     /// VLAN id; 0 when the entry has none.
+    #[serde(with = "crate::absent")]
     pub vlan_id: u16,
     /// Port.
     pub port: String,
@@ -192,6 +203,7 @@ pub struct MdbEntry {
     /// Group address.
     pub group: String,
     /// VLAN id; 0 when the entry has none.
+    #[serde(with = "crate::absent")]
     pub vlan_id: u16,
     /// Port.
     pub port: String,
@@ -203,6 +215,114 @@ pub struct MdbEntry {
     pub kernel: bool,
     /// `offloaded` or `software`.
     pub hardware: String,
+}
+
+/// A member of a LAG.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct LagMember {
+    /// Port.
+    pub port: String,
+    /// Whether the LAG's driver holds the link for good (`IFLA_BOND_SLAVE_MII_STATUS`).
+    pub link_up: bool,
+    /// Whether frames go through this member: its link is up and, with LACP, it is of the aggregator in use and
+    /// in collecting and distributing state.
+    pub active: bool,
+    /// How often its link was lost since it joined.
+    pub link_failures: u32,
+    /// LACP: the aggregator it was sorted into (IEEE 802.1AX); 0 without LACP.
+    #[serde(with = "crate::absent")]
+    pub aggregator: u16,
+    /// LACP: this side's state (`activity`, `short-timeout`, `aggregatable`, `synchronized`, `collecting`,
+    /// `distributing`, `defaulted`, `expired`).
+    pub actor_state: Vec<String>,
+    /// LACP: the other side's state in the same words; empty while no partner was heard.
+    pub partner_state: Vec<String>,
+}
+
+/// A link aggregation group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Lag {
+    /// Interface name.
+    pub name: String,
+    /// `lacp` or `static`.
+    pub mode: String,
+    /// LACP: how often the partner is to send, `fast` (each second) or `slow` (every 30 s); empty without LACP.
+    #[serde(with = "crate::absent")]
+    pub lacp_rate: String,
+    /// What spreads frames: `layer2`, `layer2+3`, `layer3+4`, or the kernel's number of another policy.
+    pub hash: String,
+    /// Active members below which the LAG is down.
+    pub min_links: u32,
+    /// Administrative state in the kernel.
+    pub admin_up: bool,
+    /// Operational state (RFC 2863).
+    pub oper_state: String,
+    /// LACP: the aggregator in use; 0 for none.
+    #[serde(with = "crate::absent")]
+    pub aggregator: u16,
+    /// LACP: the partner's system, a hardware address; empty while none was heard.
+    #[serde(with = "crate::absent")]
+    pub partner: String,
+    /// LACP: the partner's key of this group; 0 while none was heard.
+    #[serde(with = "crate::absent")]
+    pub partner_key: u16,
+    /// Members, in natural order.
+    pub members: Vec<LagMember>,
+    /// Whether the configuration wants this LAG.
+    pub wanted: bool,
+}
+
+/// An interface of the switch itself, one that is no port: a loopback, a VLAN's interface, a subinterface, a VXLAN
+/// tunnel end point or a VRF.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Interface {
+    /// Interface name.
+    pub name: String,
+    /// `loopback`, `vlan`, `subinterface`, `vxlan` or `vrf`.
+    pub kind: String,
+    /// Text from the configuration; empty when none.
+    pub description: String,
+    /// Kernel interface index.
+    pub ifindex: u32,
+    /// Administrative state in the kernel.
+    pub admin_up: bool,
+    /// Operational state (RFC 2863).
+    pub oper_state: String,
+    /// Maximum transmission unit in bytes.
+    pub mtu_bytes: u32,
+    /// Hardware address.
+    #[serde(with = "crate::absent")]
+    pub mac: String,
+    /// Addresses with prefix length.
+    pub addresses: Vec<String>,
+    /// VRF name; empty for the default VRF.
+    pub vrf: String,
+    /// Of a subinterface: the port or LAG below.
+    #[serde(with = "crate::absent")]
+    pub parent: String,
+    /// Of a VLAN's interface, a subinterface, or a tunnel: the VLAN; 0 for none.
+    #[serde(with = "crate::absent")]
+    pub vlan_id: u16,
+    /// Of a tunnel: the VXLAN network identifier (RFC 7348).
+    #[serde(with = "crate::absent")]
+    pub vni: u32,
+    /// Of a tunnel: its own address.
+    #[serde(with = "crate::absent")]
+    pub local: String,
+    /// Of a tunnel: the other end points that get what has no known place.
+    pub remotes: Vec<String>,
+    /// Of a tunnel: the UDP port.
+    #[serde(with = "crate::absent")]
+    pub udp_port: u16,
+    /// Of a VRF: its routing table.
+    #[serde(with = "crate::absent")]
+    pub table: u32,
+    /// Of a VRF: its interfaces.
+    pub members: Vec<String>,
+    /// Whether the configuration wants this interface.
+    pub wanted: bool,
+    /// Counters.
+    pub counters: Counters,
 }
 
 /// A page of a long table: rows, and where to go on.

@@ -1,6 +1,6 @@
 //! `org.corten.Netd1.State1`.
 
-use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
 use zbus::interface;
 
 use super::Handle;
@@ -17,12 +17,22 @@ impl State1 {
         self.0.ask(|engine| engine.port_table()).await
     }
 
+    /// All LAGs with their members.
+    async fn lags(&self) -> Result<Vec<Lag>, Failure> {
+        self.0.ask(|engine| engine.lag_table()).await
+    }
+
+    /// Interfaces of the switch that are no ports.
+    async fn interfaces(&self) -> Result<Vec<Interface>, Failure> {
+        self.0.ask(|engine| engine.interface_table()).await
+    }
+
     /// All VLANs of the bridge.
     async fn vlans(&self) -> Result<Vec<Vlan>, Failure> {
         self.0.ask(|engine| engine.vlan_table()).await
     }
 
-    /// Routes of all VRFs, but for local and broadcast ones.
+    /// Routes of all VRFs; of local ones only those to loopbacks, and no broadcast ones.
     async fn routes(&self, cursor: String, limit: u32) -> Result<(Vec<Route>, String), Failure> {
         self.0.ask(move |engine| engine.route_table(&cursor, limit)).await
     }

@@ -1,6 +1,6 @@
 //! What State1 answers.
 
-use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
@@ -24,6 +24,22 @@ impl Engine {
     pub fn port_table(&mut self) -> Result<Vec<Port>, Failure> {
         let interfaces = Interfaces::take(&mut self.connection, true)?;
         Ok(self.view(&interfaces).port_rows())
+    }
+
+    /// All LAGs.
+    pub fn lag_table(&mut self) -> Result<Vec<Lag>, Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        Ok(self.view(&interfaces).lag_rows())
+    }
+
+    /// All interfaces that are no ports.
+    pub fn interface_table(&mut self) -> Result<Vec<Interface>, Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, true)?;
+        let mut entries = Vec::new();
+        for tunnel in interfaces.links.values().filter(|link| link.kind == "vxlan") {
+            entries.extend(fdb::dump_tunnel(&mut self.connection, tunnel.index)?);
+        }
+        Ok(self.view(&interfaces).interface_rows(&entries))
     }
 
     /// All VLANs.

@@ -6,6 +6,7 @@ use nix::libc;
 
 use super::connection::Connection;
 use super::extack::KernelError;
+use super::lag::{Aggregator, MemberRecord};
 use super::vxlan::VxlanRecord;
 use super::wire::{
     Message, attributes, hardware_address, read_mac, read_text, read_u8, read_u16, read_u32, read_u64,
@@ -63,6 +64,10 @@ pub struct LinkRecord {
     pub table: u32,
     /// Of a LAG: whether members are negotiated by LACP; `None` for modes netd does not make.
     pub lacp: Option<bool>,
+    /// Of a LAG: what it came to with its partner.
+    pub aggregator: Aggregator,
+    /// Of a LAG's member: how it is doing there.
+    pub member: MemberRecord,
     /// Of a VXLAN tunnel end point: which.
     pub vxlan: VxlanRecord,
     /// RFC 2863 state, `IF_OPER_…`.
@@ -137,9 +142,13 @@ impl LinkRecord {
                 IFLA_INFO_SLAVE_DATA if self.part_of == "bridge" => {
                     bridge_port::read(value, &mut self.settings);
                 }
+                IFLA_INFO_SLAVE_DATA if self.part_of == "bond" => self.member = lag::read_member(value),
                 libc::IFLA_INFO_DATA => match self.kind.as_str() {
                     "bridge" => bridge::read(value, &mut self.settings),
-                    "bond" => self.lacp = lag::read(value, &mut self.settings),
+                    "bond" => {
+                        self.lacp = lag::read(value, &mut self.settings);
+                        self.aggregator = lag::read_aggregator(value);
+                    }
                     "vxlan" => self.vxlan = vxlan::read(value),
                     "vlan" => {
                         self.vlan_id = find(value, IFLA_VLAN_ID).map_or(0, read_u16);

@@ -33,6 +33,9 @@ const LONG_S: u32 = 3600;
 /// One that is.
 const SHORT_S: u32 = 4;
 
+/// Where a kill falls that cuts a change in two.
+const AMID: &str = "amid a change";
+
 /// What netd is about when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
@@ -97,10 +100,15 @@ fn killed_again_and_again(lab: &Lab, run: &Run) -> Result<String> {
         let moment = Moment::pick(&mut random);
         let (where_it_was, sent) = round(lab, &ground, moment, &mut random)
             .with_context(|| format!("{moment:?} (seed {seed}, round {number})"))?;
+        println!("                  kill {number}: {where_it_was}, {sent} frames, none missing");
         *tally.entry(where_it_was).or_default() += 1;
         frames += sent;
         Ok(())
     })?;
+    let amid = tally.get(AMID).copied().unwrap_or_default();
+    let all: u32 = tally.values().sum();
+    // About a third of the kills should; a run that has none shows nothing of what it is for.
+    ensure!(amid > 0 || all < 30, "no kill fell amid a change: {tally:?}");
     let history = lab.vm.run("corten history")?;
     ensure!(!history.contains("crashed netd"), "a kill was taken for a crash:\n{history}");
     let tally: Vec<String> = tally.iter().map(|(place, count)| format!("{count} {place}")).collect();
@@ -421,7 +429,7 @@ fn killed(
         (Moment::RollBack, true, _) => "after a rollback",
         (Moment::RollBack, false, _) => "before or amid a rollback",
         (_, true, _) => "after a change",
-        (_, false, true) => "amid a change",
+        (_, false, true) => AMID,
         (_, false, false) => "just before a change or as it ended",
     };
     Ok((place, Allowed { from: from_allowed, to: to_allowed, pending }))

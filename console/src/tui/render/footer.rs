@@ -27,21 +27,35 @@ fn keys(app: &App) -> String {
     if let Some(running) = &app.running {
         return format!("running: {}", app.look.text(running));
     }
-    let filter = match app.filter() {
-        "" => String::new(),
-        filter => format!("only \"{}\" (Esc: all)  ", app.look.text(filter)),
-    };
-    let keys = match (&app.over, app.screen) {
-        (Over::Port, _) => return "Up/Down other ports  Esc back".into(),
-        (Over::Help, _) => return "any key: back".into(),
-        (Over::Output { .. }, _) => return "Up/Down PgUp/PgDn scroll  : command  Esc back".into(),
-        (Over::Nothing, Screen::Ports) => "Tab screen  Enter port  / filter  : command  ? help  q log out",
-        (Over::Nothing, Screen::Vlans) => "Tab screen  Up/Down VLAN  / filter  : command  ? help  q log out",
-        (Over::Nothing, Screen::Log) => {
-            "Tab screen  PgUp/PgDn scroll  / filter  : command  ? help  q log out"
+    let busy = app.editor.as_ref().is_some_and(|editor| editor.busy);
+    match (&app.over, app.screen) {
+        (Over::Editor | Over::Review(_), _) if busy => "working ...".into(),
+        (Over::Editor, _) => "Ctrl-D check and compare  Ctrl-Z undo  Ctrl-K cut line  Esc leave".into(),
+        (Over::Review(_), _) => {
+            let window = app.editor.as_ref().map_or(0, |editor| editor.timeout_s());
+            let window = crate::timespan::show(window);
+            format!("a apply, taken back in {window} unless confirmed  A apply for good  Esc back")
         }
+        (Over::Port, _) => "Up/Down other ports  Esc back".into(),
+        (Over::Help, _) => "any key: back".into(),
+        (Over::Output(_), _) => "Up/Down PgUp/PgDn Left/Right scroll  : command  Esc back".into(),
+        (Over::Nothing, screen) => screen_keys(app, screen),
+    }
+}
+
+/// The keys of a screen. Beside a filter there is room for the most needed only.
+fn screen_keys(app: &App, screen: Screen) -> String {
+    let filter = app.look.text(app.filter());
+    if !filter.is_empty() {
+        let filter = text::fit(&filter, 24, app.look.cut_mark());
+        return format!("only \"{filter}\"  Esc all  / other  ? help  q log out");
+    }
+    let own = match screen {
+        Screen::Ports => "Enter port",
+        Screen::Vlans => "Up/Down VLAN",
+        Screen::Log => "Enter in full  p severity",
     };
-    format!("{filter}{keys}")
+    format!("Tab screen  {own}  / filter  : command  ? help  q log out")
 }
 
 /// The line with its cursor in view, however long it is.

@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 use super::{bar, write};
 use crate::look::Tone;
 use crate::text;
+use crate::tui::DEFAULT_SIZE;
 use crate::tui::app::{App, Link, Screen};
 
 /// Draws the header.
@@ -16,7 +17,8 @@ pub fn draw(app: &App, area: Rect, picture: &mut Buffer) {
     }
     bar(picture, area, app.look);
     let style = app.look.style(Tone::Bar);
-    let right = right_side(app);
+    let fits = area.width >= DEFAULT_SIZE.0;
+    let right = if fits { right_side(app) } else { format!("needs {} columns ", DEFAULT_SIZE.0) };
     let columns = usize::from(area.width);
     let host = text::fit(&app.look.text(&app.host), 20, app.look.cut_mark());
     let mut left = format!(" {host} ");

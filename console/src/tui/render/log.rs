@@ -7,6 +7,7 @@ use super::{line, write};
 use crate::look::Tone;
 use crate::text;
 use crate::tui::app::App;
+use crate::tui::log::Severity;
 
 /// Draws the newest messages that fit, or those further back.
 pub fn draw(app: &App, area: Rect, picture: &mut Buffer) {
@@ -15,9 +16,14 @@ pub fn draw(app: &App, area: Rect, picture: &mut Buffer) {
     let height = usize::from(area.height.saturating_sub(1));
     let back = app.log.back.min(entries.len().saturating_sub(height));
     let end = entries.len() - back;
+    let which = match app.log.severity {
+        Severity::All => "Messages of netd and the kernel",
+        Severity::Warnings => "Warnings and errors of netd and the kernel",
+        Severity::Errors => "Errors of netd and the kernel",
+    };
     let title = match back {
-        0 => "Messages of netd and the kernel".to_owned(),
-        back => format!("Messages of netd and the kernel, {back} newer below (End)"),
+        0 => which.to_owned(),
+        back => format!("{which}, {back} newer below (End)"),
     };
     write(picture, line(area, 0), &title, look.style(Tone::Heading));
     for (index, entry) in entries[end.saturating_sub(height)..end].iter().enumerate() {
@@ -31,7 +37,8 @@ pub fn draw(app: &App, area: Rect, picture: &mut Buffer) {
         // Warnings and worse are marked for those who see no colours.
         let mark = if entry.priority <= 4 { '!' } else { ' ' };
         let text = format!("{} {source:8}{mark}{}", entry.time, look.text(&entry.message));
-        let text = text::fit(&text, usize::from(area.width), look.cut_mark());
+        let text =
+            text::fit(&text::from_column(&text, app.log.left), usize::from(area.width), look.cut_mark());
         write(picture, line(area, y), &text, look.style(tone));
     }
     if let Some(why) = &app.log.unreadable {

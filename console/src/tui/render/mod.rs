@@ -2,6 +2,7 @@
 
 mod body;
 mod detail;
+mod editor;
 mod footer;
 mod header;
 mod help;
@@ -29,6 +30,7 @@ pub fn draw(app: &mut App, area: Rect) -> (Buffer, Option<Position>) {
     let body = body::banner(app, body, &mut picture);
     // The first line of the body is a title line on every screen.
     app.page = usize::from(body.height).saturating_sub(1).max(1);
+    app.columns = usize::from(area.width);
     match &app.over {
         Over::Nothing => match app.screen {
             Screen::Ports => ports::draw(app, body, &mut picture),
@@ -37,7 +39,8 @@ pub fn draw(app: &mut App, area: Rect) -> (Buffer, Option<Position>) {
         },
         Over::Port => detail::draw(app, body, &mut picture),
         Over::Help => help::draw(app, body, &mut picture),
-        Over::Output { .. } => output::draw(app, body, &mut picture),
+        Over::Output(page) | Over::Review(page) => output::draw(app, page, body, &mut picture),
+        Over::Editor => editor::draw(app, body, &mut picture),
     }
     let cursor = footer::draw(app, foot, body, &mut picture);
     (picture, cursor)

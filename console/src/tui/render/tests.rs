@@ -8,12 +8,12 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
 use super::draw;
+use crate::journal::{Entry, News};
 use crate::look::Look;
 use crate::outcome::Outcome;
 use crate::tables::tests as switch;
 use crate::tui::app::{App, Effect};
 use crate::tui::feed::Update;
-use crate::tui::journal::{Entry, News};
 use crate::tui::keys::Key;
 
 const COLOUR: Look = Look { colour: true, unicode: true, alternate_screen: true };

@@ -107,7 +107,8 @@ where
         });
         match checked.and_then(|()| (self.apply)(&document)) {
             Ok(()) => {
-                self.say(&format!("\nApplied. You can log in as {} now.\n", answers.user))?;
+                self.say(&format!("\nApplied. You can log in as {} now.", answers.user))?;
+                self.say(&format!("{}\n", next_steps(&answers)))?;
                 Ok(true)
             }
             Err(message) => {
@@ -130,7 +131,7 @@ where
     /// An SSH key, a console password, or both; never neither.
     fn ask_credentials(&mut self, user: &str) -> Result<(Option<String>, Option<String>), Stop> {
         self.say("\nPaste the SSH public key (the line of the .pub file) on one line.")?;
-        self.say("Without a key the user can log in on this console only.")?;
+        self.say("Without a key the user can log in on this console only; `:edit` there can add one later.")?;
         let key = self.ask_optional("SSH public key [none]", answers::ssh_key)?;
         self.say(&format!("\nA password lets {user} log in on this console; SSH never takes one."))?;
         match key {
@@ -273,6 +274,22 @@ where
             }
         }
     }
+}
+
+/// What to do after the dialog: where the switch is reached, and how it is configured.
+fn next_steps(answers: &Answers) -> String {
+    let reached = match (&answers.network, &answers.key) {
+        (Network::Static { address, .. }, Some(_)) => {
+            let host = address.split('/').next().unwrap_or_default();
+            format!("From elsewhere: ssh {}@{host}", answers.user)
+        }
+        (Network::Static { address, .. }, None) => format!("mgmt0 has {address}."),
+        (Network::Dhcp, _) => {
+            "mgmt0 asks for its address by DHCP: `:show ports mgmt0` on this console tells which it got."
+                .to_owned()
+        }
+    };
+    format!("{reached}\nAfter the login `?` lists the keys, and `:edit` changes the configuration.")
 }
 
 enum Line {

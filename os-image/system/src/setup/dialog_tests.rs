@@ -51,6 +51,7 @@ fn a_key_and_dhcp_make_a_configuration() {
     );
     assert_eq!(run.applied, [document]);
     assert!(run.shown.contains("You can log in as ana now."));
+    assert!(run.shown.contains("`:show ports mgmt0` on this console"), "{}", run.shown);
 }
 
 #[test]

@@ -44,12 +44,24 @@ pub enum News {
     Unreadable(String),
 }
 
+/// Which messages are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection {
+    /// How many of the newest.
+    pub lines: u32,
+    /// Whether to go on with what comes.
+    pub follow: bool,
+    /// The least severity, 0 (emergency) to 7 (debug: everything).
+    pub priority: u8,
+}
+
 /// Follows the journal until the screens close.
 pub async fn run(news: mpsc::Sender<News>) {
+    let selection = Selection { lines: 1000, follow: true, priority: 7 };
     loop {
-        let why = match follow(&news).await {
-            Ok(why) => why,
-            Err(error) => format!("{JOURNALCTL}: {error}"),
+        let why = match read(selection, &news).await {
+            Ok(()) => "journalctl ended".to_owned(),
+            Err(why) => why,
         };
         if news.send(News::Unreadable(why)).await.is_err() {
             return;
@@ -58,9 +70,16 @@ pub async fn run(news: mpsc::Sender<News>) {
     }
 }
 
-/// Runs journalctl to its end and answers why it ended.
-async fn follow(news: &mpsc::Sender<News>) -> io::Result<String> {
-    let mut child = start()?;
+/// Reads the journal to its end, or as long as somebody listens.
+///
+/// # Errors
+/// What journalctl had to say.
+pub async fn read(selection: Selection, news: &mpsc::Sender<News>) -> Result<(), String> {
+    run_journalctl(selection, news).await.map_err(|error| format!("{JOURNALCTL}: {error}"))?
+}
+
+async fn run_journalctl(selection: Selection, news: &mpsc::Sender<News>) -> io::Result<Result<(), String>> {
+    let mut child = start(selection)?;
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("no pipe"));
     };
@@ -79,18 +98,30 @@ async fn follow(news: &mpsc::Sender<News>) -> io::Result<String> {
             let _ = news.send(News::Begin).await;
         }
         if news.send(News::Entry(entry)).await.is_err() {
-            break;
+            // Nobody listens any more: journalctl goes when it is dropped.
+            return Ok(Ok(()));
         }
     }
     drop(out);
     let status = child.wait().await?;
     let complaint = complaint.await.unwrap_or_default();
-    Ok(if complaint.is_empty() { format!("journalctl ended ({status})") } else { complaint })
+    Ok(match (status.success(), complaint.is_empty()) {
+        // It tells on standard error that there are none, too.
+        (true, _) if begun || complaint.is_empty() => Ok(()),
+        (_, false) => Err(complaint),
+        (_, true) => Err(format!("journalctl ended ({status})")),
+    })
 }
 
-fn start() -> io::Result<Child> {
-    Command::new(JOURNALCTL)
-        .args(["--boot", "--follow", "--lines=500", "--no-pager", "--output=json"])
+fn start(selection: Selection) -> io::Result<Child> {
+    let mut command = Command::new(JOURNALCTL);
+    if selection.follow {
+        command.arg("--follow");
+    }
+    command
+        .args(["--boot", "--no-pager", "--output=json"])
+        .arg(format!("--lines={}", selection.lines))
+        .arg(format!("--priority={}", selection.priority))
         .arg("--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_TRANSPORT")
         // netd's own words, the service manager's about netd, and the kernel's.
         .args(["_SYSTEMD_UNIT=netd.service", "+", "UNIT=netd.service", "+", "_TRANSPORT=kernel"])

@@ -1,9 +1,13 @@
 //! The manual page corten(1), made from the command tree so that it never lags behind.
 
+mod show;
+
 use clap::{Arg, Command};
 use clap_mangen::Man;
 
 use crate::cli;
+use crate::commands::Context;
+use crate::outcome::{Exit, Outcome};
 
 /// What follows the commands.
 const REST: &str = r#".SH SCREENS
@@ -19,10 +23,18 @@ Choose a screen: ports, VLANs, log.
 Move.
 .TP
 .B Enter
-Show the selected port in full.
+Show the selected port in full; on the log, the messages in full.
 .TP
 .B /
-Show only lines with a text; an empty text shows all.
+Show only lines with a text;
+.B swp[1\-4]
+stands for a range, Escape shows all.
+.TP
+.B p
+On the log: everything, warnings and worse, errors and worse.
+.TP
+.B Left, Right
+Move sideways in what is wider than the screen.
 .TP
 .B :
 Type a command, as listed above. Tab completes.
@@ -35,13 +47,54 @@ Show the keys.
 .TP
 .B q
 Leave; at the console of the switch this logs out.
+.SH EDITOR
+.B :edit
+on the screens opens the running configuration document,
+.B ":apply \-"
+an empty text to paste one into. Keys:
+.TP
+.B Ctrl\-D, Ctrl\-X
+Check the text. Mistakes are told with line and column, and the cursor goes to the first; else the screen shows
+what applying it would change.
+There
+.B a
+applies it for two minutes (or the time of
+.BR \-\-confirm ),
+to be kept with
+.BR :confirm ,
+and
+.B A
+for good. Escape goes back to the text.
+.TP
+.B Ctrl\-N
+The next mistake.
+.TP
+.B Ctrl\-Z, Ctrl\-Y, Ctrl\-K
+Undo, redo, erase to the end of the line.
+.TP
+.B Escape
+Leave. The text is kept until the screens are left;
+.B :edit
+goes on with it,
+.B ":edit \-\-anew"
+begins with the running document.
+.PP
+This is how the configuration is changed at the serial console.
+Whoever applies a document that somebody else's change has overtaken is told so, and the text stays.
 .SH LOGIN SHELL
 .B corten
 is the login shell of the users of the switch. A command over SSH, as in
 .BR "ssh ana@switch show ports" ,
 is split into words as a shell would do it and run as a
 .B corten
-command. No other program can be started.
+command. No other program can be started, and no file be copied there with
+.BR scp (1)
+or
+.BR sftp (1):
+documents go in over standard input.
+The words pass through the shell of the machine that
+.BR ssh (1)
+runs on, so that a text with blanks needs quotes for both.
 .PP
 The history tells the key a user came in with, where sshd tells it
 .RB ( ExposeAuthInfo
@@ -93,12 +146,36 @@ corten check switch.toml
 corten diff switch.toml
 corten apply switch.toml \-\-confirm 2m \-\-comment \(dqnew uplink\(dq
 corten confirm
+corten show routes 10.0.10.5
+corten show ports swp[1\-4]
+corten log \-n 20 \-\-priority warning
 ssh ana@switch apply \- < switch.toml
+ssh ana@switch \(aqapply \- \-\-confirm 2m \-\-comment \(dqnew uplink\(dq\(aq < switch.toml
 .fi
 .SH SEE ALSO
 .BR busctl (1),
 .BR journalctl (1)
 "#;
+
+/// Where the image has the other pages.
+const FOLDER: &str = "/usr/share/man";
+
+/// Shows a page on a terminal; elsewhere corten(1) as roff, for the image and for man(1).
+pub fn run(name: Option<&str>, context: &Context) -> Outcome {
+    let text = match name {
+        None if context.width.is_none() => return Outcome::done(page()),
+        None | Some("corten") => Ok(page()),
+        Some("switch.toml") => std::fs::read_to_string(format!("{FOLDER}/man5/switch.toml.5")),
+        Some(name) => std::fs::read_to_string(format!("{FOLDER}/man8/{name}.8")),
+    };
+    match text {
+        Ok(text) => Outcome::done(crate::text::clean_lines(&show::show(&text, context.width.unwrap_or(80)))),
+        Err(error) => {
+            let name = name.unwrap_or_default();
+            Outcome::failed(Exit::Refused, format!("corten: the manual page {name}: {error}\n"))
+        }
+    }
+}
 
 /// The page as roff.
 pub fn page() -> String {

@@ -1,0 +1,88 @@
+//! A document that was typed or pasted on the screens: checked, compared, applied.
+
+use netd_api::diagnostic::Diagnostic;
+
+use super::{Context, apply, check, diff};
+use crate::client::Error;
+use crate::document::Document;
+use crate::outcome::{Exit, Outcome};
+
+pub use super::apply::{Base, Change};
+
+/// What a look at a document brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// What is wrong with it, in document order.
+    Mistakes(Vec<Diagnostic>),
+    /// What applying it would change, for a person.
+    Difference(String),
+    /// It could not be looked at; why.
+    Failed(String),
+}
+
+/// What became of applying a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It runs; what there is to say.
+    Done(Outcome),
+    /// It does not: mistakes, or netd's words.
+    Not(Review),
+}
+
+/// The document of a text.
+fn document(text: &str) -> Document {
+    Document { name: "the text".to_owned(), text: text.to_owned(), broken: None }
+}
+
+/// The running document and its generation.
+pub async fn running() -> Result<(String, u64), String> {
+    let asked = async { super::connect().await?.document(0).await };
+    asked.await.map_err(|error: Error| error.to_string())
+}
+
+/// Looks for mistakes, then for what would change.
+pub async fn review(text: &str, context: &Context) -> Review {
+    let document = document(text);
+    let asked = async {
+        let mistakes = check::mistakes(&document);
+        if !mistakes.is_empty() {
+            return Ok(Review::Mistakes(mistakes));
+        }
+        let netd = super::connect().await?;
+        let mistakes = netd.validate(&document.text).await?;
+        if !mistakes.is_empty() {
+            return Ok(Review::Mistakes(mistakes));
+        }
+        Ok(Review::Difference(diff::told(&document, &netd, context.look).await?))
+    };
+    match asked.await {
+        Ok(Review::Mistakes(mut mistakes)) => {
+            mistakes.sort();
+            Review::Mistakes(mistakes)
+        }
+        Ok(review) => review,
+        Err(error) => failed(error),
+    }
+}
+
+/// Applies a text.
+pub async fn apply(text: &str, change: Change, context: &Context) -> Applied {
+    let document = document(text);
+    let asked = async {
+        let netd = super::connect().await?;
+        apply::apply(&document, change, &netd, context).await
+    };
+    match asked.await {
+        Ok(outcome) if outcome.exit == Exit::Done => Applied::Done(outcome),
+        Ok(outcome) => Applied::Not(Review::Failed(outcome.err)),
+        Err(Error::Invalid(text)) => Applied::Not(Review::Mistakes(crate::caret::parse_lines(&text))),
+        Err(Error::Conflict(text)) => Applied::Not(Review::Failed(format!(
+            "{text}: somebody else changed the running configuration. `:edit --anew` begins with it."
+        ))),
+        Err(error) => Applied::Not(failed(error)),
+    }
+}
+
+fn failed(error: Error) -> Review {
+    Review::Failed(super::refusal(error).unwrap_or_else(|error| format!("corten: {error}\n")))
+}

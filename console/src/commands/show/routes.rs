@@ -1,0 +1,135 @@
+//! Which routes `corten show routes PREFIX` and `corten show routes ADDRESS` mean.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netd_api::state::Route;
+
+use crate::client::Error;
+use crate::text;
+
+/// The routes asked for, in their order; all of them when nothing was asked for.
+///
+/// # Errors
+/// [`Error::NotFound`] when a prefix has no route, or an address none that leads there.
+pub fn select(routes: Vec<Route>, wanted: &[String]) -> Result<Vec<Route>, Error> {
+    if wanted.is_empty() {
+        return Ok(routes);
+    }
+    let mut chosen = vec![false; routes.len()];
+    for text in wanted {
+        let found = match text.parse::<IpAddr>() {
+            Ok(address) => lookup(&routes, address),
+            Err(_) => exact(&routes, text),
+        };
+        if found.is_empty() {
+            return Err(Error::NotFound(none(&routes, text)));
+        }
+        found.into_iter().for_each(|index| chosen[index] = true);
+    }
+    Ok(routes.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(route, _)| route).collect())
+}
+
+/// The routes packets to an address take: in each VRF those of the longest prefix, and of these the ones with the
+/// lowest metric, as the kernel decides (RFC 1812 5.2.4.3).
+fn lookup(routes: &[Route], address: IpAddr) -> Vec<usize> {
+    let mut best: BTreeMap<&str, ((u8, u32), Vec<usize>)> = BTreeMap::new();
+    for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.kernel) {
+        let Ok(prefix) = route.prefix.parse::<IpNet>() else { continue };
+        if !prefix.contains(&address) {
+            continue;
+        }
+        let rank = (prefix.prefix_len(), u32::MAX - route.metric);
+        let (known, found) = best.entry(&route.vrf).or_insert_with(|| (rank, Vec::new()));
+        if rank > *known {
+            *known = rank;
+            found.clear();
+        }
+        if rank == *known {
+            found.push(index);
+        }
+    }
+    best.into_values().flat_map(|(_, found)| found).collect()
+}
+
+/// The routes to just this prefix, however it is written.
+fn exact(routes: &[Route], text: &str) -> Vec<usize> {
+    let wanted = text.parse::<IpNet>().ok();
+    let is = |prefix: &str| match text {
+        "default" => prefix == "0.0.0.0/0" || prefix == "::/0",
+        _ => text == prefix || wanted.is_some_and(|wanted| prefix.parse() == Ok(wanted)),
+    };
+    routes.iter().enumerate().filter(|(_, route)| is(&route.prefix)).map(|(index, _)| index).collect()
+}
+
+/// What to say when there is none.
+fn none(routes: &[Route], text: &str) -> String {
+    let shown = text::clean(text);
+    if text.parse::<IpAddr>().is_ok() {
+        return format!("no route leads to {shown}");
+    }
+    let Ok(wanted) = text.parse::<IpNet>() else {
+        return format!("{shown} is neither a prefix such as 10.0.0.0/8 nor an address");
+    };
+    let inside =
+        routes.iter().find(|route| route.prefix.parse::<IpNet>().is_ok_and(|at| at.contains(&wanted)));
+    match inside {
+        Some(_) => {
+            format!("no route to just {shown}; what leads there shows `show routes {}`", wanted.addr())
+        }
+        None => format!("no route to {shown}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(prefix: &str, vrf: &str, metric: u32) -> Route {
+        Route { prefix: prefix.into(), vrf: vrf.into(), metric, kernel: true, ..Route::default() }
+    }
+
+    fn found(wanted: &str) -> Vec<String> {
+        let routes = vec![
+            route("0.0.0.0/0", "", 0),
+            route("10.0.0.0/8", "", 0),
+            route("10.0.10.0/24", "", 100),
+            route("10.0.10.0/24", "", 20),
+            Route { kernel: false, ..route("10.0.10.4/30", "", 0) },
+            route("10.0.0.0/16", "blue", 0),
+            route("::/0", "", 1024),
+            route("2001:db8::/32", "", 1024),
+        ];
+        let words = [wanted.to_owned()];
+        let rows = select(routes, &words).unwrap_or_default();
+        rows.iter().map(|route| format!("{} {}{}", route.prefix, route.metric, route.vrf)).collect()
+    }
+
+    #[test]
+    fn an_address_shows_the_route_of_the_longest_prefix_in_each_vrf() {
+        assert_eq!(found("10.0.10.5"), ["10.0.10.0/24 20", "10.0.0.0/16 0blue"]);
+        assert_eq!(found("10.200.0.1"), ["10.0.0.0/8 0"]);
+        assert_eq!(found("192.0.2.1"), ["0.0.0.0/0 0"]);
+        assert_eq!(found("2001:db8::1"), ["2001:db8::/32 1024"]);
+        assert_eq!(found("2001:db9::1"), ["::/0 1024"]);
+    }
+
+    #[test]
+    fn prefixes_compare_by_meaning() {
+        assert_eq!(found("10.0.10.0/24").len(), 2);
+        assert_eq!(found("2001:DB8:0::/32"), ["2001:db8::/32 1024"]);
+        assert_eq!(found("default").len(), 2);
+        assert!(found("10.0.10.0/25").is_empty());
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_an_error() {
+        let error =
+            |wanted: &str| select(vec![route("10.0.0.0/8", "", 0)], &[wanted.to_owned()]).unwrap_err();
+        assert_eq!(error("192.0.2.1").to_string(), "no route leads to 192.0.2.1");
+        assert_eq!(error("192.0.2.0/24").to_string(), "no route to 192.0.2.0/24");
+        assert!(error("10.1.0.0/16").to_string().contains("`show routes 10.1.0.0`"));
+        assert!(error("blue").to_string().contains("neither a prefix"));
+    }
+}

@@ -1,0 +1,320 @@
+//! Manual pages as text: the part of man(7) and mdoc(7) that the pages of this switch use.
+
+/// Columns of an indented step.
+const INDENT: usize = 4;
+
+/// Shows a page in lines of at most `columns`.
+pub fn show(page: &str, columns: usize) -> String {
+    let mut text = Text { columns: columns.max(20), ..Text::default() };
+    for line in page.lines() {
+        match line.strip_prefix(['.', '\'']) {
+            Some(request) => text.request(request),
+            None if text.verbatim => text.line(&plain(line)),
+            None => text.words(&plain(line), true),
+        }
+    }
+    text.end_paragraph();
+    text.out.trim_start_matches('\n').to_owned()
+}
+
+#[derive(Default)]
+struct Text {
+    out: String,
+    columns: usize,
+    /// The paragraph under way.
+    paragraph: String,
+    /// Lists around it.
+    depth: usize,
+    verbatim: bool,
+    /// The next text is the tag of a list's item (man(7) `.TP`).
+    tag: bool,
+    /// Inside an item of man(7): what follows its tag is indented.
+    item: bool,
+    /// Name of the page (`.Nm` without a word).
+    name: String,
+    /// Whether the next word follows without a blank.
+    joined: bool,
+}
+
+impl Text {
+    fn request(&mut self, request: &str) {
+        let words = words(request);
+        let Some((name, rest)) = words.split_first() else { return };
+        let text = || rest.join(" ");
+        match name.as_str() {
+            "SH" | "Sh" => self.heading(&text(), 0),
+            "SS" | "Ss" => self.heading(&text(), 2),
+            "PP" | "P" | "LP" | "Pp" => {
+                self.blank_line();
+                self.item = false;
+            }
+            "TP" => {
+                self.end_paragraph();
+                self.item = false;
+                self.tag = true;
+            }
+            "br" => self.end_paragraph(),
+            "nf" | "EX" | "Bd" => {
+                self.blank_line();
+                self.verbatim = true;
+            }
+            "fi" | "EE" | "Ed" => {
+                self.verbatim = false;
+                self.blank_line();
+            }
+            "Bl" => {
+                self.end_paragraph();
+                self.depth += 1;
+            }
+            "El" => {
+                self.end_paragraph();
+                self.depth = self.depth.saturating_sub(1);
+            }
+            "It" => {
+                self.end_paragraph();
+                let tag = inline(rest, &self.name);
+                self.put(&tag, self.depth.saturating_sub(1) * INDENT);
+            }
+            "Nd" => self.words(&format!("- {}", text()), true),
+            "B" | "I" | "R" => self.words(&text(), true),
+            "BR" | "BI" | "IR" | "RB" | "RI" | "IB" => self.words(&rest.concat(), true),
+            "Nm" | "Ic" | "Li" | "Fl" | "Pa" | "Ql" | "Dq" | "Pq" | "Xr" | "Ar" | "Em" | "Sy" | "Cm"
+            | "Po" | "Pc" | "Ns" | "No" => {
+                if name == "Nm" && self.name.is_empty() {
+                    self.name = text();
+                }
+                let said = inline(&words, &self.name);
+                match name.as_str() {
+                    "Po" => {
+                        self.words("(", true);
+                        self.joined = true;
+                        self.words(said.trim_start_matches('(').trim_start(), true);
+                        self.joined = rest.is_empty();
+                    }
+                    "Pc" => {
+                        self.joined = true;
+                        self.words(&said, true);
+                    }
+                    _ => self.words(&said, true),
+                }
+            }
+            // The title, comments, and what only printers know.
+            _ => {}
+        }
+    }
+
+    fn heading(&mut self, text: &str, indent: usize) {
+        self.end_paragraph();
+        (self.depth, self.item, self.verbatim) = (0, false, false);
+        self.out.push_str(&format!("\n{}{text}\n", " ".repeat(indent)));
+    }
+
+    fn words(&mut self, words: &str, spaced: bool) {
+        if self.tag {
+            self.tag = false;
+            self.item = true;
+            let indent = self.indent() - INDENT;
+            self.put(words, indent);
+            return;
+        }
+        if spaced && !self.paragraph.is_empty() && !std::mem::take(&mut self.joined) {
+            self.paragraph.push(' ');
+        }
+        self.joined = false;
+        self.paragraph.push_str(words);
+    }
+
+    fn indent(&self) -> usize {
+        INDENT + self.depth * INDENT + if self.item { INDENT } else { 0 }
+    }
+
+    fn end_paragraph(&mut self) {
+        let paragraph = std::mem::take(&mut self.paragraph);
+        let indent = self.indent();
+        for line in crate::text::wrap(&paragraph, self.columns.saturating_sub(indent)) {
+            self.out.push_str(&format!("{}{line}\n", " ".repeat(indent)));
+        }
+    }
+
+    fn blank_line(&mut self) {
+        self.end_paragraph();
+        if !self.out.ends_with("\n\n") {
+            self.out.push('\n');
+        }
+    }
+
+    fn put(&mut self, text: &str, indent: usize) {
+        self.out
+            .push_str(&format!("{}{text}\n", " ".repeat(indent + if self.depth > 0 { INDENT } else { 0 })));
+    }
+
+    fn line(&mut self, text: &str) {
+        self.out.push_str(format!("{}{text}", " ".repeat(self.indent())).trim_end());
+        self.out.push('\n');
+    }
+}
+
+/// The words of a request; quotes hold words together.
+fn words(request: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = request.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => rest.split_once(' ').unwrap_or((rest, "")),
+        };
+        words.push(plain(word));
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// A line of mdoc(7) macros as text.
+fn inline(words: &[String], name: &str) -> String {
+    let mut out = String::new();
+    let mut joined = true;
+    let mut close: Vec<&str> = Vec::new();
+    // Punctuation at the end stands behind what is closed.
+    let ends = |word: &str| matches!(word, "," | "." | ";" | ":" | ")" | "?" | "!" | "]");
+    let last = words.iter().rposition(|word| !ends(word)).map_or(0, |at| at + 1);
+    let push = |out: &mut String, text: &str, joined: &mut bool| {
+        if !*joined && !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(text);
+        *joined = false;
+    };
+    for (index, word) in words[..last].iter().enumerate() {
+        match word.as_str() {
+            "Ic" | "Li" | "Pa" | "Ar" | "Em" | "Sy" | "Cm" | "No" | "Xc" | "Xo" => {}
+            "Nm" if words.get(index + 1).is_none_or(|next| ends(next)) => push(&mut out, name, &mut joined),
+            "Nm" => {}
+            "Fl" => {
+                push(&mut out, "-", &mut joined);
+                joined = true;
+            }
+            "Ns" => joined = true,
+            "Po" | "Pq" => {
+                push(&mut out, "(", &mut joined);
+                joined = true;
+                if word == "Pq" {
+                    close.push(")");
+                }
+            }
+            "Pc" => {
+                joined = true;
+                push(&mut out, ")", &mut joined);
+            }
+            "Dq" | "Ql" => {
+                let sign = if word == "Dq" { "\"" } else { "`" };
+                push(&mut out, sign, &mut joined);
+                joined = true;
+                close.push(sign);
+            }
+            "Xr" => {}
+            section if index >= 2 && words[index - 2] == "Xr" => {
+                out.push_str(&format!("({section})"));
+            }
+            "(" => {
+                push(&mut out, "(", &mut joined);
+                joined = true;
+            }
+            text if ends(text) => {
+                joined = true;
+                push(&mut out, text, &mut joined);
+            }
+            text => push(&mut out, text, &mut joined),
+        }
+    }
+    close.into_iter().rev().for_each(|sign| out.push_str(sign));
+    words[last..].iter().for_each(|word| out.push_str(word));
+    out
+}
+
+/// Text without roff's escapes.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut characters = after.chars();
+        rest = match characters.next() {
+            Some('-') => {
+                out.push('-');
+                characters.as_str()
+            }
+            Some('e') => {
+                out.push('\\');
+                characters.as_str()
+            }
+            Some(' ' | '~') => {
+                out.push(' ');
+                characters.as_str()
+            }
+            Some('(') => {
+                let code: String = characters.by_ref().take(2).collect();
+                out.push_str(match code.as_str() {
+                    "dq" => "\"",
+                    "aq" => "'",
+                    "em" | "en" | "mi" => "-",
+                    "bu" => "*",
+                    "rs" => "\\",
+                    _ => "",
+                });
+                characters.as_str()
+            }
+            // \fB and its like; \fR ends it.
+            Some('f') => {
+                characters.next();
+                characters.as_str()
+            }
+            Some('"') => "",
+            // \& has no width.
+            _ => characters.as_str(),
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_become_headings_paragraphs_and_lists() {
+        let page = ".TH X 1\n.SH NAME\nx \\- a thing\n.SH KEYS\n.TP\n.B Ctrl\\-L\nPaint\nagain.\n.PP\nEnd.\n.nf\n  a  b\n.fi\n";
+        let shown = show(page, 60);
+        assert_eq!(
+            shown,
+            "NAME\n    x - a thing\n\nKEYS\n    Ctrl-L\n        Paint again.\n\n    End.\n\n      a  b\n\n"
+        );
+    }
+
+    #[test]
+    fn mdoc_reads_as_mandoc_shows_it() {
+        let page = ".Dd x\n.Dt X 5\n.Sh NAME\n.Nm x\n.Nd a file\n.Sh USE\nSee\n.Xr y 8 ,\nor\n.Ic corten check Ar file\n.Po Li swp Ns Ar N ,\n.Li lo\nand the like\n.Pc .\n.Bl -tag -width Ds\n.It Ic version\nRequired.\n.Li 1 .\n.El\nMore\n.Ql _ ,\n.Pq Dq a .\n";
+        let shown = show(page, 79);
+        insta::assert_snapshot!(shown, @r#"
+        NAME
+            x - a file
+
+        USE
+            See y(8), or corten check file (swpN, lo and the like).
+            version
+                Required. 1.
+            More `_`, ("a").
+        "#);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_no_escape_is_left() {
+        let page = include_str!("../../../os-image/rootfs/usr/share/man/man5/switch.toml.5");
+        let shown = show(page, 78);
+        // But for what is shown as it is: a key in the example.
+        let wide: Vec<&str> = shown.lines().filter(|line| crate::text::width(line) > 78).collect();
+        assert!(wide.iter().all(|line| line.contains("ssh-ed25519")), "{wide:?}");
+        assert!(!shown.contains("\\(") && !shown.contains("\\&"), "{shown}");
+        assert!(shown.contains("corten check file") && shown.contains("[system]"), "{shown}");
+    }
+}

@@ -1,0 +1,219 @@
+//! A document being typed or pasted: the text, and what is wrong with it.
+
+use netd_api::diagnostic::Diagnostic;
+use ratatui_textarea::{CursorMove, Input, TextArea};
+
+use super::keys::Key;
+use crate::commands::change::{Base, Change, Review};
+
+/// Time in which a change from the screens must be confirmed, unless it was said otherwise, in seconds.
+const CONFIRM_TIMEOUT_S: u32 = 120;
+
+/// A document under way, and how it is to be applied.
+#[derive(Debug)]
+pub struct Editor {
+    text: TextArea<'static>,
+    /// How it is to be applied.
+    pub change: Change,
+    /// What it is called.
+    pub title: String,
+    /// Mistakes that were found, and which of them is shown.
+    mistakes: Vec<Diagnostic>,
+    shown: usize,
+    /// What else there is to say.
+    note: Option<String>,
+    /// Whether it is being checked or applied: keys wait.
+    pub busy: bool,
+}
+
+/// What became of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// The text goes on.
+    More,
+    /// It is complete: check it.
+    Done,
+    /// Leave it for now.
+    Left,
+}
+
+impl Editor {
+    /// The running document, to be edited.
+    pub fn new(document: &str, generation: u64, comment: Option<String>) -> Editor {
+        let change = Change { base: Base::Is(generation), confirm_timeout_s: None, comment };
+        Editor::of(document, change, format!("Configuration of generation {generation}"))
+    }
+
+    /// An empty text, to be pasted.
+    pub fn paste(change: Change) -> Editor {
+        Editor::of("", change, "Paste a configuration; Ctrl-D ends it".to_owned())
+    }
+
+    fn of(document: &str, change: Change, title: String) -> Editor {
+        let mut text = TextArea::new(document.split('\n').map(ToOwned::to_owned).collect());
+        text.set_cursor_line_style(ratatui::style::Style::new());
+        text.set_max_histories(1000);
+        text.set_hard_tab_indent(true);
+        Editor { text, change, title, mistakes: Vec::new(), shown: 0, note: None, busy: false }
+    }
+
+    /// The change, to be taken back unless it is confirmed.
+    pub fn confirmed_change(&self) -> Change {
+        let timeout_s = self.timeout_s();
+        Change { confirm_timeout_s: Some(timeout_s), ..self.change.clone() }
+    }
+
+    /// In what time such a change must be confirmed.
+    pub fn timeout_s(&self) -> u32 {
+        self.change.confirm_timeout_s.unwrap_or(CONFIRM_TIMEOUT_S)
+    }
+
+    /// The widget.
+    pub fn widget(&self) -> &TextArea<'static> {
+        &self.text
+    }
+
+    /// The text as it is.
+    pub fn document(&self) -> String {
+        self.text.lines().join("\n")
+    }
+
+    /// Line and column of the cursor, from 1.
+    pub fn place(&self) -> (usize, usize) {
+        let cursor = self.text.cursor();
+        (cursor.0 + 1, cursor.1 + 1)
+    }
+
+    /// What is wrong: the mistake shown, and how many there are; or another note.
+    pub fn said(&self) -> Option<String> {
+        let note = || self.note.clone();
+        let Some(mistake) = self.mistakes.get(self.shown) else { return note() };
+        let count = match self.mistakes.len() {
+            1 => "Mistake".to_owned(),
+            count => format!("Mistake {} of {count} (Ctrl-N: next)", self.shown + 1),
+        };
+        Some(format!("{count}: {mistake}"))
+    }
+
+    /// Takes what was found. The cursor goes to the first mistake.
+    pub fn take(&mut self, review: Review) {
+        self.busy = false;
+        self.note = None;
+        self.mistakes.clear();
+        match review {
+            Review::Mistakes(mistakes) => {
+                self.mistakes = mistakes;
+                self.show(0);
+            }
+            Review::Failed(why) => self.note = Some(why.trim().replace('\n', " ")),
+            Review::Difference(_) => {}
+        }
+    }
+
+    fn show(&mut self, index: usize) {
+        self.shown = index;
+        let Some(mistake) = self.mistakes.get(index).filter(|mistake| mistake.line > 0) else { return };
+        let from_0 = |number: u32| u16::try_from(number.saturating_sub(1)).unwrap_or(u16::MAX);
+        self.text.move_cursor(CursorMove::Jump(from_0(mistake.line), from_0(mistake.column)));
+    }
+
+    /// Takes a key. `page` is how many lines are in view.
+    pub fn press(&mut self, key: Key, page: usize) -> Typed {
+        let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        match key {
+            Key::Ctrl('d' | 'x') => return Typed::Done,
+            Key::Escape | Key::Ctrl('c') => return Typed::Left,
+            Key::Ctrl('n') if !self.mistakes.is_empty() => self.show((self.shown + 1) % self.mistakes.len()),
+            Key::Ctrl('z' | 'u') => {
+                self.text.undo();
+            }
+            Key::Ctrl('y' | 'r') => {
+                self.text.redo();
+            }
+            Key::Ctrl('k') => {
+                self.text.delete_line_by_end();
+            }
+            Key::Ctrl('a') | Key::Home => self.text.move_cursor(CursorMove::Head),
+            Key::Ctrl('e') | Key::End => self.text.move_cursor(CursorMove::End),
+            Key::Up => self.text.move_cursor(CursorMove::Up),
+            Key::Down => self.text.move_cursor(CursorMove::Down),
+            Key::Left => self.text.move_cursor(CursorMove::Back),
+            Key::Right => self.text.move_cursor(CursorMove::Forward),
+            Key::PageUp | Key::PageDown => {
+                let (line, column) = self.place();
+                let to = match key {
+                    Key::PageUp => line.saturating_sub(page + 1),
+                    _ => (line - 1 + page).min(self.text.lines().len() - 1),
+                };
+                self.text.move_cursor(CursorMove::Jump(lines(to), lines(column - 1)));
+            }
+            Key::Enter => self.text.insert_newline(),
+            Key::Tab => self.text.insert_char('\t'),
+            Key::Char(c) => self.text.insert_char(c),
+            Key::Backspace => self.edit(ratatui_textarea::Key::Backspace),
+            Key::Delete => self.edit(ratatui_textarea::Key::Delete),
+            Key::BackTab | Key::Ctrl(_) => {}
+        }
+        Typed::More
+    }
+
+    fn edit(&mut self, key: ratatui_textarea::Key) {
+        self.text.input_without_shortcuts(Input { key, ..Input::default() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(editor: &mut Editor, text: &str) {
+        for c in text.chars() {
+            let key = match c {
+                '\n' => Key::Enter,
+                '\t' => Key::Tab,
+                c => Key::Char(c),
+            };
+            assert_eq!(editor.press(key, 20), Typed::More);
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_only_looked_at_stays_byte_for_byte() {
+        for document in ["", "version = 1\n", "a\n\n\tb\r\nno end", "\n\n"] {
+            assert_eq!(Editor::new(document, 7, None).document(), document, "{document:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_pasted_arrives_as_it_is() {
+        let mut editor = Editor::paste(Change { base: Base::Any, confirm_timeout_s: None, comment: None });
+        let text = "version = 1\n\n[ports.swp1]\n\tdescription = \"Zürich (a] 東\"\n";
+        typed(&mut editor, text);
+        assert_eq!(editor.document(), text);
+        assert_eq!(editor.press(Key::Ctrl('d'), 20), Typed::Done);
+    }
+
+    #[test]
+    fn mistakes_are_gone_to_one_after_the_other() {
+        let mut editor = Editor::new("version = 1\n[ports.swp1]\nmtuu = 1\n", 7, None);
+        let at = |line, column| Diagnostic { line, column, path: "p".into(), message: "wrong".into() };
+        editor.take(Review::Mistakes(vec![at(2, 8), at(3, 1)]));
+        assert_eq!(editor.place(), (2, 8));
+        assert!(editor.said().unwrap().starts_with("Mistake 1 of 2 (Ctrl-N: next): 2:8: p: wrong"));
+        editor.press(Key::Ctrl('n'), 20);
+        assert_eq!(editor.place(), (3, 1));
+        editor.press(Key::Ctrl('n'), 20);
+        assert_eq!(editor.place(), (2, 8));
+    }
+
+    #[test]
+    fn typing_can_be_undone_and_a_change_from_the_screens_has_a_window() {
+        let mut editor = Editor::new("a\n", 7, None);
+        typed(&mut editor, "b");
+        assert_eq!(editor.document(), "ba\n");
+        editor.press(Key::Ctrl('z'), 20);
+        assert_eq!(editor.document(), "a\n");
+        let change = editor.confirmed_change();
+        assert_eq!((change.base, change.confirm_timeout_s), (Base::Is(7), Some(120)));
+    }
+}
