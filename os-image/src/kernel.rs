@@ -165,7 +165,11 @@ impl Variant {
         fs::copy(build.join("arch/x86/boot/bzImage"), partial.join("vmlinuz"))?;
         fs::copy(build.join(".config"), partial.join("config"))?;
         cache::write_atomic(&partial.join("release"), release.as_bytes())?;
-        fs::rename(&partial, result).with_context(|| format!("keeping the kernel in {}", result.display()))
+        match fs::rename(&partial, result) {
+            // Another build of the same inputs was faster: what it kept is as good.
+            Err(_) if result.join("release").exists() => cache::clear_folder(&partial),
+            kept => kept.with_context(|| format!("keeping the kernel in {}", result.display())),
+        }
     }
 
     fn collect_modules(&self, source: &Path, build: &Path, release: &str, result: &Path) -> Result<()> {

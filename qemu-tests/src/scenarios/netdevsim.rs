@@ -199,7 +199,7 @@ fn failed(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(table.contains("ALARM failed"), "{table}");
         // There is room again; the driver tries what is set anew, and netd sets anew what somebody removes.
         set_failing(lab, false)?;
-        lab.vm.run(&format!("ip route del unreachable {prefix}"))?;
+        lab.vm.run(&format!("/usr/bin/ip route del unreachable {prefix}"))?;
         events.wait_for("route-alarm-cleared", prefix)?;
         wait_for(lab, prefix, "trapped", false)?;
         Ok(String::new())
@@ -245,7 +245,7 @@ const PLENTY: u64 = 1_000_000;
 
 fn next_hops_full(lab: &Lab, _: &Run) -> Result<String> {
     let two_ways = route("10.97.0.0/24", "via = [\"10.0.1.2\", \"10.0.2.2\"]");
-    let objects = "ip nexthop show | wc -l";
+    let objects = "/usr/bin/ip nexthop show | wc -l";
     // Two next hops and a group of two take four entries.
     with_document(lab, &two_ways, || {
         let count = lab.vm.run(objects)?;
@@ -259,7 +259,7 @@ fn next_hops_full(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(words.contains("netdevsim: Exceeded number of supported nexthops"), "{words}");
         let row = shown(lab, "10.97.0.0/24")?;
         ensure!(row["kernel"] == true && row["next_hops"].as_array().map(Vec::len) == Some(2), "{row}");
-        let kernel = lab.vm.run("ip route show 10.97.0.0/24")?;
+        let kernel = lab.vm.run("/usr/bin/ip route show 10.97.0.0/24")?;
         ensure!(!kernel.contains("nhid"), "the route stands on an object: {kernel}");
         let count = lab.vm.run(objects)?;
         ensure!(count.trim() == "0", "{} next hop objects are left", count.trim());
@@ -274,7 +274,7 @@ fn next_hops_full(lab: &Lab, _: &Run) -> Result<String> {
 fn restart_changes_nothing(lab: &Lab) -> Result<()> {
     lab.vm.run(
         "rm -f /run/corten-test.monitor && systemd-run --quiet --collect --unit=corten-test-monitor \
-         -p StandardOutput=file:/run/corten-test.monitor ip monitor route nexthop",
+         -p StandardOutput=file:/run/corten-test.monitor /usr/bin/ip monitor route nexthop",
     )?;
     lab.vm.run("systemctl restart netd.service")?;
     lab.wait_for_netd(Duration::from_secs(60))?;
