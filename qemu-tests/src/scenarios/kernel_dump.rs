@@ -40,8 +40,8 @@ const PASSING: [&str; 21] = [
 /// The same by what a key begins or ends with.
 const PASSING_PREFIXES: [&str; 5] = ["gso_", "gro_", "tso_", "ad_actor_oper", "ad_partner_oper"];
 const PASSING_SUFFIXES: [&str; 1] = ["_timer"];
-/// A port's place in its bridge is that of its arrival.
-const PASSING_IN_SLAVES: [&str; 5] = ["id", "no", "designated_port", "designated_cost", "state"];
+/// A port's place in its bridge is that of its arrival, its cost that of the speed it had then.
+const PASSING_IN_SLAVES: [&str; 6] = ["cost", "id", "no", "designated_port", "designated_cost", "state"];
 /// Flags that follow a carrier.
 const PASSING_FLAGS: [&str; 6] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT", "linkdown", "dead"];
 
