@@ -32,7 +32,8 @@ pub fn build(arguments: &[&str], target: &str, name: &str) -> Result<PathBuf> {
     let mut built = None;
     for line in BufReader::new(output).lines() {
         let message: Value = serde_json::from_str(&line?).unwrap_or_default();
-        if message["target"]["name"] == target {
+        // The daemon itself may have the same name.
+        if message["target"]["name"] == target && message["target"]["kind"][0] != "bin" {
             built = message["executable"].as_str().map(PathBuf::from).or(built);
         }
     }

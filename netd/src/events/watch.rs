@@ -103,16 +103,11 @@ enum Begin {
 async fn write_events(place: &Place, stream: UnixStream, begin: Begin) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut last = place.shared.last.subscribe();
-    let missed = match begin {
-        Begin::After(_) | Begin::New => None,
-        Begin::Anew(after) => Some(after),
-    };
+    let snapshot = |missed| lock(&place.shared.ring).snapshot(missed);
     let mut cursor = match begin {
+        Begin::New => write(&mut writer, snapshot(None)).await?,
         Begin::After(after) => after,
-        Begin::New | Begin::Anew(_) => {
-            let next = lock(&place.shared.ring).snapshot(missed);
-            write(&mut writer, next).await?
-        }
+        Begin::Anew(after) => write(&mut writer, snapshot(Some(after))).await?,
     };
     loop {
         last.borrow_and_update();
