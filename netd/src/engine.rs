@@ -254,9 +254,13 @@ impl Engine {
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
     /// then on, and the next looks try to remove it. `config` is what the wish comes from.
     fn commit(&mut self, desired: &Network, config: &Config) -> Result<transaction::Report, Failure> {
+        self.attempt(desired).map_err(|error| self.note_failed(error, config))
+    }
+
+    /// The same, for who has another way when it does not come about.
+    fn attempt(&mut self, desired: &Network) -> Result<transaction::Report, CommitError> {
         self.remember_link_modes(desired)?;
-        let done = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
-        done.map_err(|error| self.note_failed(error, config))
+        self.with_kernel(desired, |kernel| transaction::commit(kernel, desired))
     }
 
     fn note_failed(&mut self, error: CommitError, config: &Config) -> Failure {

@@ -110,6 +110,13 @@ pub enum Reason {
     Snapshot(#[from] KernelError),
 }
 
+impl From<KernelError> for CommitError {
+    /// Nothing was changed yet.
+    fn from(error: KernelError) -> CommitError {
+        CommitError { reason: Reason::Snapshot(error), left: Vec::new(), before: Box::default() }
+    }
+}
+
 fn show_left(left: &[String]) -> String {
     if left.is_empty() {
         return String::new();
@@ -145,11 +152,7 @@ pub fn commit_part(
         steps.retain(|step| concerns(&step.action));
         steps
     };
-    let before = backend.snapshot().map_err(|error| CommitError {
-        reason: Reason::Snapshot(error),
-        left: Vec::new(),
-        before: Box::default(),
-    })?;
+    let before = backend.snapshot()?;
     let mut done = Vec::new();
     let steps = differences(desired, &before);
     match settle(backend, |actual| differences(desired, actual), steps, &mut done) {
@@ -171,9 +174,10 @@ fn settle(
     done: &mut Vec<Step>,
 ) -> Result<(), Reason> {
     let mut refused: Option<Box<Action>> = None;
-    for _ in 0..ROUNDS {
-        if steps.is_empty() {
-            return Ok(());
+    let mut rounds = 0..ROUNDS;
+    while !steps.is_empty() {
+        if rounds.next().is_none() {
+            return Err(Reason::Unstable(show(&steps)));
         }
         match run(backend, steps, done) {
             Err(Reason::Refused { action, error }) if refused.as_ref() == Some(&action) => {
@@ -185,7 +189,7 @@ fn settle(
         }
         steps = differences(&backend.snapshot()?);
     }
-    if steps.is_empty() { Ok(()) } else { Err(Reason::Unstable(show(&steps))) }
+    Ok(())
 }
 
 /// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.

@@ -82,8 +82,8 @@ impl Engine {
     /// generation.
     fn make_again(&mut self, request: &Request) -> Result<u64, Failure> {
         self.load_rules(&policy::ruleset(&self.config))?;
-        let (desired, config) = (self.desired.clone(), self.config.clone());
-        let report = self.commit(&desired, &config)?;
+        let (report, desired) = self.commit_wanted(&self.config.clone())?;
+        self.desired = desired;
         self.drift.clear();
         self.problems.clear();
         self.tell("unchanged", request, Some(report.steps));

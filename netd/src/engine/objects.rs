@@ -9,15 +9,14 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::kernel::KernelError;
 use crate::plan::{Action, Network, RouteTarget};
-use crate::transaction::{self, Reason, Report};
+use crate::transaction::{Reason, Report};
 
 impl Engine {
     /// Makes the network as a configuration wants it, or leaves it as it was. Where a driver refuses next hop
     /// objects, routes spell out their next hops from then on. Answers also what is wanted now.
     pub(super) fn commit_wanted(&mut self, config: &Config) -> Result<(Report, Arc<Network>), Failure> {
         let desired = self.wanted(config, &self.attachments);
-        self.remember_link_modes(&desired)?;
-        let error = match self.with_kernel(&desired, |kernel| transaction::commit(kernel, &desired)) {
+        let error = match self.attempt(&desired) {
             Ok(report) => return Ok((report, desired)),
             Err(error) => error,
         };
