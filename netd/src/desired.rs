@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netd_api::config::Config;
 use netd_api::config::model::{self, PortVlans};
+pub use ports::hash_number;
 
 use crate::attach::Record;
 use crate::plan::{Link, LinkKind, Network, Setting, Settings, VlanMembership, VlanTable};

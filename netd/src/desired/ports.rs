@@ -6,11 +6,6 @@ use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3, vlan_table};
 use crate::attach::Record;
 use crate::plan::{LINK_MODES, Link, LinkKind, Network, Setting, Value};
 
-/// `BOND_XMIT_POLICY_…` (linux/if_bonding.h).
-const HASH_LAYER2: u32 = 0;
-const HASH_LAYER34: u32 = 1;
-const HASH_LAYER23: u32 = 2;
-
 pub(super) fn add(inputs: &Inputs, network: &mut Network) {
     for name in inputs.ports {
         network.links.insert(name.clone(), front_panel_port(inputs, name));
@@ -110,6 +105,15 @@ fn add_to_bridge(link: &mut Link, port: &BridgePort) {
     link.set(Setting::ForwardReserved, port.forward_reserved.to_string());
 }
 
+/// The kernel's number of a policy that spreads frames (`BOND_XMIT_POLICY_…`, linux/if_bonding.h).
+pub fn hash_number(policy: HashPolicy) -> u32 {
+    match policy {
+        HashPolicy::Layer2 => 0,
+        HashPolicy::Layer3And4 => 1,
+        HashPolicy::Layer2And3 => 2,
+    }
+}
+
 fn lag_link(lag: &model::Lag) -> Link {
     let lacp = matches!(lag.mode, LagMode::Lacp { .. });
     let mut link = Link::new(LinkKind::Lag { lacp });
@@ -117,12 +121,7 @@ fn lag_link(lag: &model::Lag) -> Link {
     if let Some(mac) = lag.ethernet.mac {
         link.set(Setting::Mac, mac.to_string());
     }
-    let hash = match lag.hash {
-        HashPolicy::Layer2 => HASH_LAYER2,
-        HashPolicy::Layer2And3 => HASH_LAYER23,
-        HashPolicy::Layer3And4 => HASH_LAYER34,
-    };
-    link.set(Setting::HashPolicy, hash);
+    link.set(Setting::HashPolicy, hash_number(lag.hash));
     link.set(Setting::MinLinks, lag.min_links);
     if let LagMode::Lacp { fast } = lag.mode {
         link.set(Setting::LacpFast, fast);

@@ -43,14 +43,7 @@ fn read_lag<'d>(
     let section = reader.section(node, "lags.*")?;
     let members_node = reader.take(&section, "members");
     let mode = read_mode(reader, &section);
-    let hash = reader.take(&section, "hash").and_then(|node| {
-        let policies = [
-            ("layer2", HashPolicy::Layer2),
-            ("layer2+3", HashPolicy::Layer2And3),
-            ("layer3+4", HashPolicy::Layer3And4),
-        ];
-        reader.choice(&node, &policies)
-    });
+    let hash = reader.take(&section, "hash").and_then(|node| reader.choice(&node, &HashPolicy::NAMES));
     let min_links_node = reader.take(&section, "min-links");
     let mut settings = ethernet::read_shared(reader, &section);
     ethernet::read_own(reader, &section, &mut settings);

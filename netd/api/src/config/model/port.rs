@@ -203,3 +203,12 @@ pub enum HashPolicy {
     #[default]
     Layer3And4,
 }
+
+impl HashPolicy {
+    /// All of them by their names in the document.
+    pub const NAMES: [(&str, HashPolicy); 3] = [
+        ("layer2", HashPolicy::Layer2),
+        ("layer2+3", HashPolicy::Layer2And3),
+        ("layer3+4", HashPolicy::Layer3And4),
+    ];
+}
