@@ -3,14 +3,17 @@
 //! [`commit`] plans, sends the steps class by class, reads the kernel back and plans again until nothing
 //! differs: some changes make the kernel drop others (a VRF change flushes addresses). On the first
 //! failure it undoes exactly the steps that succeeded, in reverse, and reports the object and the
-//! kernel's words. [`commit_part`] does the same for some of the steps, whatever else differs.
+//! kernel's words. New IPv6 addresses that another host on the link turns out to use are such a failure. [`commit_part`] does the same for some of the steps, whatever else differs.
 //! [`reconcile`] is the other use of the same plan: it brings back what was lost and never undoes.
 //!
 //! The kernel is behind [`Backend`], so that a backend that fails at random can prove the undo path.
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use crate::daemon::progress;
+use crate::kernel::detection::{self, LinkAddress};
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
 
@@ -27,6 +30,10 @@ pub trait Backend {
     fn snapshot(&mut self) -> Result<Network, KernelError>;
     /// Carries out actions that do not depend on each other; how each fared, in order.
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>>;
+    /// Which of the addresses that were just set are in use by other hosts; waits until that is known.
+    fn duplicates(&mut self, _added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {
+        Ok(BTreeSet::new())
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for &mut B {
@@ -37,6 +44,10 @@ impl<B: Backend + ?Sized> Backend for &mut B {
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
         (**self).execute(actions)
     }
+
+    fn duplicates(&mut self, added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {
+        (**self).duplicates(added)
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Box<B> {
@@ -46,6 +57,10 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
         (**self).execute(actions)
+    }
+
+    fn duplicates(&mut self, added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {
+        (**self).duplicates(added)
     }
 }
 
@@ -77,6 +92,11 @@ impl Backend for Kernel<'_> {
         progress();
         batch::execute(self.connection, actions)
     }
+
+    fn duplicates(&mut self, added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {
+        progress();
+        detection::outcome(self.connection, added)
+    }
 }
 
 /// Why a change did not come about. Everything was undone unless `left` says what could not be.
@@ -105,6 +125,9 @@ pub enum Reason {
     /// Every step was acknowledged, and yet the kernel shows something else.
     #[error("the kernel acknowledged the change but does not show it: {}", .0.join("; "))]
     Unstable(Vec<String>),
+    /// Another host on the link uses the address that was to be set.
+    #[error("{0}: another host on the link uses this address")]
+    Duplicate(Box<Action>),
     /// The kernel cannot be read.
     #[error("reading the kernel's state: {0}")]
     Snapshot(#[from] KernelError),
@@ -155,7 +178,8 @@ pub fn commit_part(
     let before = backend.snapshot()?;
     let mut done = Vec::new();
     let steps = differences(desired, &before);
-    match settle(backend, |actual| differences(desired, actual), steps, &mut done) {
+    let settled = settle(backend, |actual| differences(desired, actual), steps, &mut done);
+    match settled.and_then(|()| detect_duplicates(backend, &done)) {
         Ok(()) => Ok(Report { steps: done.len(), words: show(&done), before }),
         Err(reason) => {
             let left = undo(backend, |actual| differences(&before, actual), done);
@@ -190,6 +214,25 @@ fn settle(
         steps = differences(&backend.snapshot()?);
     }
     Ok(())
+}
+
+/// Waits for what other hosts say to new IPv6 addresses.
+fn detect_duplicates(backend: &mut impl Backend, done: &[Step]) -> Result<(), Reason> {
+    let asked = |step: &Step| match &step.action {
+        Action::AddAddress { link, address: address @ IpNet::V6(_), detect_duplicates: true } => {
+            Some((link.clone(), *address))
+        }
+        _ => None,
+    };
+    let added: BTreeSet<LinkAddress> = done.iter().filter_map(asked).collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let used = backend.duplicates(&added)?;
+    match done.iter().find(|step| asked(step).is_some_and(|address| used.contains(&address))) {
+        Some(step) => Err(Reason::Duplicate(Box::new(step.action.clone()))),
+        None => Ok(()),
+    }
 }
 
 /// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.

@@ -36,6 +36,7 @@ use netd::plan::{
 };
 use netd::transaction::{Backend, Kernel, Reason, commit, reconcile};
 use netd_api::attach::AttachRequest;
+use room::Room;
 
 const BRIDGE: &str = "bridge";
 const TUNNEL: &str = "vxlan10";
@@ -171,6 +172,42 @@ fn a_refused_step_is_told_in_the_kernels_words_and_everything_is_undone() {
             assert_eq!(after.links.len(), before.links.len());
         });
     });
+}
+
+#[test]
+fn an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_the_change_is_made() {
+    isolated(
+        "an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_the_change_is_made",
+        || {
+            let mut room = Room::new();
+            room.add_pair("swp1", "host1");
+            let taken = room::address("host1", "2001:db8::7/64");
+            room.carry_out([taken]);
+            let Room { mut connection, scope } = room;
+            let wish = |address: &str| {
+                let mut network = Network::default();
+                let addresses = vec![address.parse().unwrap()];
+                network.links.insert("swp1".to_owned(), Link { up: true, addresses, ..model_port() });
+                network
+            };
+            let dark = BTreeSet::new();
+            let mut kernel = Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark };
+            let before = kernel.snapshot().unwrap();
+            let error = commit(&mut kernel, &wish("2001:db8::7/64")).expect_err("host1 has it");
+            assert!(matches!(error.reason, Reason::Duplicate(_)), "{error}");
+            assert!(error.left.is_empty(), "{error}");
+            assert_eq!(kernel.snapshot().unwrap(), before);
+            commit(&mut kernel, &wish("2001:db8::8/64")).expect("nobody has it");
+            let rows = address::dump(&mut connection).unwrap();
+            let row = rows.iter().find(|row| row.address.to_string() == "2001:db8::8/64").expect("it is set");
+            assert!(!row.is_tentative() && !row.is_duplicate(), "{row:?}");
+        },
+    );
+}
+
+/// A port of which nothing is wanted.
+fn model_port() -> Link {
+    Link::new(LinkKind::Hardware)
 }
 
 #[test]

@@ -4,8 +4,11 @@
 
 mod model;
 
+use std::collections::BTreeSet;
+
 use model::{Model, differences, golden_cases};
 use netd::kernel::KernelError;
+use netd::kernel::detection::LinkAddress;
 use netd::plan::{Action, Link, LinkKind, Network, Setting, VlanMembership, plan};
 use netd::transaction::{Backend, Reason, commit, commit_part, reconcile};
 
@@ -68,6 +71,44 @@ fn a_kernel_that_acknowledges_and_does_nothing_is_found_out() {
     assert!(matches!(error.reason, Reason::Unstable(_)), "{error}");
     let failed = reconcile(&mut Liar(current), &desired, |_| true).unwrap().failed;
     assert!(failed.iter().any(|step| step.contains("acknowledged but not done")), "{failed:?}");
+}
+
+/// A link on which another host has an address already.
+struct Crowded(Model, LinkAddress);
+
+impl Backend for Crowded {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        self.0.snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        self.0.execute(actions)
+    }
+
+    fn duplicates(&mut self, added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {
+        assert!(added.iter().all(|(_, address)| address.addr().is_ipv6()), "{added:?}");
+        Ok(added.iter().filter(|address| **address == self.1).cloned().collect())
+    }
+}
+
+#[test]
+fn an_address_that_another_host_has_undoes_the_change() {
+    let mut before = before_an_attachment();
+    before.links.get_mut("swp1").unwrap().addresses = vec!["2001:db8::1/64".parse().unwrap()];
+    let mut desired = before.clone();
+    let port = desired.links.get_mut("swp1").unwrap();
+    port.addresses =
+        ["192.0.2.1/24", "2001:db8::2/64", "2001:db8::3/64"].map(|a| a.parse().unwrap()).to_vec();
+    let used = ("swp1".to_owned(), "2001:db8::3/64".parse().unwrap());
+    let mut kernel = Crowded(Model::new(before.clone()), used);
+    let error = commit(&mut kernel, &desired).unwrap_err();
+    let words = "swp1: add address 2001:db8::3/64: another host on the link uses this address";
+    assert_eq!(error.to_string(), words);
+    assert_eq!(kernel.0.network, before);
+    // The one that was there before is not asked for again.
+    kernel.1.1 = "2001:db8::1/64".parse().unwrap();
+    desired.links.get_mut("swp1").unwrap().addresses.push("2001:db8::1/64".parse().unwrap());
+    commit(&mut kernel, &desired).expect("nobody has the new ones");
 }
 
 /// A switch with a bridge, a port, and the port of a workload that is not in the bridge yet.

@@ -135,6 +135,26 @@ pub fn membership(host: Mac, source: IpAddr, group: IpAddr, what: Membership) ->
     })
 }
 
+/// The frame by which a host tells all others that it has an IPv6 address (RFC 4861, 4.4), untagged.
+pub fn advertisement(host: Mac, address: Ipv6Addr) -> Frame {
+    let everybody = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    // Unasked, and it overrides what others know; then where it is.
+    let mut message = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
+    message.extend(address.octets());
+    message.extend([2, 1]);
+    message.extend(host.0);
+    seal(address, everybody, ICMPV6, &mut message, 2);
+    let packet = ipv6(address, everybody, ICMPV6, 255, &message);
+    Frame::new(host, group_mac(everybody.into())).ethertype(ETHERTYPE_IPV6).payload(packet)
+}
+
+/// Whether an IPv6 packet asks who has an address (RFC 4861, 4.3).
+pub fn asks_for(packet: &[u8], address: Ipv6Addr) -> bool {
+    packet.get(6) == Some(&ICMPV6)
+        && packet.get(IPV6_HEADER) == Some(&135)
+        && packet.get(IPV6_HEADER + 8..IPV6_HEADER + 24) == Some(&address.octets()[..])
+}
+
 /// The hardware address of a group (RFC 1112, RFC 2464).
 pub fn group_mac(group: IpAddr) -> Mac {
     match group {

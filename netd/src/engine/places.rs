@@ -10,7 +10,9 @@ use crate::transaction::{CommitError, Reason};
 /// What to tell of a change that failed: first the line, where the document has one for it.
 pub(super) fn words(config: &Config, error: &CommitError) -> String {
     let line = match &error.reason {
-        Reason::Refused { action, .. } => place(config, action).map(|place| place.line),
+        Reason::Refused { action, .. } | Reason::Duplicate(action) => {
+            place(config, action).map(|place| place.line)
+        }
         Reason::Unstable(_) | Reason::Snapshot(_) => None,
     };
     match line.filter(|line| *line > 0) {

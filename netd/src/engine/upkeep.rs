@@ -9,6 +9,7 @@ use netd_api::events::{EventKind, EventSource};
 use crate::engine::Engine;
 use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
+use crate::kernel::address::{self, AddressRecord};
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link};
 use crate::plan::LinkKind;
@@ -43,9 +44,9 @@ impl Engine {
                 }
                 Event::LinkGone { name, .. } => look |= self.desired.links.contains_key(name),
                 Event::AddressLost(address) if address.is_duplicate() => {
-                    tracing::error!("{}: another host on the link uses this address", address.address);
                     let address = address.address.to_string();
                     self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
+                    look = true;
                 }
                 Event::RouteHardware(route) => self.note_route(route),
                 Event::BridgePort { name, .. } => {
@@ -58,7 +59,8 @@ impl Engine {
                 | Event::Neighbour(_)
                 | Event::Fdb(_)
                 | Event::Mdb(_) => look = true,
-                Event::AddressReady(_) => {}
+                // Perhaps one that another host had.
+                Event::AddressReady(_) => look |= !self.problems.is_empty(),
                 Event::Overrun => {
                     tracing::warn!("events of the kernel were lost: looking at everything");
                     self.unheard = true;
@@ -126,7 +128,8 @@ impl Engine {
         }
         self.unheard = false;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
-        self.take_note(self.missing_ports().into_iter().chain(result.failed).collect());
+        let duplicates = self.duplicates()?;
+        self.take_note(self.missing_ports().into_iter().chain(result.failed).chain(duplicates).collect());
         Ok(match (wrong, result.count == 0) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,
@@ -187,6 +190,22 @@ impl Engine {
     fn missing_ports(&self) -> Vec<String> {
         let inventory = Inventory { ports: self.ports.clone(), attachments: Vec::new() };
         self.config.admit(&inventory).iter().map(ToString::to_string).collect()
+    }
+
+    /// Addresses of netd's that cannot be used, since other hosts have them.
+    fn duplicates(&mut self) -> Result<Vec<String>, KernelError> {
+        let mut records = address::dump(&mut self.connection)?;
+        records.retain(|record| record.is_own() && record.is_duplicate());
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let links = link::dump(&mut self.connection, false)?;
+        let name = |index: u32| links.iter().find(|link| link.index == index).map_or("", |link| &link.name);
+        let words = |record: &AddressRecord| {
+            let (name, address) = (name(record.index), record.address);
+            format!("{name}: another host on the link uses the address {address}")
+        };
+        Ok(records.iter().map(words).collect())
     }
 
     /// Gives new devices their names. Answers whether the set of ports changed.

@@ -4,7 +4,8 @@
 //! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`]; of the
 //! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
-//! [`link_state`] those that come late by themselves, [`snapshot`] the whole as the plan's
+//! [`link_state`] those that come late by themselves, [`detection`] what other hosts say to new addresses,
+//! [`snapshot`] the whole as the plan's
 //! [`Network`](crate::plan::Network); [`batch`] carries out a plan's actions. [`device`] is the little that
 //! is not netlink.
 
@@ -13,6 +14,7 @@ pub mod batch;
 pub mod bridge;
 pub mod bridge_port;
 pub mod connection;
+pub mod detection;
 pub mod device;
 pub mod devlink;
 pub mod ethtool;

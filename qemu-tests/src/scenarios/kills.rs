@@ -86,10 +86,20 @@ struct Ground {
 }
 
 fn never_a_mixture(lab: &Lab, run: &Run) -> Result<String> {
+    // A change of IPv6 addresses would mostly wait for what hosts say to them: kills are to fall into its steps.
+    ask_hosts(lab, false)?;
     let outcome = killed_again_and_again(lab, run);
+    ask_hosts(lab, true)?;
     // Whatever became of it, the next behaviour finds the lab's own document.
     lab.apply_ok(&lab.document)?;
     outcome
+}
+
+/// Whether the kernel asks hosts if they use a new address.
+fn ask_hosts(lab: &Lab, ask: bool) -> Result<()> {
+    let ask = u8::from(ask);
+    let script = format!("for file in /proc/sys/net/ipv6/conf/*/accept_dad; do echo {ask} >$file; done");
+    lab.vm.run(&script).map(|_| ())
 }
 
 fn killed_again_and_again(lab: &Lab, run: &Run) -> Result<String> {

@@ -1,14 +1,19 @@
 //! How packets are routed one by one: which route, how large, how far, and who is told when they are not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use qemu_tests::frame::{Mac, View};
 use qemu_tests::host::Host;
-use qemu_tests::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, IcmpError, Packet, icmp_error};
+use qemu_tests::packet::{
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, IcmpError, Packet, advertisement, asks_for, icmp_error,
+};
 use qemu_tests::wire::Capture;
+use serde_json::Value;
 
 use super::bridge::mac_of;
 use super::objects::{changed, with_document};
@@ -17,7 +22,12 @@ use super::routing::on_routed_port;
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
+    Scenario::new(
+        "an IPv6 address that a host has already is refused with its line, or told when its link comes up",
+        Topology::Switch,
+        address_of_another,
+    ),
     Scenario::new("the longest matching prefix decides, by IPv4 and IPv6", Topology::Switch, longest_prefix),
     Scenario::new(
         "a packet too large for its way is told so, or cut where that is allowed",
@@ -327,6 +337,72 @@ fn icmp_errors(lab: &Lab, _: &Run) -> Result<String> {
         }
         sender.vanishes("10.77.2.1")?;
         sender.vanishes("2001:db8:77:2::1")
+    })
+}
+
+/// A host on swp7 that has an address the switch wants, while `work` is done.
+fn while_a_host_has<T>(lab: &Lab, address: Ipv6Addr, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let wire = lab.vm.wire(7)?;
+    let questions = wire.capture_if(move |frame| {
+        View::parse(frame)
+            .is_some_and(|view| view.ethertype == ETHERTYPE_IPV6 && asks_for(view.payload, address))
+    });
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                if questions.next_before(Instant::now() + Duration::from_millis(100)).is_some() {
+                    wire.send(&advertisement(Mac::of_host(7), address).build());
+                }
+            }
+        });
+        let outcome = work();
+        ended.store(true, Ordering::Relaxed);
+        outcome
+    })
+}
+
+fn address_of_another(lab: &Lab, _: &Run) -> Result<String> {
+    let (other, line) = (Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 9), "2001:db8:7::9/64");
+    let document = changed(lab, "2001:db8:7::1/64", line)?;
+    let line = document.lines().position(|text| text.contains(line)).context("no such line")? + 1;
+    let words = "another host on the link uses th";
+    let now = || -> Result<(Value, String)> { Ok((lab.port("swp7")?, lab.vm.run("corten config")?)) };
+    let told_at = |row: &Value| (row["addresses"].clone(), row["oper_state"].clone());
+    let before = now()?;
+    let refused = while_a_host_has(lab, other, || lab.apply(&document))?;
+    ensure!(
+        refused.status != 0 && refused.text.contains(words) && refused.text.contains(&format!("line {line}")),
+        "the apply ended with {}: {}",
+        refused.status,
+        refused.text
+    );
+    eventually("everything is as before", SOON, || {
+        let after = now()?;
+        ensure!(told_at(&after.0) == told_at(&before.0) && after.1 == before.1, "{after:?}");
+        Ok(())
+    })?;
+    with_document(lab, &document, || {
+        // It was waited for, so that it can be used at once.
+        let shown = lab.vm.run("/usr/bin/ip -6 address show dev swp7 to 2001:db8:7::9")?;
+        ensure!(shown.contains("2001:db8:7::9") && !shown.contains("tentative"), "{shown}");
+        // A port that comes up asks again.
+        let comes_up = || lab.vm.run("/usr/bin/ip link set swp7 down && /usr/bin/ip link set swp7 up");
+        let told = || lab.vm.run("corten show system --json");
+        while_a_host_has(lab, other, || {
+            comes_up()?;
+            eventually("the switch tells that a host has its address", SOON, || {
+                let system = told()?;
+                ensure!(system.contains(words) && system.contains("swp7"), "{system}");
+                Ok(())
+            })
+        })?;
+        comes_up()?;
+        eventually("nothing is wrong any more", SOON, || {
+            let system = told()?;
+            ensure!(!system.contains(words), "{system}");
+            Ok(())
+        })
     })
 }
 
