@@ -170,6 +170,9 @@ pub struct Log {
     /// Only messages at least this bad
     #[arg(short, long, value_name = "LEVEL")]
     pub priority: Option<Priority>,
+    /// Print JSON: an array, or with --follow an object on each line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Severity of messages, as in syslog(3).

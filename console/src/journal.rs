@@ -4,9 +4,10 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::text;
@@ -21,7 +22,7 @@ const MAX_MESSAGE_CHARS: usize = 1000;
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// A message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// Local time, `May 02 14:05:09`.
     pub time: String,
@@ -75,11 +76,13 @@ pub async fn run(news: mpsc::Sender<News>) {
 /// # Errors
 /// What journalctl had to say.
 pub async fn read(selection: Selection, news: &mpsc::Sender<News>) -> Result<(), String> {
-    run_journalctl(selection, news).await.map_err(|error| format!("{JOURNALCTL}: {error}"))?
+    run_journalctl(journalctl(selection), news).await.map_err(|error| format!("{JOURNALCTL}: {error}"))?
 }
 
-async fn run_journalctl(selection: Selection, news: &mpsc::Sender<News>) -> io::Result<Result<(), String>> {
-    let mut child = start(selection)?;
+async fn run_journalctl(mut command: Command, news: &mpsc::Sender<News>) -> io::Result<Result<(), String>> {
+    // It ends with this function, whatever the reason.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("no pipe"));
     };
@@ -91,14 +94,21 @@ async fn run_journalctl(selection: Selection, news: &mpsc::Sender<News>) -> io::
     let mut out = BufReader::new(out);
     let mut line = Vec::new();
     let mut begun = false;
-    while read_line(&mut out, &mut line).await? {
+    loop {
+        let more = tokio::select! {
+            more = read_line(&mut out, &mut line) => more?,
+            // A quiet journal would not tell that nobody listens any more.
+            () = news.closed() => return Ok(Ok(())),
+        };
+        if !more {
+            break;
+        }
         let Some(entry) = parse(&line) else { continue };
         if !begun {
             begun = true;
             let _ = news.send(News::Begin).await;
         }
         if news.send(News::Entry(entry)).await.is_err() {
-            // Nobody listens any more: journalctl goes when it is dropped.
             return Ok(Ok(()));
         }
     }
@@ -113,7 +123,7 @@ async fn run_journalctl(selection: Selection, news: &mpsc::Sender<News>) -> io::
     })
 }
 
-fn start(selection: Selection) -> io::Result<Child> {
+fn journalctl(selection: Selection) -> Command {
     let mut command = Command::new(JOURNALCTL);
     if selection.follow {
         command.arg("--follow");
@@ -125,12 +135,8 @@ fn start(selection: Selection) -> io::Result<Child> {
         .arg("--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_TRANSPORT")
         // netd's own words, the service manager's about netd, and the kernel's.
         .args(["_SYSTEMD_UNIT=netd.service", "+", "UNIT=netd.service", "+", "_TRANSPORT=kernel"])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+        .env_clear();
+    command
 }
 
 /// Reads a line of bounded length, the rest of a longer one being left out; `false` at the end.
@@ -214,6 +220,23 @@ mod tests {
         for line in ["", "x", "[]", "{}", r#"{"MESSAGE":null,"__REALTIME_TIMESTAMP":"1"}"#] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_journal_is_left_when_nobody_listens_any_more() {
+        let mut quiet = Command::new("/bin/sh");
+        quiet.args(["-c", r#"echo '{"__REALTIME_TIMESTAMP":"1","MESSAGE":"one"}'; exec sleep 1000"#]);
+        let (sender, mut news) = mpsc::channel(8);
+        let listener = async move {
+            assert_eq!(news.recv().await, Some(News::Begin));
+            assert!(matches!(news.recv().await, Some(News::Entry(_))));
+        };
+        let reading = tokio::task::LocalSet::new();
+        let ended = reading.run_until(async {
+            let both = async { tokio::join!(run_journalctl(quiet, &sender), listener).0 };
+            tokio::time::timeout(Duration::from_secs(30), both).await
+        });
+        assert_eq!(ended.await.expect("it ends when its listener does").unwrap(), Ok(()));
     }
 
     #[tokio::test]

@@ -465,6 +465,20 @@ async fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[tokio::test]
+async fn following_a_quiet_log_ends_with_its_reader() {
+    let mut child = tokio::process::Command::new(CORTEN)
+        .args(["log", "--follow"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), child.wait()).await;
+    ended.expect("it ends when nobody reads it any more").unwrap();
+}
+
+#[tokio::test]
 async fn the_manual_page_is_printed() {
     let bus = Bus::start("");
     let page = corten(&bus, &["man"]).await;

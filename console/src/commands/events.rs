@@ -41,10 +41,16 @@ pub async fn run(request: Request, context: &Context) -> Result<Outcome, Error> 
     let mut reader = BufReader::new(UnixStream::from_std(stream).map_err(failed)?);
     let mut line = Vec::new();
     let mut left = request.count.unwrap_or(u64::MAX);
+    let gone = super::reader_gone();
+    tokio::pin!(gone);
     while left > 0 {
         line.clear();
         let mut bounded = (&mut reader).take(MAX_LINE_BYTES);
-        if bounded.read_until(b'\n', &mut line).await.map_err(failed)? == 0 {
+        let read = tokio::select! {
+            read = bounded.read_until(b'\n', &mut line) => read.map_err(failed)?,
+            () = &mut gone => break,
+        };
+        if read == 0 {
             return Err(Error::Unreachable("it ended the stream of events".to_owned()));
         }
         let event: Event = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;

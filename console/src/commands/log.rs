@@ -23,39 +23,74 @@ pub async fn run(log: Log, context: &Context) -> Result<Outcome, Error> {
         follow: log.follow,
         priority: log.priority.map_or(7, |priority| priority as u8),
     };
-    let (sender, mut news) = mpsc::channel(64);
-    let reader = async {
-        let ended = journal::read(selection, &sender).await;
-        drop(sender);
-        ended
+    let (sender, news) = mpsc::channel(64);
+    let reader = async move { journal::read(selection, &sender).await };
+    let line = |entry: &Entry| match log.json {
+        true => super::json_line(entry),
+        false => Ok(show(entry, context.look)),
     };
-    let printer = async {
-        let mut out = String::new();
-        while let Some(news) = news.recv().await {
-            let News::Entry(entry) = news else { continue };
-            let line = format!("{}\n", show(&entry, context.look));
-            if !log.follow {
-                out.push_str(&line);
-            } else if print(&line).is_err() {
-                // Whoever read it went away.
-                break;
-            }
+    let (ended, printed) = match log.follow {
+        true => {
+            let (ended, printed) =
+                tokio::join!(reader, follow(news, line, io::stdout(), super::reader_gone()));
+            (ended, printed.map(|()| Outcome::default()))
         }
-        out
+        false => {
+            let (ended, entries) = tokio::join!(reader, collect(news));
+            let printed = match log.json {
+                true => super::json(&entries),
+                false => entries
+                    .iter()
+                    .map(|entry| Ok(line(entry)? + "\n"))
+                    .collect::<Result<_, _>>()
+                    .map(Outcome::done),
+            };
+            (ended, printed)
+        }
     };
-    let (ended, out) = tokio::join!(reader, printer);
     match ended {
-        Ok(()) => Ok(Outcome::done(out)),
-        Err(why) => {
-            Ok(Outcome { out, ..Outcome::failed(Exit::Refused, format!("corten: the journal: {why}\n")) })
-        }
+        Ok(()) => printed,
+        Err(why) => Ok(Outcome {
+            out: printed?.out,
+            ..Outcome::failed(Exit::Refused, format!("corten: the journal: {why}\n"))
+        }),
     }
 }
 
-fn print(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes())?;
-    out.flush()
+async fn collect(mut news: mpsc::Receiver<News>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while let Some(news) = news.recv().await {
+        if let News::Entry(entry) = news {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+/// Prints messages as they come, until there are no more or their reader is `gone`. The journal's reader ends with
+/// it, as it takes the receiver along.
+async fn follow(
+    mut news: mpsc::Receiver<News>,
+    line: impl Fn(&Entry) -> Result<String, Error>,
+    mut out: impl Write,
+    gone: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    tokio::pin!(gone);
+    loop {
+        let news = tokio::select! {
+            news = news.recv() => news,
+            () = &mut gone => None,
+        };
+        match news {
+            None => return Ok(()),
+            Some(News::Entry(entry)) => {
+                if writeln!(out, "{}", line(&entry)?).and_then(|()| out.flush()).is_err() {
+                    return Ok(());
+                }
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// `May 02 14:05:09 netd! port swp3: link down`; warnings and worse are marked.
@@ -72,6 +107,47 @@ fn show(entry: &Entry, look: Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            time: "May 02 14:05:09".into(),
+            source: "netd".into(),
+            priority: 4,
+            message: "\u{9b}2J".into(),
+        }
+    }
+
+    /// What becomes of a journal that gives one message and then keeps quiet.
+    async fn followed(out: impl Write, gone: impl Future<Output = ()>) {
+        let (sender, news) = mpsc::channel(1);
+        let quiet = async move {
+            sender.send(News::Entry(entry())).await.unwrap();
+            sender.closed().await;
+        };
+        let both = async { tokio::join!(quiet, follow(news, super::super::json_line, out, gone)).1 };
+        tokio::time::timeout(std::time::Duration::from_secs(30), both).await.expect("both end").unwrap();
+    }
+
+    #[tokio::test]
+    async fn following_ends_when_its_reader_goes_away() {
+        // A full slice cannot be written to.
+        followed(&mut [0u8; 0][..], std::future::pending()).await;
+        let mut out = Vec::new();
+        followed(&mut out, std::future::ready(())).await;
+    }
+
+    #[tokio::test]
+    async fn each_message_is_a_line_of_json() {
+        let (sender, news) = mpsc::channel(3);
+        for news in [News::Begin, News::Entry(entry()), News::Entry(entry())] {
+            sender.send(news).await.unwrap();
+        }
+        drop(sender);
+        let mut out = Vec::new();
+        follow(news, super::super::json_line, &mut out, std::future::pending()).await.unwrap();
+        let line = r#"{"time":"May 02 14:05:09","source":"netd","priority":4,"message":"\u009b2J"}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{line}\n{line}\n"));
+    }
 
     #[test]
     fn a_message_is_a_line_with_its_time_source_and_severity() {

@@ -1,5 +1,5 @@
-//! The one-shot commands. Each reads what it needs, and answers an [`Outcome`]; none prints, so that the
-//! screens can run them too.
+//! The one-shot commands. Each reads what it needs, and answers an [`Outcome`] without printing it, so that the
+//! screens can run them too; they refuse the two that go on and print as they do, `events` and `log --follow`.
 
 mod apply;
 pub mod change;
@@ -12,9 +12,12 @@ mod lockout;
 mod log;
 mod show;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::cli::{self, Command};
@@ -117,6 +120,18 @@ fn refusal(error: client::Error) -> Result<String, client::Error> {
         error @ client::Error::Unreachable(_) => return Err(error),
         error => format!("corten: {error}\n"),
     })
+}
+
+/// Waits until whoever reads standard output goes away; where nothing is printed for long, writing would not tell.
+async fn reader_gone() {
+    let watch = || {
+        let out = io::stdout();
+        // No events are asked for: hang-ups and errors are told anyway (poll(2)).
+        let mut watched = [PollFd::new(out.as_fd(), PollFlags::empty())];
+        while poll(&mut watched, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    };
+    // The thread is not waited for at the end.
+    let _ = tokio::task::spawn_blocking(watch).await;
 }
 
 /// A value as JSON for programs.
