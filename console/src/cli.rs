@@ -205,6 +205,8 @@ pub enum Show {
         format: Format,
     },
     /// All interfaces: ports, LAGs, loopbacks, VLAN interfaces, subinterfaces, VXLANs, VRFs
+    ///
+    /// In JSON ports and LAGs are the objects that `show ports` has.
     Interfaces {
         /// Only these interfaces; `*` and ranges as with ports
         #[arg(value_name = "INTERFACE")]
@@ -261,7 +263,7 @@ pub enum Show {
         /// Only routes of this VRF; `default` for the default VRF
         #[arg(long)]
         vrf: Option<String>,
-        /// Only routes installed by this protocol
+        /// Only routes installed by this protocol, such as static, bgp, ospf
         #[arg(long)]
         protocol: Option<String>,
         #[command(flatten)]
@@ -294,7 +296,7 @@ pub enum Show {
         /// Only entries of this VLAN
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4094))]
         vlan: Option<u16>,
-        /// The switch's own addresses (local) as well
+        /// The switch's own addresses (local) as well; JSON always has them
         #[arg(long)]
         all: bool,
         #[command(flatten)]

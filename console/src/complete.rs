@@ -3,6 +3,7 @@
 use clap::builder::ValueHint;
 use clap::{Arg, Command};
 
+use crate::commands::PROTOCOLS;
 use crate::text;
 
 /// The most candidates offered at once.
@@ -114,6 +115,7 @@ fn values(arg: &Arg, word: &str, names: &Names) -> Vec<String> {
     match arg.get_id().as_str() {
         "port" | "ports" => names.ports.clone(),
         "vlan" | "vlans" => names.vlans.clone(),
+        "protocol" => PROTOCOLS.map(String::from).into(),
         "generation" | "base" => names.generations.clone(),
         _ => arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect(),
     }

@@ -83,12 +83,32 @@ async fn json_has_the_field_names_of_the_state_model() {
     assert_eq!(ports, switch().ports);
     let values: serde_json::Value = serde_json::from_str(&out(&shown)).unwrap();
     assert_eq!(values[0]["counters"]["rx_bytes"], 1_000_000);
+    let shown = corten(&bus, &["show", "routes", "--protocol", "bgp", "--json"]).await;
+    assert_eq!((code(&shown), out(&shown).as_str()), (Some(0), "[]\n"), "{}", err(&shown));
     let config = corten(&bus, &["config", "--json"]).await;
     let config: serde_json::Value = serde_json::from_str(&out(&config)).unwrap();
     assert_eq!(
         (config["generation"].as_u64(), config["document"].as_str()),
         (Some(7), Some("version = 1\n"))
     );
+}
+
+#[tokio::test]
+async fn interfaces_as_json_are_as_netd_tells_them() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let port = {
+        let mut switch = netd.switch.lock();
+        switch.ports[0].description = String::new();
+        switch.ports[0].lag = "uplink".into();
+        switch.ports[0].wanted_up = false;
+        switch.ports[0].clone()
+    };
+    let shown = corten(&bus, &["show", "interfaces", "swp1", "lo0", "--json"]).await;
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(rows[0], serde_json::to_value(&port).unwrap());
+    assert_eq!(rows[1], serde_json::to_value(&switch().interfaces[0]).unwrap());
+    assert!(out(&corten(&bus, &["show", "interfaces", "swp1"]).await).contains("[uplink]"));
 }
 
 #[tokio::test]
@@ -122,7 +142,7 @@ async fn filters_that_name_nothing_are_refused_not_answered_with_an_empty_table(
         ("show neighbours --port swp99", "no port swp99"),
         ("show fdb --vlan 99", "no VLAN 99"),
         ("show vlans 11-20", "no VLAN 11-20"),
-        ("show routes --protocol ospf", "no protocol that installed a route ospf"),
+        ("show routes --protocol opsf", "no protocol opsf: there are redirect, kernel"),
         ("show ports lo0", "lo0 is no port but a loopback: see `show interfaces lo0`"),
     ] {
         let shown = corten(&bus, &line.split(' ').collect::<Vec<_>>()).await;
@@ -153,7 +173,12 @@ async fn names_are_taken_as_the_tables_write_them_and_words_may_be_short() {
         assert_eq!(out(&shown).lines().count(), rows + 1, "{line}: {}{}", out(&shown), err(&shown));
     }
     netd.switch.lock().fdb[0].kind = "local".into();
-    assert_eq!(out(&corten(&bus, &["show", "fdb"]).await).lines().count(), 10);
+    let shown = corten(&bus, &["show", "fdb"]).await;
+    assert_eq!(out(&shown).lines().count(), 10);
+    assert_eq!(err(&shown), "1 of the switch itself (local) not shown: --all\n");
+    let shown = corten(&bus, &["show", "fdb", "--json"]).await;
+    let entries: Vec<netd_api::state::FdbEntry> = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!((entries.len(), err(&shown).as_str()), (10, ""));
     assert_eq!(out(&corten(&bus, &["show", "fdb", "--all"]).await).lines().count(), 11);
     let short = corten(&bus, &["rollb"]).await;
     assert_eq!((code(&short), netd.switch.lock().generation), (Some(2), 7), "{}", err(&short));

@@ -26,7 +26,7 @@ use crate::document::Sources;
 use crate::look::Look;
 use crate::outcome::{Exit, Outcome};
 
-pub use show::hostname;
+pub use show::{PROTOCOLS, hostname};
 
 /// How long netd may take for one call. Applying a large document reprograms the whole switch.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);

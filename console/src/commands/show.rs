@@ -12,8 +12,9 @@ use crate::client::{Error, Netd};
 use crate::outcome::Outcome;
 use crate::pattern::{self, Pattern};
 use crate::table::Table;
-use crate::tables;
+use crate::tables::{self, interfaces::Row};
 
+pub use routes::PROTOCOLS;
 pub use system::hostname;
 
 /// Reads one table, narrows it and prints it.
@@ -37,9 +38,8 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
             show_ports(&rows, &names, format, context)
         }
         Show::Interfaces { interfaces: names, format } => {
-            let mut all: Vec<Interface> =
-                netd.ports().await?.iter().map(tables::interfaces::of_port).collect();
-            all.extend(netd.interfaces().await?);
+            let mut all: Vec<Row> = netd.ports().await?.into_iter().map(Row::Port).collect();
+            all.extend(netd.interfaces().await?.into_iter().map(Row::Interface));
             let rows = named(all, &expand(&names), "interface")?;
             print(&rows, tables::interfaces::table, format, context)
         }
@@ -69,16 +69,7 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
         }
         Show::Routes { prefixes, vrf, protocol, format } => {
             known_vrf(&netd, vrf.as_deref()).await?;
-            let mut rows = netd.routes().await?;
-            known(
-                protocol.as_deref(),
-                "protocol that installed a route",
-                rows.iter().map(|row| &row.protocol),
-            )?;
-            rows.retain(|route| {
-                in_vrf(vrf.as_deref(), &route.vrf) && is(protocol.as_deref(), &route.protocol)
-            });
-            let rows = routes::select(rows, &prefixes)?;
+            let rows = routes::narrow(netd.routes().await?, &prefixes, vrf.as_deref(), protocol.as_deref())?;
             print(&rows, tables::routes::table, format, context)
         }
         Show::Neighbours { addresses, port, vrf, format } => {
@@ -112,12 +103,13 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
             )?;
             rows.retain(|entry| port.takes(&entry.port) && vlan.is_none_or(|id| id == entry.vlan_id));
             let before = rows.len();
-            rows.retain(|entry| all || named || entry.kind != "local");
+            rows.retain(|entry| all || named || format.json || entry.kind != "local");
             let hidden = before - rows.len();
             let mut outcome = print(&rows, tables::fdb::table, format, context)?;
-            // For a person only: a program reads nothing but rows.
-            if hidden > 0 && !format.json && context.width.is_some() {
-                outcome.out.push_str(&format!("{hidden} of the switch itself (local) not shown: --all\n"));
+            if hidden > 0 {
+                // A program reads nothing but rows.
+                let to = if context.width.is_some() { &mut outcome.out } else { &mut outcome.err };
+                to.push_str(&format!("{hidden} of the switch itself (local) not shown: --all\n"));
             }
             Ok(outcome)
         }
@@ -166,6 +158,15 @@ impl Named for Port {
 impl Named for Interface {
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Named for Row {
+    fn name(&self) -> &str {
+        match self {
+            Row::Port(port) => &port.name,
+            Row::Interface(row) => &row.name,
+        }
     }
 }
 
@@ -298,10 +299,6 @@ fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<Strin
         .filter(|(likeness, _)| *likeness > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| crate::text::clean(candidate))
-}
-
-fn is(wanted: Option<&str>, value: &str) -> bool {
-    wanted.is_none_or(|wanted| wanted == value)
 }
 
 fn in_vrf(wanted: Option<&str>, vrf: &str) -> bool {

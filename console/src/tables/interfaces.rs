@@ -1,6 +1,7 @@
 //! Interfaces of the switch: all of them, the tunnels, the VRFs.
 
 use netd_api::state::{Interface, Port};
+use serde::Serialize;
 
 use crate::look::Tone;
 use crate::table::{Cell, Column, Table};
@@ -34,8 +35,18 @@ const VRF_COLUMNS: &[Column] = &[
     Column::text("INTERFACES").cut_to(20),
 ];
 
-/// A port as one interface among others.
-pub fn of_port(port: &Port) -> Interface {
+/// A port or another interface, as netd tells them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Row {
+    /// A port.
+    Port(Port),
+    /// Another interface.
+    Interface(Interface),
+}
+
+/// A port as one interface among others: what it is called, and red while it is wanted up and is not.
+fn of_port(port: &Port) -> Interface {
     Interface {
         name: port.name.clone(),
         kind: port.kind.clone(),
@@ -54,9 +65,13 @@ pub fn of_port(port: &Port) -> Interface {
 }
 
 /// The table of interfaces. Further addresses follow on lines of their own.
-pub fn table(rows: &[Interface]) -> Table {
+pub fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(COLUMNS);
     for row in rows {
+        let row = match row {
+            Row::Port(port) => &of_port(port),
+            Row::Interface(row) => row,
+        };
         let mut addresses = row.addresses.iter().map(String::as_str);
         table.push([
             row.name.as_str().into(),
@@ -145,12 +160,13 @@ mod tests {
 
     #[test]
     fn ports_and_interfaces_are_one_table() {
-        let mut rows: Vec<Interface> = crate::tables::tests::ports().iter().map(of_port).collect();
-        rows.push(Interface {
+        let mut rows: Vec<Row> = crate::tables::tests::ports().into_iter().map(Row::Port).collect();
+        rows.push(Row::Interface(Interface {
             addresses: vec!["192.0.2.255/32".into(), "2001:db8::255/128".into()],
             ..interface("lo0", "loopback")
-        });
-        rows.push(Interface { vrf: "blue".into(), vlan_id: 10, ..interface("vlan10", "vlan") });
+        }));
+        let vlan10 = Interface { vrf: "blue".into(), vlan_id: 10, ..interface("vlan10", "vlan") };
+        rows.push(Row::Interface(vlan10));
         let shown = table(&rows).render(Some(80), Look::PLAIN);
         assert!(shown.lines().all(|line| text::width(line) <= 80), "{shown}");
         assert!(shown.contains("lo0        loopback     up/up      1500  -     192.0.2.255/32"), "{shown}");

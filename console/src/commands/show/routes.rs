@@ -9,11 +9,37 @@ use netd_api::state::Route;
 use crate::client::Error;
 use crate::text;
 
-/// The routes asked for, in their order; all of them when nothing was asked for.
+/// What netd calls who installs routes; others are numbers (rtnetlink(7), rtm_protocol).
+pub const PROTOCOLS: [&str; 10] =
+    ["redirect", "kernel", "boot", "static", "ra", "zebra", "bird", "dhcp", "bgp", "ospf"];
+
+/// The routes of a VRF that were asked for, as far as a protocol installed them.
 ///
 /// # Errors
-/// [`Error::NotFound`] when a prefix has no route, or an address none that leads there.
-pub fn select(routes: Vec<Route>, wanted: &[String]) -> Result<Vec<Route>, Error> {
+/// [`Error::NotFound`] when there is no such protocol, a prefix has no route, or an address none that leads there.
+pub fn narrow(
+    mut routes: Vec<Route>,
+    wanted: &[String],
+    vrf: Option<&str>,
+    protocol: Option<&str>,
+) -> Result<Vec<Route>, Error> {
+    if let Some(protocol) = protocol
+        && !PROTOCOLS.contains(&protocol)
+        && protocol.parse::<u8>().is_err()
+        && !routes.iter().any(|route| route.protocol == protocol)
+    {
+        let (shown, names) = (text::clean(protocol), PROTOCOLS.join(", "));
+        return Err(Error::NotFound(format!("no protocol {shown}: there are {names}, and numbers")));
+    }
+    routes.retain(|route| super::in_vrf(vrf, &route.vrf));
+    // Where packets go is decided among the routes of all protocols.
+    let mut routes = select(routes, wanted)?;
+    routes.retain(|route| protocol.is_none_or(|protocol| protocol == route.protocol));
+    Ok(routes)
+}
+
+/// The routes asked for, in their order; all of them when nothing was asked for.
+fn select(routes: Vec<Route>, wanted: &[String]) -> Result<Vec<Route>, Error> {
     if wanted.is_empty() {
         return Ok(routes);
     }
@@ -113,6 +139,27 @@ mod tests {
         assert_eq!(found("192.0.2.1"), ["0.0.0.0/0 0"]);
         assert_eq!(found("2001:db8::1"), ["2001:db8::/32 1024"]);
         assert_eq!(found("2001:db9::1"), ["::/0 1024"]);
+    }
+
+    #[test]
+    fn the_lookup_comes_before_the_protocol() {
+        let bgp = Route { protocol: "bgp".into(), ..route("10.0.0.0/8", "", 20) };
+        let own = Route { protocol: "static".into(), ..route("10.0.10.0/24", "", 0) };
+        let rows = |protocol| {
+            narrow(vec![bgp.clone(), own.clone()], &["10.0.10.5".to_owned()], None, Some(protocol)).unwrap()
+        };
+        assert_eq!(rows("static"), std::slice::from_ref(&own));
+        assert_eq!(rows("bgp"), []);
+    }
+
+    #[test]
+    fn a_protocol_without_routes_is_none_that_is_unknown() {
+        let rows = |protocol| narrow(vec![route("10.0.0.0/8", "", 0)], &[], None, Some(protocol));
+        for known in ["bgp", "ospf", "static", "42"] {
+            assert_eq!(rows(known), Ok(vec![]), "{known}");
+        }
+        let words = rows("bpg").unwrap_err().to_string();
+        assert!(words.starts_with("no protocol bpg: there are redirect, kernel"), "{words}");
     }
 
     #[test]
