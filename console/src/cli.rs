@@ -152,8 +152,9 @@ pub enum Command {
     },
     /// Show a manual page
     Man {
-        /// Page: corten, or switch.toml, the reference of the configuration
-        #[arg(value_parser = ["corten", "switch.toml", "netd"])]
+        /// Page: corten; switch.toml, the reference of the configuration; netd, the network daemon; or
+        /// containerd-shim-corten-v1, which runs workloads
+        #[arg(value_parser = ["corten", "switch.toml", "netd", "containerd-shim-corten-v1"])]
         page: Option<String>,
     },
 }

@@ -103,6 +103,9 @@ in
 A change is refused to who came in with a key that the configuration does not have any more.
 .SH CHANGES
 A document is applied whole or not at all, and becomes a new generation.
+Applying waits until duplicate address detection has found new IPv6 addresses to be unique, a second or two;
+where another host uses one the change is refused with the line that has it, and undone.
+.PP
 With
 .B \-\-confirm
 it runs until
@@ -154,7 +157,10 @@ ssh ana@switch \(aqapply \- \-\-confirm 2m \-\-comment \(dqnew uplink\(dq\(aq < 
 .fi
 .SH SEE ALSO
 .BR busctl (1),
-.BR journalctl (1)
+.BR journalctl (1),
+.BR switch.toml (5),
+.BR containerd\-shim\-corten\-v1 (8),
+.BR netd (8)
 "#;
 
 /// Where the image has the other pages.

@@ -9,6 +9,7 @@ pub fn show(page: &str, columns: usize) -> String {
     for line in page.lines() {
         match line.strip_prefix(['.', '\'']) {
             Some(request) => text.request(request),
+            None if text.long_tag.is_some() => text.add_to_tag(&plain(line)),
             None if text.verbatim => text.line(&plain(line)),
             None => text.words(&plain(line), true),
         }
@@ -28,6 +29,8 @@ struct Text {
     verbatim: bool,
     /// The next text is the tag of a list's item (man(7) `.TP`).
     tag: bool,
+    /// A tag that goes on over several lines, from mdoc(7) `Xo` to `Xc`.
+    long_tag: Option<String>,
     /// Inside an item of man(7): what follows its tag is indented.
     item: bool,
     /// Name of the page (`.Nm` without a word).
@@ -41,6 +44,13 @@ impl Text {
         let words = words(request);
         let Some((name, rest)) = words.split_first() else { return };
         let text = || rest.join(" ");
+        if name == "Xc" {
+            let tag = self.long_tag.take().unwrap_or_default();
+            return self.item(&tag);
+        }
+        if self.long_tag.is_some() {
+            return self.add_to_tag(&inline(&words, &self.name));
+        }
         match name.as_str() {
             "SH" | "Sh" => self.heading(&text(), 0),
             "SS" | "Ss" => self.heading(&text(), 2),
@@ -73,13 +83,16 @@ impl Text {
             "It" => {
                 self.end_paragraph();
                 let tag = inline(rest, &self.name);
-                self.put(&tag, self.depth.saturating_sub(1) * INDENT);
+                match rest.last().is_some_and(|word| word == "Xo") {
+                    true => self.long_tag = Some(tag),
+                    false => self.item(&tag),
+                }
             }
             "Nd" => self.words(&format!("- {}", text()), true),
             "B" | "I" | "R" => self.words(&text(), true),
             "BR" | "BI" | "IR" | "RB" | "RI" | "IB" => self.words(&rest.concat(), true),
-            "Nm" | "Ic" | "Li" | "Fl" | "Pa" | "Ql" | "Dq" | "Pq" | "Xr" | "Ar" | "Em" | "Sy" | "Cm"
-            | "Po" | "Pc" | "Ns" | "No" => {
+            "Nm" | "Ic" | "Li" | "Fl" | "Ev" | "Pa" | "Ql" | "Dq" | "Pq" | "Xr" | "Ar" | "Em" | "Sy"
+            | "Cm" | "Po" | "Pc" | "Ns" | "No" => {
                 if name == "Nm" && self.name.is_empty() {
                     self.name = text();
                 }
@@ -106,7 +119,12 @@ impl Text {
     fn heading(&mut self, text: &str, indent: usize) {
         self.end_paragraph();
         (self.depth, self.item, self.verbatim) = (0, false, false);
-        self.out.push_str(&format!("\n{}{text}\n", " ".repeat(indent)));
+        self.out.push('\n');
+        for (at, line) in crate::text::wrap(text, self.columns - 2 * INDENT).into_iter().enumerate() {
+            // What goes on is indented further.
+            let indent = if at > 0 { indent + INDENT } else { indent };
+            self.out.push_str(&format!("{}{line}\n", " ".repeat(indent)));
+        }
     }
 
     fn words(&mut self, words: &str, spaced: bool) {
@@ -140,6 +158,23 @@ impl Text {
         self.end_paragraph();
         if !self.out.ends_with("\n\n") {
             self.out.push('\n');
+        }
+    }
+
+    /// The tag of an item of mdoc(7), in lines of its own.
+    fn item(&mut self, tag: &str) {
+        let indent = self.depth * INDENT;
+        for line in crate::text::wrap(tag, self.columns.saturating_sub(indent)) {
+            self.put(&line, indent.saturating_sub(INDENT));
+        }
+    }
+
+    fn add_to_tag(&mut self, words: &str) {
+        if let Some(tag) = &mut self.long_tag {
+            if !tag.is_empty() {
+                tag.push(' ');
+            }
+            tag.push_str(words);
         }
     }
 
@@ -186,7 +221,7 @@ fn inline(words: &[String], name: &str) -> String {
     };
     for (index, word) in words[..last].iter().enumerate() {
         match word.as_str() {
-            "Ic" | "Li" | "Pa" | "Ar" | "Em" | "Sy" | "Cm" | "No" | "Xc" | "Xo" => {}
+            "Ic" | "Li" | "Ev" | "Pa" | "Ar" | "Em" | "Sy" | "Cm" | "No" | "Xo" => {}
             "Nm" if words.get(index + 1).is_none_or(|next| ends(next)) => push(&mut out, name, &mut joined),
             "Nm" => {}
             "Fl" => {
@@ -308,13 +343,38 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_wider_than_the_terminal_and_no_escape_is_left() {
-        let page = include_str!("../../../os-image/rootfs/usr/share/man/man5/switch.toml.5");
-        let shown = show(page, 78);
-        // But for what is shown as it is: a key in the example.
-        let wide: Vec<&str> = shown.lines().filter(|line| crate::text::width(line) > 78).collect();
-        assert!(wide.iter().all(|line| line.contains("ssh-ed25519")), "{wide:?}");
-        assert!(!shown.contains("\\(") && !shown.contains("\\&"), "{shown}");
-        assert!(shown.contains("corten check file") && shown.contains("[system]"), "{shown}");
+    fn a_tag_over_several_lines_is_one_tag() {
+        let page = ".Sh X\n.Bl -tag -width Ds\n.It Xo\n.Ic mtu , mac ,\n.Ic vrf\n.Xc\nAs of a port.\n.It Ev NETD_LOG\nWhat to log.\n.El\n";
+        let shown = "X\n    mtu, mac, vrf\n        As of a port.\n    NETD_LOG\n        What to log.\n";
+        assert_eq!(show(page, 79), shown);
+    }
+
+    #[test]
+    fn no_line_of_any_page_is_wider_than_the_terminal_and_no_escape_is_left() {
+        let pages = [
+            (include_str!("../../../os-image/rootfs/usr/share/man/man5/switch.toml.5"), "[system]"),
+            (include_str!("../../../os-image/rootfs/usr/share/man/man8/netd.8"), "NETD_LOG"),
+            (
+                include_str!("../../../os-image/rootfs/usr/share/man/man8/containerd-shim-corten-v1.8"),
+                "crun(1)",
+            ),
+            (&super::super::page(), "corten apply FILE"),
+        ];
+        for (page, words) in pages {
+            let shown = show(page, 78);
+            // But for what is shown as it is: a key, a command line.
+            let verbatim = |line: &str| page.contains(line.trim()) || line.contains("ssh ana@switch");
+            let wide = shown.lines().find(|line| crate::text::width(line) > 78 && !verbatim(line));
+            assert_eq!(wide, None, "{words}");
+            assert!(!shown.contains("\\(") && !shown.contains("\\&") && !shown.contains("\\f"), "{shown}");
+            let request = |line: &&str| {
+                let macros =
+                    ["Ev", "Xo", "Xc", "Ic", "Li", "Pa", "Ns", "Ar", "Fl", "Pq", "Nm", "Xr", "Ql", "Dq"];
+                line.split([' ', '(']).any(|word| macros.contains(&word))
+                    || line.trim_start().starts_with('.')
+            };
+            assert_eq!(shown.lines().find(request), None, "{words}");
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
     }
 }
