@@ -8,7 +8,7 @@ use netd_api::state::VlanRange;
 use crate::timespan;
 
 /// Commands that change the switch: they are not to be shortened.
-const CHANGING: [&str; 3] = ["apply", "confirm", "rollback"];
+pub const CHANGING: [&str; 3] = ["apply", "confirm", "rollback"];
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\

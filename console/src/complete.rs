@@ -3,6 +3,7 @@
 use clap::builder::ValueHint;
 use clap::{Arg, Command};
 
+use crate::cli::CHANGING;
 use crate::commands::PROTOCOLS;
 use crate::text;
 
@@ -18,6 +19,16 @@ pub struct Names {
     pub vlans: Vec<String>,
     /// Generations of the configuration.
     pub generations: Vec<String>,
+    /// Interfaces other than ports, LAGs among them: kind, as `show interfaces` tells it, and name.
+    pub interfaces: Vec<(String, String)>,
+}
+
+impl Names {
+    /// Interfaces of one kind.
+    fn of_kind(&self, kind: &str) -> Vec<String> {
+        let of_kind = self.interfaces.iter().filter(|(of, _)| of == kind);
+        of_kind.map(|(_, name)| name.clone()).collect()
+    }
 }
 
 /// What could stand in place of the last word.
@@ -66,7 +77,7 @@ pub fn complete(tree: &Command, line: &str, names: &Names) -> Completion {
         }
         if let Some(long) = word.strip_prefix("--") {
             option = command.get_arguments().find(|arg| arg.get_long() == Some(long) && takes_value(arg));
-        } else if let Some(sub) = command.find_subcommand(word) {
+        } else if let Some(sub) = subcommand(command, word) {
             command = sub;
         } else {
             positional += 1;
@@ -89,6 +100,18 @@ pub fn complete(tree: &Command, line: &str, names: &Names) -> Completion {
     candidates.dedup();
     candidates.truncate(MAX_CANDIDATES);
     Completion { start, candidates }
+}
+
+/// The command a word stands for: its name, or the beginning of one only, as the parser takes it.
+fn subcommand<'a>(command: &'a Command, word: &str) -> Option<&'a Command> {
+    let begins = |sub: &&Command| {
+        sub.get_name().starts_with(word) || sub.get_all_aliases().any(|alias| alias.starts_with(word))
+    };
+    let mut short = command.get_subcommands().filter(begins);
+    command.find_subcommand(word).or_else(|| match (short.next(), short.next()) {
+        (Some(sub), None) if !CHANGING.contains(&sub.get_name()) => Some(sub),
+        _ => None,
+    })
 }
 
 fn takes_value(arg: &Arg) -> bool {
@@ -114,6 +137,14 @@ fn values(arg: &Arg, word: &str, names: &Names) -> Vec<String> {
     }
     match arg.get_id().as_str() {
         "port" | "ports" => names.ports.clone(),
+        "interfaces" => {
+            let others = names.interfaces.iter().map(|(_, name)| name);
+            names.ports.iter().chain(others).cloned().collect()
+        }
+        "lags" => names.of_kind("lag"),
+        "vxlans" => names.of_kind("vxlan"),
+        "vrfs" => names.of_kind("vrf"),
+        "vrf" => [names.of_kind("vrf"), vec!["default".to_owned()]].concat(),
         "vlan" | "vlans" => names.vlans.clone(),
         "protocol" => PROTOCOLS.map(String::from).into(),
         "generation" | "base" => names.generations.clone(),
@@ -157,6 +188,9 @@ mod tests {
             ports: ["swp10", "swp1", "swp2"].map(String::from).into(),
             vlans: ["10", "20"].map(String::from).into(),
             generations: ["7", "8"].map(String::from).into(),
+            interfaces: [("vrf", "blue"), ("vxlan", "vx10"), ("lag", "uplink"), ("loopback", "lo0")]
+                .map(|(kind, name)| (kind.to_owned(), name.to_owned()))
+                .into(),
         };
         complete(&crate::cli::tree(), line, &names).candidates
     }
@@ -179,6 +213,29 @@ mod tests {
         assert_eq!(candidates("show vlans 1"), ["10"]);
         assert_eq!(candidates("rollback "), ["7", "8"]);
         assert_eq!(candidates("config 8"), ["8"]);
+    }
+
+    #[test]
+    fn words_that_were_shortened_go_on_as_if_they_were_not() {
+        assert_eq!(candidates("sh po swp2"), ["swp2"]);
+        assert_eq!(candidates("sh arp --v"), ["--vrf"]);
+        assert_eq!(candidates("conf"), ["config", "confirm"]);
+        // Those that change the switch are not to be shortened, and an unclear one stands for none.
+        assert!(candidates("rollb ").iter().all(|word| word != "7"));
+        assert!(candidates("show v 1").is_empty());
+    }
+
+    #[test]
+    fn names_of_all_kinds_complete() {
+        assert_eq!(
+            candidates("show interfaces "),
+            ["blue", "lo0", "swp1", "swp2", "swp10", "uplink", "vx10"]
+        );
+        assert_eq!(candidates("show lags "), ["uplink"]);
+        assert_eq!(candidates("show vxlans "), ["vx10"]);
+        assert_eq!(candidates("show vrfs "), ["blue"]);
+        assert_eq!(candidates("show routes --vrf "), ["blue", "default"]);
+        assert_eq!(candidates("show routes --protocol b"), ["bgp", "bird", "boot"]);
     }
 
     #[test]

@@ -238,6 +238,8 @@ async fn a_command_typed_on_the_screens_runs() {
     console.until_shown("RX b/s").await;
     console.press("2");
     console.until_shown("10 addresses").await;
+    console.press(":sh ro --v\tb\t");
+    console.until_shown(":sh ro --vrf blue").await;
 }
 
 #[tokio::test]

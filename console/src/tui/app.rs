@@ -170,6 +170,8 @@ pub struct App {
     pub status: Option<Status>,
     /// Generations that can be gone back to.
     pub generations: Vec<u64>,
+    /// Kinds and names of the interfaces that are no ports.
+    pub interfaces: Vec<(String, String)>,
     /// Whether netd answers.
     pub link: Link,
     /// The screen shown.
@@ -207,6 +209,7 @@ impl App {
             clock,
             status: None,
             generations: Vec::new(),
+            interfaces: Vec::new(),
             link: Link::default(),
             screen: Screen::default(),
             ports: PortsView::default(),
@@ -237,6 +240,7 @@ impl App {
             }
             Update::Status(status) => self.status = Some(status),
             Update::Generations(generations) => self.generations = generations,
+            Update::Interfaces(interfaces) => self.interfaces = interfaces,
             Update::Ports(at, ports) => self.update_ports(at, ports),
             Update::Vlans(vlans, fdb) => {
                 // The selection stays on its VLAN when others come and go.
@@ -323,6 +327,7 @@ impl App {
             ports: self.ports.names(),
             vlans: self.vlans.vlans.iter().map(|vlan| vlan.id.to_string()).collect(),
             generations: self.generations.iter().map(u64::to_string).collect(),
+            interfaces: self.interfaces.clone(),
         }
     }
 

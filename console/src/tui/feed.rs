@@ -11,6 +11,7 @@ use tokio::time;
 
 use super::app::Screen;
 use crate::client::{Error, Netd};
+use crate::text;
 
 /// How long netd may take to answer before it counts as away.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub enum Update {
     Status(Status),
     /// Generations that are kept.
     Generations(Vec<u64>),
+    /// Kinds and names of the interfaces that are no ports, and of LAGs.
+    Interfaces(Vec<(String, String)>),
     /// Ports, and when they were read.
     Ports(Instant, Vec<Port>),
     /// VLANs and the forwarding database.
@@ -104,6 +107,7 @@ async fn ask(
             if other {
                 let generations = netd.history().await?.iter().map(|row| row.generation).collect();
                 send(updates, Update::Generations(generations)).await?;
+                send(updates, Update::Interfaces(interfaces(&netd).await?)).await?;
             }
             refresh = Some(wanted.refresh);
             status_due = started + STATUS_PERIOD;
@@ -124,6 +128,14 @@ async fn ask(
             changed = want.changed() => changed.map_err(|_| Closed)?,
         }
     }
+}
+
+/// What completion knows of interfaces; another generation brings others.
+async fn interfaces(netd: &Netd) -> Result<Vec<(String, String)>, Error> {
+    let lags = netd.lags().await?.into_iter().map(|lag| ("lag".to_owned(), lag.name));
+    let others = netd.interfaces().await?.into_iter().map(|row| (row.kind, row.name));
+    let clean = |(kind, name): (String, String)| (kind, text::clean(&name));
+    Ok(lags.chain(others).map(clean).collect())
 }
 
 /// How often a screen's tables are read. A forwarding database may be long.
