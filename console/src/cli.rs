@@ -105,11 +105,15 @@ pub enum Command {
     Confirm,
     /// Take back the change that waits for its confirmation; else go back to an earlier generation
     ///
-    /// Needs the role admin. An earlier generation is applied again as a new one.
+    /// Needs the role admin. An earlier generation is applied again as a new one; one that was named and locks you
+    /// out is refused.
     Rollback {
         /// Generation to go back to; without it, the one before
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         generation: Option<u64>,
+        /// Go back to that generation even if it locks you out
+        #[arg(long)]
+        force: bool,
         /// What the history is to say about it
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,

@@ -370,6 +370,33 @@ async fn a_change_that_waits_says_until_when_and_how_to_confirm() {
 }
 
 #[tokio::test]
+async fn whoever_would_be_locked_out_is_refused_unless_it_is_forced() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    netd.switch.lock().document = format!("version = 1\n[users.ana]\nrole = \"admin\"\nkeys = [\"{key}\"]\n");
+    let as_ana = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(CORTEN);
+        // No document locks root out.
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65534);
+        }
+        command.args(arguments);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address).env("USER", "ana");
+        command.output().await.unwrap()
+    };
+    let document = file(&bus, "switch.toml", VALID);
+    let refused = as_ana(&["apply", &document]).await;
+    assert!(err(&refused).contains("no administrator could log in any more\nApply it with --confirm"));
+    let refused = as_ana(&["rollback", "3"]).await;
+    assert_eq!((code(&refused), netd.switch.lock().generation), (Some(1), 7));
+    let words = "generation 3: no administrator could log in any more\nGo back to it with --force, or apply";
+    assert!(err(&refused).starts_with(words), "{}", err(&refused));
+    let done = as_ana(&["rollback", "3", "--force"]).await;
+    assert_eq!((code(&done), out(&done).as_str()), (Some(0), "Generation 3 runs now.\n"), "{}", err(&done));
+}
+
+#[tokio::test]
 async fn the_key_of_an_ssh_session_goes_with_its_changes() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;

@@ -48,7 +48,8 @@ pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcom
         return Ok(not_applied(check::explain(&document, &mistakes, context)));
     }
     let netd = super::connect().await?;
-    match apply(&document, change, &netd, context).await {
+    let advice = "Apply it with --confirm, so that it is rolled back by itself, or with --force.";
+    match apply(&document, change, advice, &netd, context).await {
         Ok(outcome) => Ok(outcome),
         Err(Error::Invalid(text)) => {
             Ok(not_applied(check::explain(&document, &caret::parse_lines(&text), context)))
@@ -62,10 +63,11 @@ pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcom
     }
 }
 
-/// Has netd check and apply a document.
+/// Has netd check and apply a document. `lockout_advice` tells how one that locks somebody out is applied even so.
 pub(super) async fn apply(
     document: &Document,
     change: Change,
+    lockout_advice: &str,
     netd: &Netd,
     context: &Context,
 ) -> Result<Outcome, Error> {
@@ -80,25 +82,12 @@ pub(super) async fn apply(
         return Ok(not_applied(check::explain(document, &mistakes, context)));
     }
     let timeout_s = change.confirm_timeout_s.unwrap_or(0);
-    let lockout = match lockout::login_name() {
-        Some(user) => {
-            let (before, _) = netd.document(0).await?;
-            let parsed = [before.as_str(), &document.text].map(|text| netd_api::config::parse(text).ok());
-            match parsed {
-                [Some(before), Some(after)] => lockout::warning(&before, &after, &user),
-                _ => None,
-            }
-        }
-        None => None,
-    };
+    let lockout = lockout::warning(&document.text, netd).await?;
     if let Some(warning) = &lockout
         && timeout_s == 0
         && change.base != Base::Any
     {
-        return Ok(not_applied(format!(
-            "{}: {warning}\nApply it with --confirm, so that it is rolled back by itself, or with --force.\n",
-            document.name
-        )));
+        return Ok(not_applied(format!("{}: {warning}\n{lockout_advice}\n", document.name)));
     }
     let generation = netd.apply(&document.text, base_generation, timeout_s, change.comment).await?;
     let mut out = match generation == running {

@@ -70,7 +70,8 @@ pub async fn apply(text: &str, change: Change, context: &Context) -> Applied {
     let document = document(text);
     let asked = async {
         let netd = super::connect().await?;
-        apply::apply(&document, change, &netd, context).await
+        let advice = "Apply it with `a`, so that it is taken back unless you confirm it.";
+        apply::apply(&document, change, advice, &netd, context).await
     };
     match asked.await {
         Ok(outcome) if outcome.exit == Exit::Done => Applied::Done(outcome),

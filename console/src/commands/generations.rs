@@ -1,6 +1,6 @@
 //! `corten confirm`, `rollback` and `history`: what becomes of changes, and what became of them.
 
-use super::Context;
+use super::{Context, lockout};
 use crate::cli::Format;
 use crate::client::Error;
 use crate::outcome::{Exit, Outcome};
@@ -14,9 +14,24 @@ pub async fn confirm() -> Result<Outcome, Error> {
     })
 }
 
-/// Takes back the change that waits, or goes back to an earlier generation.
-pub async fn roll_back(generation: Option<u64>, comment: Option<String>) -> Result<Outcome, Error> {
-    let runs = super::connect().await?.roll_back(generation.unwrap_or(0), comment).await;
+/// Takes back the change that waits, or goes back to an earlier generation. One that was named and would lock out
+/// who asks needs `force`.
+pub async fn roll_back(
+    generation: Option<u64>,
+    force: bool,
+    comment: Option<String>,
+) -> Result<Outcome, Error> {
+    let netd = super::connect().await?;
+    if let Some(generation) = generation.filter(|_| !force) {
+        let (document, _) = netd.document(generation).await?;
+        if let Some(warning) = lockout::warning(&document, &netd).await? {
+            let words = format!(
+                "generation {generation}: {warning}\nGo back to it with --force, or apply its document with --confirm.\n"
+            );
+            return Ok(Outcome::failed(Exit::Refused, words));
+        }
+    }
+    let runs = netd.roll_back(generation.unwrap_or(0), comment).await;
     told(runs, |generation| match generation {
         0 => "No configuration runs now, as before the first one.\n".to_owned(),
         generation => format!("Generation {generation} runs now.\n"),

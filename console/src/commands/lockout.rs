@@ -1,11 +1,26 @@
 //! Who could not log in any more with a document: the mistake that no later command mends.
 
+use crate::client::{Error, Netd};
 use netd_api::config::Config;
 use netd_api::config::model::{Role, User};
 
+/// Why a document would lock out whoever asks, or everybody, beside what runs.
+///
+/// # Errors
+/// What netd answers instead of the running document.
+pub async fn warning(document: &str, netd: &Netd) -> Result<Option<String>, Error> {
+    let Some(user) = login_name() else { return Ok(None) };
+    let (before, _) = netd.document(0).await?;
+    let parsed = [before.as_str(), document].map(|text| netd_api::config::parse(text).ok());
+    Ok(match parsed {
+        [Some(before), Some(after)] => of(&before, &after, &user),
+        _ => None,
+    })
+}
+
 /// Why somebody who administers the switch would be locked out; `None` when nobody is, or when who asks, by
 /// login name, is no administrator of the running configuration: netd refuses that.
-pub fn warning(running: &Config, config: &Config, user: &str) -> Option<String> {
+fn of(running: &Config, config: &Config, user: &str) -> Option<String> {
     let can_log_in = |user: &User| !user.keys.is_empty() || user.console_password.is_some();
     let administers = |user: &User| user.role == Role::Admin && can_log_in(user);
     if !running.users.get(user).is_some_and(administers) {
@@ -22,7 +37,7 @@ pub fn warning(running: &Config, config: &Config, user: &str) -> Option<String> 
 }
 
 /// Login name of whoever runs this; `None` for root, whom no document locks out.
-pub fn login_name() -> Option<String> {
+fn login_name() -> Option<String> {
     if nix::unistd::geteuid().is_root() {
         return None;
     }
@@ -44,12 +59,12 @@ mod tests {
     }
 
     fn warn(users: &[(&str, &str)]) -> Option<String> {
-        warning(&config(&[("ana", "admin"), ("vic", "view")]), &config(users), "ana")
+        of(&config(&[("ana", "admin"), ("vic", "view")]), &config(users), "ana")
     }
 
     #[test]
     fn who_may_change_nothing_is_refused_by_netd() {
-        assert_eq!(warning(&config(&[("ana", "admin"), ("vic", "view")]), &config(&[]), "vic"), None);
+        assert_eq!(of(&config(&[("ana", "admin"), ("vic", "view")]), &config(&[]), "vic"), None);
     }
 
     #[test]

@@ -81,7 +81,9 @@ async fn run(command: Command, context: &Context) -> Outcome {
             apply::run(&file, apply::Change { base, confirm_timeout_s: confirm, comment }, context).await
         }
         Command::Confirm => generations::confirm().await,
-        Command::Rollback { generation, comment } => generations::roll_back(generation, comment).await,
+        Command::Rollback { generation, force, comment } => {
+            generations::roll_back(generation, force, comment).await
+        }
         Command::History { format } => generations::history(format, context).await,
         Command::Config { generation, json } => config::run(generation, json, context).await,
         Command::Events { ports, count, json } => {
