@@ -54,6 +54,9 @@ pub enum Command {
         /// Print the mistakes as a JSON array
         #[arg(long)]
         json: bool,
+        /// On the screens, with `-`: discard the text that is kept there
+        #[arg(long, hide = true)]
+        anew: bool,
     },
     /// Show what applying a configuration document would change, nothing applied
     ///
@@ -66,6 +69,9 @@ pub enum Command {
         /// Print an object with the generation, the steps and the difference of the documents
         #[arg(long)]
         json: bool,
+        /// On the screens, with `-`: discard the text that is kept there
+        #[arg(long, hide = true)]
+        anew: bool,
     },
     /// Apply a configuration document, whole or not at all
     ///
@@ -87,6 +93,9 @@ pub enum Command {
         /// What the history is to say about the change
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
+        /// On the screens, with `-`: discard the text that is kept there
+        #[arg(long, hide = true)]
+        anew: bool,
     },
     /// Edit the running configuration document on the screens, then check, compare and apply it
     ///

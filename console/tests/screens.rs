@@ -294,17 +294,37 @@ async fn the_running_document_is_edited_and_what_netd_refuses_is_not_lost() {
     console.until_shown("swp1: Operation not supported").await;
     assert!(console.text().contains("# mine"), "{}", console.text());
     netd.switch.lock().apply_fails = None;
-    netd.switch.lock().generation = 9;
     console.press("\x18");
     console.until_shown("+# mine").await;
+    // What was not compared with is not applied over; comparing anew shows it, and lets it be.
+    netd.switch.lock().generation = 9;
     console.press("A");
     console.until_shown("somebody else changed").await;
-    netd.switch.lock().generation = 7;
     console.press("\x18");
-    console.until_shown("+# mine").await;
+    console.until_shown("Generation 9 runs; the text was made from 7").await;
     console.press("A");
-    console.until_shown("applied as generation 8").await;
+    console.until_shown("applied as generation 10").await;
     assert_eq!(netd.switch.lock().document, "# mine\nversion = 1\n");
+}
+
+#[tokio::test]
+async fn a_paste_is_not_applied_over_what_was_not_reviewed() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    console.press(":apply -\r");
+    console.until_shown("Paste a configuration").await;
+    console.press("version = 1\r# new\r\x04");
+    console.until_shown("+# new").await;
+    netd.switch.lock().generation = 8;
+    console.press("a");
+    console.until_shown("somebody else changed").await;
+    assert_eq!(netd.switch.lock().document, "version = 1\n");
+    console.press("\x04");
+    console.until_shown("--- generation 8").await;
+    console.press("a");
+    console.until_shown("applied as generation 9").await;
 }
 
 #[tokio::test]

@@ -14,8 +14,13 @@ pub use super::apply::{Base, Change};
 pub enum Review {
     /// What is wrong with it, in document order.
     Mistakes(Vec<Diagnostic>),
-    /// What applying it would change, for a person.
-    Difference(String),
+    /// What applying it would change.
+    Difference {
+        /// That, for a person.
+        text: String,
+        /// The generation it was compared with.
+        generation: u64,
+    },
     /// It could not be looked at; why.
     Failed(String),
 }
@@ -53,7 +58,8 @@ pub async fn review(text: &str, context: &Context) -> Review {
         if !mistakes.is_empty() {
             return Ok(Review::Mistakes(mistakes));
         }
-        Ok(Review::Difference(diff::told(&document, &netd, context.look).await?))
+        let (text, generation) = diff::told(&document, &netd, context.look).await?;
+        Ok(Review::Difference { text, generation })
     };
     match asked.await {
         Ok(Review::Mistakes(mut mistakes)) => {
@@ -78,7 +84,7 @@ pub async fn apply(text: &str, change: Change, context: &Context) -> Applied {
         Ok(outcome) => Applied::Not(Review::Failed(outcome.err)),
         Err(Error::Invalid(text)) => Applied::Not(Review::Mistakes(crate::caret::parse_lines(&text))),
         Err(Error::Conflict(text)) => Applied::Not(Review::Failed(format!(
-            "{text}: somebody else changed the running configuration. `:edit --anew` begins with it."
+            "{text}: somebody else changed the running configuration. Ctrl-D compares with it anew."
         ))),
         Err(error) => Applied::Not(failed(error)),
     }

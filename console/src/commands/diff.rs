@@ -45,18 +45,20 @@ pub async fn run(file: &str, json: bool, context: &Context) -> Result<Outcome, E
     }
     match json {
         true => super::json(&difference(&document, &netd).await?),
-        false => Ok(Outcome::done(told(&document, &netd, context.look).await?)),
+        false => Ok(Outcome::done(told(&document, &netd, context.look).await?.0)),
     }
 }
 
-/// What applying a valid document would change, for a person.
-pub(super) async fn told(document: &Document, netd: &Netd, look: Look) -> Result<String, Error> {
-    Ok(show(&difference(document, netd).await?, document, look))
+/// What applying a valid document would change, for a person, and the generation it was compared with.
+pub(super) async fn told(document: &Document, netd: &Netd, look: Look) -> Result<(String, u64), Error> {
+    let difference = difference(document, netd).await?;
+    Ok((show(&difference, document, look), difference.generation))
 }
 
 async fn difference(document: &Document, netd: &Netd) -> Result<Difference, Error> {
-    let steps = netd.diff(&document.text).await?;
+    // In this order: of a change that lands between the two, the generation tells that it was not seen.
     let (running, generation) = netd.document(0).await?;
+    let steps = netd.diff(&document.text).await?;
     Ok(Difference { generation, steps, document: unified(&running, generation, document) })
 }
 

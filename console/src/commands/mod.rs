@@ -74,9 +74,9 @@ pub async fn run_words(words: &[String], context: &Context) -> Outcome {
 async fn run(command: Command, context: &Context) -> Outcome {
     let done = match command {
         Command::Show(what) => show::run(what, context).await,
-        Command::Check { file, json } => check::run(&file, json, context).await,
-        Command::Diff { file, json } => diff::run(&file, json, context).await,
-        Command::Apply { file, base, force, confirm, comment } => {
+        Command::Check { file, json, anew: _ } => check::run(&file, json, context).await,
+        Command::Diff { file, json, anew: _ } => diff::run(&file, json, context).await,
+        Command::Apply { file, base, force, confirm, comment, anew: _ } => {
             let base = apply::Base::of(base, force);
             apply::run(&file, apply::Change { base, confirm_timeout_s: confirm, comment }, context).await
         }

@@ -65,6 +65,12 @@ to be kept with
 and
 .B A
 for good. Escape goes back to the text.
+After
+.B ":check \-"
+and
+.B ":diff \-"
+there is nothing to apply; the text can be gone on with by
+.BR :edit .
 .TP
 .B Ctrl\-N
 The next mistake.
@@ -73,14 +79,20 @@ The next mistake.
 Undo, redo, erase to the end of the line.
 .TP
 .B Escape
-Leave. The text is kept until the screens are left;
+Leave, also while the text is being checked or applied: that goes on and is told when it is done.
+The text is kept until the screens are left;
 .B :edit
 goes on with it,
 .B ":edit \-\-anew"
-begins with the running document.
+begins with the running document, and
+.B ":apply \- \-\-anew"
+with an empty text; without
+.B \-\-anew
+a text that was changed and not applied is not discarded.
 .PP
 This is how the configuration is changed at the serial console.
-Whoever applies a document that somebody else's change has overtaken is told so, and the text stays.
+Whoever applies a document that somebody else's change has overtaken since it was compared is told so, and the text
+stays: checking it again shows what applying it would change by then.
 .SH LOGIN SHELL
 .B corten
 is the login shell of the users of the switch. A command over SSH, as in

@@ -18,6 +18,7 @@ use crate::complete::Names;
 use crate::journal::News;
 use crate::look::Look;
 use crate::outcome::{Exit, Outcome};
+use crate::text;
 
 /// The screens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +72,9 @@ pub enum Over {
     Help,
     /// Output of a command.
     Output(Page),
+    /// Words in place of the editor. Only Escape leaves them: of a paste meant for the editor nothing may become a
+    /// command.
+    Notice(Page),
     /// The editor.
     Editor,
     /// What applying the text in the editor would change.
@@ -270,13 +274,29 @@ impl App {
     /// Takes the outcome of a command.
     pub fn finished(&mut self, outcome: Outcome) {
         let title = self.running.take().unwrap_or_default();
+        self.show_outcome(title, outcome);
+    }
+
+    fn show_outcome(&mut self, title: String, outcome: Outcome) {
         let mut text = outcome.out;
         text.push_str(&outcome.err);
         if text.is_empty() && outcome.exit == Exit::Done {
             text.push_str("done");
         }
         let lines = text.lines().map(|line| self.look.text(line)).collect();
-        self.over = Over::Output(Page::new(title, lines));
+        self.show(Page::new(title, lines));
+    }
+
+    fn show(&mut self, page: Page) {
+        self.over = match self.over {
+            Over::Notice(_) => Over::Notice(page),
+            _ => Over::Output(page),
+        };
+    }
+
+    fn notice(&mut self, title: &str, words: &str) {
+        let lines = text::wrap(words, self.columns);
+        self.over = Over::Notice(Page::new(title, lines));
     }
 
     /// Takes the running document for the editor.
@@ -285,23 +305,46 @@ impl App {
         match document {
             Ok((text, generation)) => {
                 self.editor = Some(Editor::new(&text, generation, self.comment.take()));
-                self.over = Over::Editor;
+                if !matches!(self.over, Over::Notice(_)) {
+                    self.over = Over::Editor;
+                    self.prompt = None;
+                }
             }
-            Err(why) => self.over = Over::Output(Page::new("edit", vec![self.look.text(&why)])),
+            Err(why) => self.show(Page::new("edit", vec![self.look.text(&why)])),
         }
     }
 
     /// Takes what a look at the text brought: back to the text, or on to what would change.
     pub fn reviewed(&mut self, review: Review) {
         let Some(editor) = &mut self.editor else { return };
-        self.over = match &review {
-            Review::Difference(text) => {
-                let lines = text.lines().map(|line| self.look.text(line)).collect();
+        let over = match &review {
+            Review::Difference { text, generation } => {
+                let note = editor.overtaken(*generation);
+                let lines = note.iter().flat_map(|note| text::wrap(note, self.columns));
+                let lines = lines.chain(text.lines().map(|line| self.look.text(line))).collect();
                 Over::Review(Page::new("What applying it changes", lines))
             }
             _ => Over::Editor,
         };
         editor.take(review);
+        self.show_editor(over);
+    }
+
+    /// Goes back to the text, or on to what it changes; tells whoever left it meanwhile.
+    fn show_editor(&mut self, over: Over) {
+        if self.is_editing() {
+            self.over = over;
+            return;
+        }
+        let said = self.editor.as_ref().and_then(Editor::said);
+        let said = said.unwrap_or_else(|| "The text is valid, and was not applied.".to_owned());
+        let mut lines = text::wrap(&self.look.text(&said), self.columns);
+        lines.push("`:edit` goes on with the text.".to_owned());
+        self.show(Page::new("edit", lines));
+    }
+
+    fn is_editing(&self) -> bool {
+        matches!(self.over, Over::Editor | Over::Review(_))
     }
 
     /// Takes what became of applying the text. What was not applied is still there.
@@ -309,13 +352,12 @@ impl App {
         match applied {
             Applied::Done(outcome) => {
                 self.editor = None;
-                self.running = Some("apply".to_owned());
-                self.finished(outcome);
+                self.show_outcome("apply".to_owned(), outcome);
             }
             Applied::Not(review) => {
                 if let Some(editor) = &mut self.editor {
                     editor.take(review);
-                    self.over = Over::Editor;
+                    self.show_editor(Over::Editor);
                 }
             }
         }
@@ -338,6 +380,14 @@ impl App {
         }
         if let Some(prompt) = self.prompt.take() {
             return self.press_in_prompt(prompt, key);
+        }
+        if self.is_editing() && self.editor.as_ref().is_some_and(|editor| editor.busy) {
+            if matches!(key, Key::Escape | Key::Ctrl('c')) {
+                let words = "The text is still being checked or applied. What comes of it will be shown here; \
+                             `:edit` goes back to it.";
+                self.notice("edit", words);
+            }
+            return None;
         }
         match &mut self.over {
             Over::Nothing => self.press_on_screen(key),
@@ -362,12 +412,21 @@ impl App {
                 }
                 None
             }
+            Over::Notice(page) => {
+                match key {
+                    Key::Escape | Key::Ctrl('c') => self.over = Over::Nothing,
+                    key => page.press(key, self.page),
+                }
+                None
+            }
             Over::Editor => self.press_in_editor(key),
             Over::Review(page) => {
-                let editor = self.editor.as_mut().filter(|editor| !editor.busy)?;
+                let editor = self.editor.as_mut()?;
                 let change = match key {
-                    Key::Char('a') => editor.confirmed_change(),
-                    Key::Char('A') => Change { confirm_timeout_s: None, ..editor.change.clone() },
+                    Key::Char('a') if !editor.look_only => editor.confirmed_change(),
+                    Key::Char('A') if !editor.look_only => {
+                        Change { confirm_timeout_s: None, ..editor.change.clone() }
+                    }
                     Key::Escape | Key::Char('q') | Key::Ctrl('c') => {
                         self.over = Over::Editor;
                         return None;
@@ -388,14 +447,11 @@ impl App {
             self.over = Over::Nothing;
             return None;
         };
-        if editor.busy {
-            return None;
-        }
         match editor.press(key, self.page) {
             Typed::More => None,
             Typed::Left => {
                 let words = "Nothing was applied. The text is kept until you leave: `:edit` goes on with it.";
-                self.over = Over::Output(Page::new("edit", vec![words.to_owned()]));
+                self.notice("edit", words);
                 None
             }
             Typed::Done => {
@@ -514,30 +570,57 @@ impl App {
     /// the keyboard here. `None` for others.
     fn editing(&mut self, line: &str) -> Option<Option<Effect>> {
         let words = crate::login::split(line).ok()?;
-        let change = match crate::cli::parse(&words).ok()?.command {
-            Command::Edit { anew, comment } => {
-                if self.editor.is_some() && !anew {
-                    self.over = Over::Editor;
-                    return Some(None);
-                }
-                if self.running.is_some() {
-                    return None;
-                }
-                self.comment = comment;
-                self.running = Some(line.to_owned());
-                return Some(Some(Effect::Load));
+        let (paste, anew, comment) = match crate::cli::parse(&words).ok()?.command {
+            Command::Edit { anew, comment } => (None, anew, comment),
+            Command::Check { file, json: false, anew } | Command::Diff { file, json: false, anew }
+                if file == "-" =>
+            {
+                (Some(Editor::paste_to_look()), anew, None)
             }
-            Command::Check { file, json: false } | Command::Diff { file, json: false } if file == "-" => {
-                Change { base: Base::Running, confirm_timeout_s: None, comment: None }
-            }
-            Command::Apply { file, base, force, confirm, comment } if file == "-" => {
-                Change { base: Base::of(base, force), confirm_timeout_s: confirm, comment }
+            Command::Apply { file, base, force, confirm, comment, anew } if file == "-" => {
+                let change = Change { base: Base::of(base, force), confirm_timeout_s: confirm, comment };
+                (Some(Editor::paste(change)), anew, None)
             }
             _ => return None,
         };
-        self.editor = Some(Editor::paste(change));
+        Some(self.open_editor(line, paste, anew, comment))
+    }
+
+    /// Opens the editor with an empty text to paste into, or with the text that is kept, or the running document.
+    /// Nothing is opened that the outcome of a command would cover, and nothing thrown away unasked.
+    fn open_editor(
+        &mut self,
+        line: &str,
+        paste: Option<Editor>,
+        anew: bool,
+        comment: Option<String>,
+    ) -> Option<Effect> {
+        if self.running.is_some() {
+            self.notice(line, "Another command is still running.");
+            return None;
+        }
+        match (paste, &mut self.editor) {
+            (None, Some(kept)) if !anew => kept.resume(comment),
+            (_, Some(kept)) if kept.busy => {
+                self.notice(line, "A text is still being checked or applied.");
+                return None;
+            }
+            (Some(_), Some(kept)) if !anew && kept.is_touched() => {
+                let words = format!(
+                    "A text that was not applied is kept: `:edit` goes on with it, `:{line} --anew` discards it."
+                );
+                self.notice(line, &self.look.text(&words));
+                return None;
+            }
+            (Some(paste), _) => self.editor = Some(paste),
+            (None, _) => {
+                self.comment = comment;
+                self.running = Some(line.to_owned());
+                return Some(Effect::Load);
+            }
+        }
         self.over = Over::Editor;
-        Some(None)
+        None
     }
 
     /// The filter of the screen shown.

@@ -13,8 +13,14 @@ const CONFIRM_TIMEOUT_S: u32 = 120;
 #[derive(Debug)]
 pub struct Editor {
     text: TextArea<'static>,
+    /// What it began with.
+    beginning: String,
     /// How it is to be applied.
     pub change: Change,
+    /// Whether the operator said what generation the text is based on; else it is the one last compared with.
+    base_given: bool,
+    /// Whether it is only to be looked at, not to be applied.
+    pub look_only: bool,
     /// What it is called.
     pub title: String,
     /// Mistakes that were found, and which of them is shown.
@@ -46,7 +52,26 @@ impl Editor {
 
     /// An empty text, to be pasted.
     pub fn paste(change: Change) -> Editor {
-        Editor::of("", change, "Paste a configuration; Ctrl-D ends it".to_owned())
+        let base_given = change.base != Base::Running;
+        let title = "Paste a configuration; Ctrl-D ends it".to_owned();
+        Editor { base_given, ..Editor::of("", change, title) }
+    }
+
+    /// An empty text, to be pasted and looked at only.
+    pub fn paste_to_look() -> Editor {
+        let change = Change { base: Base::Running, confirm_timeout_s: None, comment: None };
+        Editor { look_only: true, ..Editor::paste(change) }
+    }
+
+    /// Goes on with the text, to be applied now whatever it was for.
+    pub fn resume(&mut self, comment: Option<String>) {
+        self.look_only = false;
+        self.change.comment = comment.or(self.change.comment.take());
+    }
+
+    /// Whether there is something of the operator's to lose.
+    pub fn is_touched(&self) -> bool {
+        self.document() != self.beginning
     }
 
     fn of(document: &str, change: Change, title: String) -> Editor {
@@ -54,7 +79,18 @@ impl Editor {
         text.set_cursor_line_style(ratatui::style::Style::new());
         text.set_max_histories(1000);
         text.set_hard_tab_indent(true);
-        Editor { text, change, title, mistakes: Vec::new(), shown: 0, note: None, busy: false }
+        Editor {
+            text,
+            beginning: document.to_owned(),
+            change,
+            base_given: false,
+            look_only: false,
+            title,
+            mistakes: Vec::new(),
+            shown: 0,
+            note: None,
+            busy: false,
+        }
     }
 
     /// The change, to be taken back unless it is confirmed.
@@ -95,6 +131,16 @@ impl Editor {
         Some(format!("{count}: {mistake}"))
     }
 
+    /// What to know before applying the text over a generation that it was not made from.
+    pub fn overtaken(&self, running: u64) -> Option<String> {
+        let Base::Is(base) = self.change.base else { return None };
+        let end = match self.base_given {
+            true => "as --base says, so it will be refused",
+            false => "so applying it takes back what others changed since",
+        };
+        (base != running).then(|| format!("Generation {running} runs; the text was made from {base}, {end}."))
+    }
+
     /// Takes what was found. The cursor goes to the first mistake.
     pub fn take(&mut self, review: Review) {
         self.busy = false;
@@ -106,7 +152,11 @@ impl Editor {
                 self.show(0);
             }
             Review::Failed(why) => self.note = Some(why.trim().replace('\n', " ")),
-            Review::Difference(_) => {}
+            // What was seen is what may be applied over.
+            Review::Difference { generation, .. } if !self.base_given => {
+                self.change.base = Base::Is(generation)
+            }
+            Review::Difference { .. } => {}
         }
     }
 
@@ -191,6 +241,25 @@ mod tests {
         typed(&mut editor, text);
         assert_eq!(editor.document(), text);
         assert_eq!(editor.press(Key::Ctrl('d'), 20), Typed::Done);
+    }
+
+    #[test]
+    fn a_text_is_applied_over_what_it_was_compared_with_unless_it_was_said_otherwise() {
+        let paste = |base| Editor::paste(Change { base, confirm_timeout_s: None, comment: None });
+        let compared = || Review::Difference { text: String::new(), generation: 9 };
+        for (mut editor, base, told) in [
+            (paste(Base::Running), Base::Is(9), None),
+            (Editor::new("", 9, None), Base::Is(9), None),
+            (Editor::new("", 7, None), Base::Is(9), Some("takes back what others changed")),
+            (paste(Base::Is(7)), Base::Is(7), Some("refused")),
+            (paste(Base::Any), Base::Any, None),
+        ] {
+            let words = editor.overtaken(9);
+            assert_eq!(words.is_some(), told.is_some(), "{words:?}");
+            assert!(words.unwrap_or_default().contains(told.unwrap_or_default()));
+            editor.take(compared());
+            assert_eq!(editor.change.base, base);
+        }
     }
 
     #[test]

@@ -29,13 +29,17 @@ fn keys(app: &App) -> String {
     }
     let busy = app.editor.as_ref().is_some_and(|editor| editor.busy);
     match (&app.over, app.screen) {
-        (Over::Editor | Over::Review(_), _) if busy => "working ...".into(),
+        (Over::Editor | Over::Review(_), _) if busy => "working ...  Esc leave, it goes on".into(),
         (Over::Editor, _) => "Ctrl-D check and compare  Ctrl-Z undo  Ctrl-K cut line  Esc leave".into(),
+        (Over::Review(_), _) if app.editor.as_ref().is_some_and(|editor| editor.look_only) => {
+            "Up/Down PgUp/PgDn Left/Right scroll  Esc back".into()
+        }
         (Over::Review(_), _) => {
             let window = app.editor.as_ref().map_or(0, |editor| editor.timeout_s());
             let window = crate::timespan::show(window);
             format!("a apply, taken back in {window} unless confirmed  A apply for good  Esc back")
         }
+        (Over::Notice(_), _) => "Esc back".into(),
         (Over::Port, _) => "Up/Down other ports  Esc back".into(),
         (Over::Help, _) => "any key: back".into(),
         (Over::Output(_), _) => "Up/Down PgUp/PgDn Left/Right scroll  : command  Esc back".into(),

@@ -39,7 +39,9 @@ pub fn draw(app: &mut App, area: Rect) -> (Buffer, Option<Position>) {
         },
         Over::Port => detail::draw(app, body, &mut picture),
         Over::Help => help::draw(app, body, &mut picture),
-        Over::Output(page) | Over::Review(page) => output::draw(app, page, body, &mut picture),
+        Over::Output(page) | Over::Notice(page) | Over::Review(page) => {
+            output::draw(app, page, body, &mut picture)
+        }
         Over::Editor => editor::draw(app, body, &mut picture),
     }
     let cursor = footer::draw(app, foot, body, &mut picture);

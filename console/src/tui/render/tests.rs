@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
 use super::draw;
+use crate::commands::change::{Applied, Base, Review};
 use crate::journal::{Entry, News};
 use crate::look::Look;
 use crate::outcome::Outcome;
@@ -222,6 +223,148 @@ fn a_command_runs_and_its_output_scrolls() {
     assert!(screen(&mut app).contains("line 100"));
     press(&mut app, &[Key::Escape]);
     assert!(screen(&mut app).contains("RX b/s"), "{}", screen(&mut app));
+}
+
+/// Types a command.
+fn command(app: &mut App, line: &str) -> Option<Effect> {
+    type_text(app, &format!(":{line}"));
+    app.press(Key::Enter)
+}
+
+/// Pastes lines; none of them may do anything but become text, or nothing.
+fn paste(app: &mut App, lines: &str) {
+    for c in lines.chars() {
+        let key = if c == '\n' { Key::Enter } else { Key::Char(c) };
+        assert_eq!(app.press(key), None, "{lines}");
+    }
+}
+
+const PASTED: &str = "version = 1\n:rollback\n:quit\nqaA";
+
+fn difference(generation: u64) -> Review {
+    Review::Difference { text: "+line\n".into(), generation }
+}
+
+#[test]
+fn a_paste_that_finds_no_editor_runs_no_command() {
+    let mut app = app(Look::PLAIN);
+    command(&mut app, "show fdb");
+    for opens in ["apply -", "edit"] {
+        assert_eq!(command(&mut app, opens), None);
+        assert!(screen(&mut app).contains("still running"));
+        paste(&mut app, PASTED);
+        press(&mut app, &[Key::Escape]);
+    }
+    command(&mut app, "apply -");
+    // The outcome comes amid the paste.
+    paste(&mut app, PASTED);
+    app.finished(Outcome::done("an entry".into()));
+    paste(&mut app, PASTED);
+    assert!(screen(&mut app).contains("an entry"));
+    press(&mut app, &[Key::Escape]);
+    command(&mut app, "apply -");
+    // It is left before the paste has ended.
+    paste(&mut app, PASTED);
+    press(&mut app, &[Key::Ctrl('c')]);
+    paste(&mut app, PASTED);
+    assert!(screen(&mut app).contains("The text is kept"), "{}", screen(&mut app));
+    assert_eq!(app.editor.as_ref().unwrap().document(), PASTED);
+}
+
+#[test]
+fn the_editor_opens_with_no_command_line_half_typed() {
+    let mut app = app(Look::PLAIN);
+    assert_eq!(command(&mut app, "edit"), Some(Effect::Load));
+    type_text(&mut app, ":show f");
+    app.loaded(Ok(("version = 1\n".into(), 12)));
+    paste(&mut app, "db\n");
+    assert_eq!(app.editor.as_ref().unwrap().document(), "db\nversion = 1\n");
+}
+
+#[test]
+fn a_text_that_was_not_applied_is_discarded_only_when_told() {
+    let mut app = app(Look::PLAIN);
+    command(&mut app, "apply - --comment one");
+    paste(&mut app, "mine");
+    press(&mut app, &[Key::Escape, Key::Escape]);
+    for line in ["apply -", "check -", "diff - "] {
+        assert_eq!(command(&mut app, line), None);
+        assert!(screen(&mut app).contains("A text that was not applied is kept"), "{}", screen(&mut app));
+        paste(&mut app, PASTED);
+        press(&mut app, &[Key::Escape]);
+        assert_eq!(app.editor.as_ref().unwrap().document(), "mine", "{line}");
+    }
+    command(&mut app, "edit --comment two");
+    assert_eq!(app.editor.as_ref().unwrap().change.comment.as_deref(), Some("two"));
+    press(&mut app, &[Key::Escape, Key::Escape]);
+    command(&mut app, "edit");
+    assert_eq!(app.editor.as_ref().unwrap().change.comment.as_deref(), Some("two"));
+    press(&mut app, &[Key::Escape, Key::Escape]);
+    command(&mut app, "apply - --anew");
+    assert_eq!(app.editor.as_ref().unwrap().document(), "");
+    // What is as it was when the editor opened is nobody's work.
+    press(&mut app, &[Key::Escape, Key::Escape]);
+    assert_eq!(command(&mut app, "edit --anew"), Some(Effect::Load));
+    app.loaded(Ok(("version = 1\n".into(), 12)));
+    press(&mut app, &[Key::Escape, Key::Escape]);
+    command(&mut app, "check -");
+    assert!(app.editor.as_ref().unwrap().look_only);
+}
+
+#[test]
+fn what_is_only_checked_is_not_offered_for_applying() {
+    for line in ["check -", "diff -"] {
+        let mut app = app(Look::PLAIN);
+        command(&mut app, line);
+        paste(&mut app, "mine");
+        assert!(matches!(press(&mut app, &[Key::Ctrl('d')]), Some(Effect::Review(_))));
+        app.reviewed(difference(12));
+        assert!(!screen(&mut app).contains("apply,"), "{}", screen(&mut app));
+        assert_eq!(press(&mut app, &[Key::Char('a'), Key::Char('A')]), None);
+        press(&mut app, &[Key::Escape, Key::Escape, Key::Escape]);
+        command(&mut app, "edit");
+        press(&mut app, &[Key::Ctrl('d')]);
+        app.reviewed(difference(13));
+        assert!(screen(&mut app).contains("A apply for good"));
+        let Some(Effect::Apply(text, change)) = press(&mut app, &[Key::Char('A')]) else {
+            panic!("{}", screen(&mut app))
+        };
+        assert_eq!((text.as_str(), change.base), ("mine", Base::Is(13)));
+    }
+}
+
+#[test]
+fn a_text_being_checked_or_applied_can_be_left_and_its_outcome_is_told() {
+    let mut app = app(Look::PLAIN);
+    command(&mut app, "apply -");
+    paste(&mut app, "mine");
+    let leave = |app: &mut App| {
+        assert!(screen(app).contains("working ...  Esc leave"), "{}", screen(app));
+        paste(app, PASTED);
+        press(app, &[Key::Ctrl('c')]);
+        assert!(screen(app).contains("still being checked or applied"));
+        press(app, &[Key::Escape]);
+        assert!(screen(app).contains("RX b/s"));
+        assert_eq!(command(app, "apply - --anew"), None);
+        assert!(screen(app).contains("still being checked"));
+        press(app, &[Key::Escape]);
+    };
+    press(&mut app, &[Key::Ctrl('d')]);
+    leave(&mut app);
+    app.reviewed(Review::Failed("netd is not reachable".into()));
+    assert!(screen(&mut app).contains("netd is not reachable\n`:edit` goes on"), "{}", screen(&mut app));
+    press(&mut app, &[Key::Escape]);
+    command(&mut app, "edit");
+    assert_eq!(app.editor.as_ref().unwrap().document(), "mine");
+    press(&mut app, &[Key::Ctrl('d')]);
+    app.reviewed(difference(12));
+    assert!(matches!(press(&mut app, &[Key::Char('a')]), Some(Effect::Apply(..))));
+    leave(&mut app);
+    // The command that is running keeps its name.
+    command(&mut app, "show fdb");
+    app.applied(Applied::Done(Outcome::done("applied as generation 13".into())));
+    assert!(screen(&mut app).contains("applied as generation 13"));
+    assert_eq!((app.running.as_deref(), app.editor.is_none()), (Some("show fdb"), true));
 }
 
 #[test]
