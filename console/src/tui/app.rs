@@ -1,19 +1,20 @@
 //! What the screens show and how keys change it. No input or output happens here.
 
+mod editing;
+
 use std::time::Instant;
 
 use netd_api::generation::Status;
 use netd_api::state::{FdbEntry, Vlan};
 
-use super::editor::{Editor, Typed};
+use super::editor::Editor;
 use super::feed::Update;
 use super::keys::Key;
 use super::list::List;
 use super::log::LogView;
 use super::ports::PortsView;
 use super::prompt::{Asked, Prompt};
-use crate::cli::Command;
-use crate::commands::change::{Applied, Base, Change, Review};
+use crate::commands::change::Change;
 use crate::complete::Names;
 use crate::journal::News;
 use crate::look::Look;
@@ -299,70 +300,6 @@ impl App {
         self.over = Over::Notice(Page::new(title, lines));
     }
 
-    /// Takes the running document for the editor.
-    pub fn loaded(&mut self, document: Result<(String, u64), String>) {
-        self.running = None;
-        match document {
-            Ok((text, generation)) => {
-                self.editor = Some(Editor::new(&text, generation, self.comment.take()));
-                if !matches!(self.over, Over::Notice(_)) {
-                    self.over = Over::Editor;
-                    self.prompt = None;
-                }
-            }
-            Err(why) => self.show(Page::new("edit", vec![self.look.text(&why)])),
-        }
-    }
-
-    /// Takes what a look at the text brought: back to the text, or on to what would change.
-    pub fn reviewed(&mut self, review: Review) {
-        let Some(editor) = &mut self.editor else { return };
-        let over = match &review {
-            Review::Difference { text, generation } => {
-                let note = editor.overtaken(*generation);
-                let lines = note.iter().flat_map(|note| text::wrap(note, self.columns));
-                let lines = lines.chain(text.lines().map(|line| self.look.text(line))).collect();
-                Over::Review(Page::new("What applying it changes", lines))
-            }
-            _ => Over::Editor,
-        };
-        editor.take(review);
-        self.show_editor(over);
-    }
-
-    /// Goes back to the text, or on to what it changes; tells whoever left it meanwhile.
-    fn show_editor(&mut self, over: Over) {
-        if self.is_editing() {
-            self.over = over;
-            return;
-        }
-        let said = self.editor.as_ref().and_then(Editor::said);
-        let said = said.unwrap_or_else(|| "The text is valid, and was not applied.".to_owned());
-        let mut lines = text::wrap(&self.look.text(&said), self.columns);
-        lines.push("`:edit` goes on with the text.".to_owned());
-        self.show(Page::new("edit", lines));
-    }
-
-    fn is_editing(&self) -> bool {
-        matches!(self.over, Over::Editor | Over::Review(_))
-    }
-
-    /// Takes what became of applying the text. What was not applied is still there.
-    pub fn applied(&mut self, applied: Applied) {
-        match applied {
-            Applied::Done(outcome) => {
-                self.editor = None;
-                self.show_outcome("apply".to_owned(), outcome);
-            }
-            Applied::Not(review) => {
-                if let Some(editor) = &mut self.editor {
-                    editor.take(review);
-                    self.show_editor(Over::Editor);
-                }
-            }
-        }
-    }
-
     /// Names for completion.
     pub fn names(&self) -> Names {
         Names {
@@ -380,14 +317,6 @@ impl App {
         }
         if let Some(prompt) = self.prompt.take() {
             return self.press_in_prompt(prompt, key);
-        }
-        if self.is_editing() && self.editor.as_ref().is_some_and(|editor| editor.busy) {
-            if matches!(key, Key::Escape | Key::Ctrl('c')) {
-                let words = "The text is still being checked or applied. What comes of it will be shown here; \
-                             `:edit` goes back to it.";
-                self.notice("edit", words);
-            }
-            return None;
         }
         match &mut self.over {
             Over::Nothing => self.press_on_screen(key),
@@ -419,45 +348,7 @@ impl App {
                 }
                 None
             }
-            Over::Editor => self.press_in_editor(key),
-            Over::Review(page) => {
-                let editor = self.editor.as_mut()?;
-                let change = match key {
-                    Key::Char('a') if !editor.look_only => editor.confirmed_change(),
-                    Key::Char('A') if !editor.look_only => {
-                        Change { confirm_timeout_s: None, ..editor.change.clone() }
-                    }
-                    Key::Escape | Key::Char('q') | Key::Ctrl('c') => {
-                        self.over = Over::Editor;
-                        return None;
-                    }
-                    key => {
-                        page.press(key, self.page);
-                        return None;
-                    }
-                };
-                editor.busy = true;
-                Some(Effect::Apply(editor.document(), change))
-            }
-        }
-    }
-
-    fn press_in_editor(&mut self, key: Key) -> Option<Effect> {
-        let Some(editor) = self.editor.as_mut() else {
-            self.over = Over::Nothing;
-            return None;
-        };
-        match editor.press(key, self.page) {
-            Typed::More => None,
-            Typed::Left => {
-                let words = "Nothing was applied. The text is kept until you leave: `:edit` goes on with it.";
-                self.notice("edit", words);
-                None
-            }
-            Typed::Done => {
-                editor.busy = true;
-                Some(Effect::Review(editor.document()))
-            }
+            Over::Editor | Over::Review(_) => self.press_in_editor(key),
         }
     }
 
@@ -563,63 +454,6 @@ impl App {
                 return Some(Effect::Run(line.to_owned()));
             }
         }
-        None
-    }
-
-    /// Takes a command that opens the editor: `edit`, and those that read a document from standard input, which is
-    /// the keyboard here. `None` for others.
-    fn editing(&mut self, line: &str) -> Option<Option<Effect>> {
-        let words = crate::login::split(line).ok()?;
-        let (paste, anew, comment) = match crate::cli::parse(&words).ok()?.command {
-            Command::Edit { anew, comment } => (None, anew, comment),
-            Command::Check { file, json: false, anew } | Command::Diff { file, json: false, anew }
-                if file == "-" =>
-            {
-                (Some(Editor::paste_to_look()), anew, None)
-            }
-            Command::Apply { file, base, force, confirm, comment, anew } if file == "-" => {
-                let change = Change { base: Base::of(base, force), confirm_timeout_s: confirm, comment };
-                (Some(Editor::paste(change)), anew, None)
-            }
-            _ => return None,
-        };
-        Some(self.open_editor(line, paste, anew, comment))
-    }
-
-    /// Opens the editor with an empty text to paste into, or with the text that is kept, or the running document.
-    /// Nothing is opened that the outcome of a command would cover, and nothing thrown away unasked.
-    fn open_editor(
-        &mut self,
-        line: &str,
-        paste: Option<Editor>,
-        anew: bool,
-        comment: Option<String>,
-    ) -> Option<Effect> {
-        if self.running.is_some() {
-            self.notice(line, "Another command is still running.");
-            return None;
-        }
-        match (paste, &mut self.editor) {
-            (None, Some(kept)) if !anew => kept.resume(comment),
-            (_, Some(kept)) if kept.busy => {
-                self.notice(line, "A text is still being checked or applied.");
-                return None;
-            }
-            (Some(_), Some(kept)) if !anew && kept.is_touched() => {
-                let words = format!(
-                    "A text that was not applied is kept: `:edit` goes on with it, `:{line} --anew` discards it."
-                );
-                self.notice(line, &self.look.text(&words));
-                return None;
-            }
-            (Some(paste), _) => self.editor = Some(paste),
-            (None, _) => {
-                self.comment = comment;
-                self.running = Some(line.to_owned());
-                return Some(Effect::Load);
-            }
-        }
-        self.over = Over::Editor;
         None
     }
 
