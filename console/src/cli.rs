@@ -55,7 +55,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
         /// On the screens, with `-`: discard the text that is kept there
-        #[arg(long, hide = true)]
+        #[arg(long)]
         anew: bool,
     },
     /// Show what applying a configuration document would change, nothing applied
@@ -70,7 +70,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
         /// On the screens, with `-`: discard the text that is kept there
-        #[arg(long, hide = true)]
+        #[arg(long)]
         anew: bool,
     },
     /// Apply a configuration document, whole or not at all
@@ -94,7 +94,7 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
         /// On the screens, with `-`: discard the text that is kept there
-        #[arg(long, hide = true)]
+        #[arg(long)]
         anew: bool,
     },
     /// Edit the running configuration document on the screens, then check, compare and apply it

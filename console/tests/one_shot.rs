@@ -535,4 +535,10 @@ async fn the_manual_page_is_printed() {
     let bus = Bus::start("");
     let page = corten(&bus, &["man"]).await;
     assert!(out(&page).contains(".SH EXIT STATUS"));
+    // The others are where the image has them; here they are known at least.
+    for name in ["switch.toml", "netd", "containerd-shim-corten-v1"] {
+        assert_ne!(code(&corten(&bus, &["man", name]).await), Some(2), "{name}");
+    }
+    let help = out(&corten(&bus, &["man", "--help"]).await);
+    assert!(help.contains("netd, the network daemon"), "{help}");
 }

@@ -115,9 +115,6 @@ in
 A change is refused to who came in with a key that the configuration does not have any more.
 .SH CHANGES
 A document is applied whole or not at all, and becomes a new generation.
-Applying waits until duplicate address detection has found new IPv6 addresses to be unique, a second or two;
-where another host uses one the change is refused with the line that has it, and undone.
-.PP
 With
 .B \-\-confirm
 it runs until
@@ -126,6 +123,9 @@ or until the time is up; then the last confirmed generation runs again, and so i
 switch.
 Meanwhile only the user who applied it may apply another one or confirm it; every administrator may take it
 back.
+.PP
+Applying waits until duplicate address detection has found new IPv6 addresses to be unique, a second or two;
+where another host uses one the change is refused with the line that has it, and undone.
 .SH EXIT STATUS
 .TP
 .B 0
