@@ -344,8 +344,8 @@ mod tests {
 
     #[test]
     fn a_tag_over_several_lines_is_one_tag() {
-        let page = ".Sh X\n.Bl -tag -width Ds\n.It Xo\n.Ic mtu , mac ,\n.Ic vrf\n.Xc\nAs of a port.\n.It Ev NETD_LOG\nWhat to log.\n.El\n";
-        let shown = "X\n    mtu, mac, vrf\n        As of a port.\n    NETD_LOG\n        What to log.\n";
+        let page = ".Sh X\n.Bl -tag -width Ds\n.It Xo\n.Ic mtu , mac ,\n.Ic vrf\n.Xc\nAs of a port.\n.It Ev NETD_LOG\nSee\n.Ev TERM .\n.El\n";
+        let shown = "X\n    mtu, mac, vrf\n        As of a port.\n    NETD_LOG\n        See TERM.\n";
         assert_eq!(show(page, 79), shown);
     }
 

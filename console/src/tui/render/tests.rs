@@ -320,7 +320,7 @@ fn what_is_only_checked_is_not_offered_for_applying() {
         assert!(matches!(press(&mut app, &[Key::Ctrl('d')]), Some(Effect::Review(_))));
         app.reviewed(difference(12));
         assert!(!screen(&mut app).contains("apply,"), "{}", screen(&mut app));
-        assert_eq!(press(&mut app, &[Key::Char('a'), Key::Char('A')]), None);
+        paste(&mut app, "aA");
         press(&mut app, &[Key::Escape, Key::Escape, Key::Escape]);
         command(&mut app, "edit");
         press(&mut app, &[Key::Ctrl('d')]);
