@@ -8,17 +8,14 @@ use netd::kernel::{Connection, batch};
 use netd::plan::{self, Action, Network, Step};
 
 use crate::applying::desired;
+use crate::routes::{PORT, write_document};
 use crate::subject::{Outcome, ip};
-
-const PORT: &str = "swp1";
 
 /// Prepares so many routes and calls the function that callgrind counts in.
 pub fn run(subject: &str, routes: u32) -> Outcome {
-    let mut document = format!("version = 1\n\n[ports.{PORT}]\naddresses = [\"192.0.2.1/24\"]\n");
-    for number in 0..routes {
-        let address = std::net::Ipv4Addr::from(0x0a00_0000 + number);
-        document += &format!("\n[[routes]]\nprefix = \"{address}/32\"\nvia = [\"192.0.2.2\"]\n");
-    }
+    let mut document = Vec::new();
+    write_document(&mut document, routes);
+    let document = String::from_utf8(document).expect("text");
     let config = netd_api::config::parse(&document).expect("a valid document");
     let wanted = desired(&config, &[PORT.to_owned()].into());
     let steps = measured_plan(&wanted, &Network::default());

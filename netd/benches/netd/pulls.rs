@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,17 +50,37 @@ struct Seen {
     group: Vec<u64>,
 }
 
-type Sightings = Sender<(Witness, u64)>;
+/// Where witnesses tell what they see, once all of them look.
+#[derive(Clone)]
+struct Sightings {
+    told: Sender<(Witness, u64)>,
+    looking: Arc<Barrier>,
+}
 
-/// Watches a port for so many seconds and prints what was seen. With `subscribe`, netd is asked to watch it
+impl Sightings {
+    fn begin(&self) {
+        self.looking.wait();
+    }
+
+    fn tell(&self, witness: Witness, at: u64) {
+        self.told.send((witness, at)).expect("somebody listens");
+    }
+}
+
+/// Watches a port for so many seconds and prints what was seen; `ready` on standard error says when it begins. With `subscribe`, netd is asked to watch it
 /// too; otherwise the kernel is left to itself.
 pub fn watch(port: &str, seconds: u64, subscribe: bool) {
-    let (sightings, seen) = channel();
-    spawn(&sightings, port, sample);
-    spawn(&sightings, port, listen);
-    if subscribe {
-        spawn(&sightings, port, follow);
+    let (told, seen) = channel();
+    let all: [fn(&str, &Sightings); 3] = [sample, listen, follow];
+    let witnesses = if subscribe { &all[..] } else { &all[..2] };
+    let sightings = Sightings { told, looking: Arc::new(Barrier::new(witnesses.len() + 1)) };
+    for witness in witnesses {
+        // The threads end with the program.
+        let (sightings, port, witness) = (sightings.clone(), port.to_owned(), *witness);
+        thread::spawn(move || witness(&port, &sightings));
     }
+    sightings.begin();
+    eprintln!("ready");
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut all = Seen::default();
     while let Ok((witness, at)) = seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -71,12 +92,6 @@ pub fn watch(port: &str, seconds: u64, subscribe: bool) {
         }
     }
     println!("{}", serde_json::to_string(&all).expect("times"));
-}
-
-/// The threads end with the program.
-fn spawn(sightings: &Sightings, port: &str, work: fn(&str, &Sightings)) {
-    let (sightings, port) = (sightings.clone(), port.to_owned());
-    thread::spawn(move || work(&port, &sightings));
 }
 
 fn now() -> u64 {
@@ -95,10 +110,11 @@ fn sample(port: &str, sightings: &Sightings) {
         text[..length].to_vec()
     };
     let mut last = read();
+    sightings.begin();
     loop {
         let count = read();
         if count != last {
-            sightings.send((Witness::Driver, now())).expect("somebody listens");
+            sightings.tell(Witness::Driver, now());
             last = count;
         }
         thread::sleep(EVERY);
@@ -113,11 +129,12 @@ fn follow(port: &str, sightings: &Sightings) {
         events.watch("", 0, &[port]).await.expect("a stream of events")
     });
     let stream = UnixStream::from(OwnedFd::from(stream));
+    sightings.begin();
     for line in BufReader::new(stream).lines() {
         let at = now();
         let event: Event = serde_json::from_str(&line.expect("a line")).expect("an event");
         if event.kind == EventKind::LinkDown && event.object == port && !event.snapshot {
-            sightings.send((Witness::Subscriber, at)).expect("somebody listens");
+            sightings.tell(Witness::Subscriber, at);
         }
     }
 }
@@ -130,6 +147,7 @@ fn listen(port: &str, sightings: &Sightings) {
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS)).expect("bound");
     let mut buffer = vec![0; 64 * 1024];
     let mut had_link = true;
+    sightings.begin();
     loop {
         let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("an event");
         let at = now();
@@ -138,11 +156,11 @@ fn listen(port: &str, sightings: &Sightings) {
             if kind == RTM_NEWLINK && word(message, 20) == index {
                 let has_link = word(message, 24) & IFF_LOWER_UP != 0;
                 if had_link && !has_link {
-                    sightings.send((Witness::Netlink, at)).expect("somebody listens");
+                    sightings.tell(Witness::Netlink, at);
                 }
                 had_link = has_link;
             } else if kind == RTM_NEWNEXTHOP && members(message) == Some(1) {
-                sightings.send((Witness::Group, at)).expect("somebody listens");
+                sightings.tell(Witness::Group, at);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::floor;
 use crate::subject::{Outcome, cpu, ip};
 
 /// The port routes leave by: one end of a veth pair, taken for hardware by its name.
-const PORT: &str = "swp1";
+pub const PORT: &str = "swp1";
 /// How long BIRD may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -40,14 +40,24 @@ fn address(number: u32) -> String {
     std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string()
 }
 
-fn write_lines(path: &Path, head: &str, routes: u32, line: impl Fn(&str) -> String, tail: &str) {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
-    file.write_all(head.as_bytes()).expect("written");
+fn write_lines(mut out: impl Write, head: &str, routes: u32, line: impl Fn(&str) -> String, tail: &str) {
+    out.write_all(head.as_bytes()).expect("written");
     for number in 0..routes {
-        file.write_all(line(&address(number)).as_bytes()).expect("written");
+        out.write_all(line(&address(number)).as_bytes()).expect("written");
     }
-    file.write_all(tail.as_bytes()).expect("written");
-    file.flush().expect("written");
+    out.write_all(tail.as_bytes()).expect("written");
+    out.flush().expect("written");
+}
+
+fn create(path: &Path) -> impl Write {
+    std::io::BufWriter::new(std::fs::File::create(path).expect("a file"))
+}
+
+/// netd's document of so many routes.
+pub fn write_document(out: impl Write, routes: u32) {
+    let head = format!("version = 1\n\n[ports.{PORT}]\naddresses = [\"192.0.2.1/24\"]\n");
+    let line = |address: &str| format!("\n[[routes]]\nprefix = \"{address}/32\"\nvia = [\"192.0.2.2\"]\n");
+    write_lines(out, &head, routes, line, "");
 }
 
 fn kernel_alone(routes: u32, object: bool) -> Outcome {
@@ -57,7 +67,7 @@ fn kernel_alone(routes: u32, object: bool) -> Outcome {
 
 fn ip_batch(routes: u32, folder: &Path) -> Outcome {
     let file = folder.join("ip.batch");
-    write_lines(&file, "", routes, |address| format!("route add {address}/32 via 192.0.2.2\n"), "");
+    write_lines(create(&file), "", routes, |address| format!("route add {address}/32 via 192.0.2.2\n"), "");
     let began = Instant::now();
     let status = Command::new("ip").arg("-batch").arg(&file).status().expect("ip of iproute2");
     assert!(status.success());
@@ -79,7 +89,7 @@ fn bird(routes: u32, folder: &Path) -> Outcome {
     let head = "router id 192.0.2.1;\nprotocol device {}\nprotocol kernel { ipv4 { export all; import none; }; }\n\
                 protocol static {\n  ipv4;\n";
     let line = |address: &str| format!("  route {address}/32 via 192.0.2.2;\n");
-    write_lines(&file, head, routes, line, "}\n");
+    write_lines(create(&file), head, routes, line, "}\n");
     let began = Instant::now();
     let mut child = Command::new(bird_program().expect("bird2"))
         .args(["-f", "-c"])
@@ -114,14 +124,12 @@ fn kernel_routes() -> u32 {
 
 fn netd(routes: u32, folder: &Path) -> Outcome {
     let file = folder.join("switch.toml");
-    let head = format!("version = 1\n\n[ports.{PORT}]\naddresses = [\"192.0.2.1/24\"]\n");
-    let line = |address: &str| format!("\n[[routes]]\nprefix = \"{address}/32\"\nvia = [\"192.0.2.2\"]\n");
     let ports = [PORT.to_owned()].into();
     // The port first, as on a switch that runs: its carrier is there when routes come.
-    std::fs::write(&file, &head).expect("written");
+    write_document(create(&file), 0);
     let mut connection = Connection::open().expect("netlink");
     apply(&file, &ports, &mut connection);
-    write_lines(&file, &head, routes, line, "");
+    write_document(create(&file), routes);
     let outcome = measure(&file, &ports, &mut connection);
     assert!(kernel_routes() >= routes, "the routes are not there");
     outcome

@@ -38,10 +38,8 @@ struct Seen {
 pub fn measure(lab: &Lab, run: &Run) -> Result<String> {
     let alone = watched(lab, run.seed, PULLS_ALONE, "")?;
     let kernel = delays(&alone.0.driver, &alone.0.netlink)?;
-    lab.apply_ok(&with_ecmp(&lab.document))?;
-    let outcome = watched(lab, run.seed, PULLS, "--subscribe");
-    lab.apply_ok(&lab.document)?;
-    let (seen, orders) = outcome?;
+    let watch = || watched(lab, run.seed, PULLS, "--subscribe");
+    let (seen, orders) = lab.with_document(&with_ecmp(&lab.document), watch)?;
     let offset = clock_offset(lab)?;
     let ordered: Vec<i64> = orders.iter().map(|order| offset.guest_time(*order)).collect();
 
@@ -70,9 +68,14 @@ fn with_ecmp(document: &str) -> String {
 fn watched(lab: &Lab, seed: u64, pulls: usize, how: &str) -> Result<(Seen, Vec<Instant>)> {
     let seconds = (pulls as u64 + 2) * 2 * (STAY.as_millis() as u64 + 300) / 1000;
     lab.vm.run(&format!(
-        "{USE}cd /run; rm -f pulls.json; (netd-bench pulls swp{PULLED} {seconds} {how} >pulls.new 2>pulls.errors \
-         && mv pulls.new pulls.json) </dev/null >/dev/null 2>&1 & sleep 3"
+        "{USE}cd /run; rm -f pulls.json; : >pulls.errors; (netd-bench pulls swp{PULLED} {seconds} {how} >pulls.new 2>pulls.errors \
+         && mv pulls.new pulls.json) </dev/null >/dev/null 2>&1 &"
     ))?;
+    eventually("the watching program watches", Duration::from_secs(60), || {
+        let said = lab.vm.run("cat /run/pulls.errors")?;
+        ensure!(said.contains("ready"), "{said}");
+        Ok(())
+    })?;
     let mut orders = Vec::new();
     let mut random = Random::new(seed);
     for _ in 0..pulls {
