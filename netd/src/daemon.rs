@@ -1,13 +1,12 @@
-//! The threads of netd. This one has the bus, signals and the watchdog; the engine has one of its own, so
-//! that netd answers (if only "locked by ana since …") while a large change is being made.
+//! The threads of netd. This one has the bus and signals; the engine has one of its own, so that netd
+//! answers (if only "locked by ana since …") while a large change is being made.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use zbus::Connection;
 
 use crate::dbus::{self, Handle, Job};
@@ -16,7 +15,7 @@ use crate::engine::{Engine, Paths};
 use crate::events::Hub;
 use crate::kernel::KernelError;
 use crate::kernel::monitor::Monitor;
-use crate::notify::{notify, watchdog_interval};
+use crate::notify::{alive, notify, watchdog_interval};
 
 /// Events come in bursts; one look serves those that come within this time.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -24,6 +23,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long to wait between tries to reach the bus, which starts later than netd.
 const BUS_RETRY: Duration = Duration::from_millis(250);
+
+/// Between signs of life that nobody waits for.
+const NO_WATCHDOG: Duration = Duration::from_secs(3600);
 
 /// Why the daemon ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +39,6 @@ pub enum DaemonError {
     /// The engine's thread ended by a panic.
     #[error("the engine ended unexpectedly")]
     Panic,
-}
-
-/// Steps of the engine's work. It stands still only while the engine waits or hangs.
-static PROGRESS: AtomicU64 = AtomicU64::new(0);
-
-/// Notes that the engine got on with its work: the watchdog tells long work from a hang by it.
-pub fn progress() {
-    PROGRESS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Runs until asked to end. Ending changes nothing in the kernel.
@@ -64,21 +58,10 @@ pub async fn run(paths: Paths) -> Result<(), DaemonError> {
         return join(engine);
     }
     let bus = tokio::spawn(stay_on_bus(handle));
-    let mut watchdog = interval(watchdog_interval().unwrap_or(Duration::from_secs(3600)));
-    let mut seen = None;
-    loop {
-        tokio::select! {
-            _ = watchdog.tick() => {
-                let now = PROGRESS.load(Ordering::Relaxed);
-                if seen != Some(now) {
-                    notify("WATCHDOG=1");
-                }
-                seen = Some(now);
-            }
-            _ = engine_gone.recv() => return join(engine),
-            _ = ended.0.recv() => break,
-            _ = ended.1.recv() => break,
-        }
+    tokio::select! {
+        _ = engine_gone.recv() => return join(engine),
+        _ = ended.0.recv() => {}
+        _ = ended.1.recv() => {}
     }
     notify("STOPPING=1");
     tracing::info!("ending; the kernel goes on forwarding");
@@ -124,8 +107,9 @@ pub async fn serve(
     let mut looks = Looks::default();
     // Rules that were refused wait for no event.
     looks.ask();
-    // Shows the watchdog that the engine is alive while it has nothing to do.
-    let mut heartbeat = interval(watchdog_interval().unwrap_or(Duration::from_secs(7200)) / 2);
+    // All that wakes netd while nothing happens.
+    let mut heartbeat = interval(watchdog_interval().unwrap_or(NO_WATCHDOG));
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         if monitor.hear_recoveries(engine.has_alarms())? {
             engine.check_alarms()?;
@@ -151,7 +135,7 @@ pub async fn serve(
                 looks.ask();
                 notify(&format!("STATUS={}", engine.status()));
             }
-            _ = heartbeat.tick() => progress(),
+            _ = heartbeat.tick() => alive(),
             _ = &mut stopped => {
                 engine.end();
                 return Ok(());

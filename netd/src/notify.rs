@@ -3,7 +3,8 @@
 use std::env;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Sends a message such as `READY=1`. Without a service manager nothing happens.
 pub fn notify(message: &str) {
@@ -21,6 +22,19 @@ pub fn notify(message: &str) {
     });
     if let Err(error) = sent {
         tracing::warn!("telling the service manager {message:?}: {error}");
+    }
+}
+
+/// Shows the watchdog that the engine gets on with its work, which tells long work from a hang. It is told no
+/// more often than it asks for.
+pub fn alive() {
+    static INTERVAL: LazyLock<Option<Duration>> = LazyLock::new(watchdog_interval);
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let Some(interval) = *INTERVAL else { return };
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|told| told.elapsed() >= interval / 2) {
+        notify("WATCHDOG=1");
+        *told = Some(Instant::now());
     }
 }
 

@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::daemon::progress;
 use crate::kernel::detection::{self, LinkAddress};
 use crate::kernel::{Connection, KernelError, batch, snapshot};
+use crate::notify::alive;
 use crate::plan::{Action, Network, Step, plan};
 
 /// After this many rounds something keeps changing what was set.
@@ -78,7 +78,7 @@ pub struct Kernel<'a> {
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
-        progress();
+        alive();
         let mut network = snapshot::network(self.connection, self.scope, self.bridge)?;
         for name in &self.dark {
             if let Some(link) = network.links.get_mut(name) {
@@ -89,12 +89,12 @@ impl Backend for Kernel<'_> {
     }
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-        progress();
+        alive();
         batch::execute(self.connection, actions)
     }
 
     fn duplicates(&mut self, added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {
-        progress();
+        alive();
         detection::outcome(self.connection, added)
     }
 }
