@@ -1,7 +1,6 @@
 //! Programs of this host that tests and measurements run in the guest, whose image has none of them.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,25 +21,27 @@ pub fn pass(command: &mut Command, program: &Path) {
     }
 }
 
-/// Builds a test or a benchmark of the workspace and answers where it is, under a name without hashes.
+/// Builds a test or a benchmark of the workspace and puts it where it is under a name without hashes.
 /// `arguments` are cargo's, `target` is its name of the program.
 pub fn build(arguments: &[&str], target: &str, name: &str) -> Result<PathBuf> {
-    let mut command = process::cargo();
-    command.args(arguments).args(["--locked", "--no-run", "--message-format", "json-render-diagnostics"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
-    let output = child.stdout.take().context("cargo has no output")?;
-    let mut built = None;
-    for line in BufReader::new(output).lines() {
-        let message: Value = serde_json::from_str(&line?).unwrap_or_default();
-        // The daemon itself may have the same name.
-        if message["target"]["name"] == target && message["target"]["kind"][0] != "bin" {
-            built = message["executable"].as_str().map(PathBuf::from).or(built);
-        }
-    }
-    ensure!(child.wait()?.success(), "{name} does not build");
-    let built = built.with_context(|| format!("cargo names no program {target}"))?;
+    let built = built(arguments, target)?;
     let program = paths::output().join(name);
     fs::create_dir_all(paths::output())?;
     fs::copy(&built, &program).with_context(|| format!("copying {}", built.display()))?;
     Ok(program)
+}
+
+/// Builds such a program and answers where cargo put it.
+pub fn built(arguments: &[&str], target: &str) -> Result<PathBuf> {
+    let mut command = process::cargo();
+    command.args(arguments).args(["--locked", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let output = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
+    let output = output.wait_with_output().context("waiting for cargo")?;
+    ensure!(output.status.success(), "{target} does not build");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    // The daemon itself may have the same name.
+    let ours = |message: &Value| message["target"]["name"] == target && message["target"]["kind"][0] != "bin";
+    let program = messages.filter(ours).find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.with_context(|| format!("cargo names no program {target}"))
 }

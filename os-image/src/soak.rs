@@ -8,15 +8,15 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use qemu_tests::random;
 use qemu_tests::soak::Soak;
-use serde_json::Value;
 
-use crate::{build, guest_tools, host, paths, process, test};
+use crate::{build, guest_tools, host, paths, test};
 
 /// What to soak.
 #[derive(Args)]
 pub struct Options {
-    /// Part of the long tests' names; without it, all of them one after the other. `netd` is the chaos on a
-    /// model and the kills in the booted image, `fuzz` is hostile input.
+    /// Part of the long tests' names: `containers` (rounds of them), `netd` (kills in the booted image),
+    /// `netd-model` (chaos on a model of the kernel), `fuzz` (hostile input). Without it, all of them one after
+    /// the other.
     name: Option<String>,
 }
 
@@ -52,10 +52,20 @@ const LONG_TESTS: [LongTest; 2] = [
     },
 ];
 
+/// Long tests in the booted image, as the behaviours' program names them.
+const IMAGE_TESTS: [&str; 2] = ["containers", "netd"];
+
 /// Runs long tests. Progress is kept in target/os/soak/NAME.json, so that an interrupted run goes on.
 pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<ExitCode> {
-    host::ensure_test_tools(consent)?;
     let wants = |name: &str| options.name.as_deref().is_none_or(|part| name.contains(part));
+    let in_image = IMAGE_TESTS.into_iter().any(wants);
+    ensure!(
+        in_image || LONG_TESTS.iter().any(|long| wants(long.name)),
+        "no long test's name contains {:?}: there are {}",
+        options.name.as_deref().unwrap_or_default(),
+        IMAGE_TESTS.into_iter().chain(LONG_TESTS.iter().map(|long| long.name)).collect::<Vec<_>>().join(", ")
+    );
+    host::ensure_test_tools(consent)?;
     let mut good = true;
     for long in LONG_TESTS.iter().filter(|long| wants(long.name)) {
         let outcome = long.run();
@@ -65,24 +75,16 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         }
         good &= outcome.is_ok();
     }
-    if needs_image(options.name.as_deref()) {
+    if in_image {
         build::build(consent, locked)?;
-        good &= behaviours(locked, options)?;
+        good &= behaviours(options)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whoever names exactly a test that needs no image waits for none.
-fn needs_image(name: Option<&str>) -> bool {
-    !LONG_TESTS.iter().any(|long| Some(long.name) == name)
-}
-
-fn behaviours(locked: bool, options: &Options) -> Result<bool> {
+fn behaviours(options: &Options) -> Result<bool> {
     let mut command = Command::new(test::behaviour_program()?);
-    command.env("CORTEN_TEST_KERNEL", build::test_kernel(locked)?);
     command.arg("--soak").arg("--soak-dir").arg(folder());
-    let arguments = ["test", "--package", "netd", "--test", "kernel"];
-    guest_tools::pass(&mut command, &guest_tools::build(&arguments, "kernel", "netd-kernel-tests")?);
     if let Some(name) = &options.name {
         command.arg(name);
     }
@@ -96,7 +98,8 @@ fn folder() -> PathBuf {
 
 impl LongTest {
     fn run(&self) -> Result<String> {
-        let program = self.build()?;
+        let program =
+            guest_tools::built(&["test", "--package", self.package, "--test", self.program], self.program)?;
         // Seeds of portions follow each other, and stay within what every test reads.
         let soak = Soak::new(&folder(), random::from_system() % 1_000_000_000, &program)?;
         println!("{}: {} portions of {} {}", self.name, self.portions, self.size.0, self.size.1);
@@ -105,19 +108,6 @@ impl LongTest {
         let outcome = outcome.map(|done| format!("{done} portions of {} {}", self.size.0, self.size.1));
         soak.finish(self.name, &outcome)?;
         outcome
-    }
-
-    /// Builds the test program as `cargo test` does, and answers where it is.
-    fn build(&self) -> Result<PathBuf> {
-        let mut command = process::cargo();
-        command.args(["test", "--locked", "--no-run", "--message-format=json"]);
-        command.args(["--package", self.package, "--test", self.program]);
-        let text = process::output(&mut command)?;
-        let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let program = messages
-            .filter(|message| message["target"]["name"] == self.program)
-            .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-        program.with_context(|| format!("cargo told of no test program {}", self.program))
     }
 
     fn portion(&self, program: &PathBuf, seed: u64, number: u32) -> Result<()> {
@@ -135,16 +125,5 @@ impl LongTest {
         }
         ensure!(!text.contains(" 0 passed"), "{} has no tests", self.program);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_long_tests_of_a_crate_alone_do_without_an_image() {
-        assert!(!needs_image(Some("fuzz")) && !needs_image(Some("netd-model")));
-        assert!(needs_image(Some("netd")) && needs_image(Some("containers")) && needs_image(None));
     }
 }

@@ -45,8 +45,6 @@ pub struct Scenario {
     pub show: Show,
     /// Name of its long run, if it has one.
     pub soak: Option<&'static str>,
-    /// Whether it is shown only there.
-    pub only_in_full: bool,
 }
 
 /// Shows a behaviour.
@@ -55,13 +53,7 @@ pub type Show = fn(&Lab, &Run) -> Result<String>;
 impl Scenario {
     /// A behaviour without a long run.
     pub const fn new(name: &'static str, topology: Topology, show: Show) -> Self {
-        Scenario { name, topology, show, soak: None, only_in_full: false }
-    }
-
-    /// Takes it out of what `cargo os test` runs: only the long run shows it.
-    pub const fn only_in_full(mut self) -> Self {
-        self.only_in_full = true;
-        self
+        Scenario { name, topology, show, soak: None }
     }
 
     /// Gives it a long run, which does its [`Run::rounds`] in full.
@@ -115,15 +107,14 @@ struct Row {
 
 fn chosen(settings: &Settings) -> Vec<Scenario> {
     let fits = |scenario: &Scenario| {
-        let named = [Some(scenario.name), Some(scenario.topology.name()), scenario.soak];
-        let runs =
-            if settings.soak_folder.is_some() { scenario.soak.is_some() } else { !scenario.only_in_full };
-        runs && settings.bench == (scenario.topology == Topology::Measured)
-            && (settings.filters.is_empty()
-                || named
-                    .into_iter()
-                    .flatten()
-                    .any(|name| settings.filters.iter().any(|part| name.contains(part))))
+        let named = match (&settings.soak_folder, scenario.soak) {
+            (None, _) => vec![scenario.name, scenario.topology.name()],
+            (Some(_), soak) => soak.into_iter().collect(),
+        };
+        let asked = |name: &str| {
+            settings.filters.is_empty() || settings.filters.iter().any(|part| name.contains(part))
+        };
+        settings.bench == (scenario.topology == Topology::Measured) && named.into_iter().any(asked)
     };
     scenarios::all().into_iter().filter(fits).collect()
 }
