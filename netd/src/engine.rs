@@ -5,6 +5,7 @@
 
 mod alarms;
 mod attachments;
+mod breakout;
 pub mod changes;
 mod drift;
 mod history;

@@ -29,11 +29,12 @@ pub fn check(config: &Config, devices: &[Device]) -> Vec<Diagnostic> {
         refuse(place, "management.vrf".to_owned(), "VRFs (its driver hangs the kernel when one is made)");
     }
     for (index, route) in config.routes.iter().enumerate() {
-        if route.target == RouteTarget::Blackhole && route.prefix.addr().is_ipv4() {
+        let without_device = matches!(route.target, RouteTarget::Blackhole | RouteTarget::Unreachable);
+        if without_device && route.prefix.addr().is_ipv4() {
             refuse(
                 route.place,
                 format!("routes[{index}]"),
-                "IPv4 blackhole routes (its driver crashes the kernel)",
+                "IPv4 routes that lead nowhere (its driver crashes the kernel)",
             );
         }
     }
@@ -47,10 +48,11 @@ mod tests {
     #[test]
     fn what_hangs_the_rocker_driver_is_refused_there_and_nowhere_else() {
         let document = "version = 1\n[management]\nvrf = \"mgmt\"\n[vrfs.blue]\ntable = 1001\n\
-                        [[routes]]\nprefix = \"10.0.0.0/8\"\nblackhole = true\n";
+                        [[routes]]\nprefix = \"10.0.0.0/8\"\nblackhole = true\n\
+                        [[routes]]\nprefix = \"10.0.0.0/16\"\nunreachable = true\n";
         let config = netd_api::config::parse(document).expect("a valid document");
         let device = |driver: &str| vec![Device { driver: driver.to_owned(), ..Device::default() }];
-        assert_eq!(check(&config, &device("rocker")).len(), 3);
+        assert_eq!(check(&config, &device("rocker")).len(), 4);
         assert_eq!(check(&config, &device("virtio_net")), Vec::new());
     }
 }

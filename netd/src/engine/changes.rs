@@ -110,10 +110,12 @@ impl Engine {
         self.undo_left = false;
         let old_rules = self.ruleset.clone();
         let done = self.load_rules(&policy::ruleset(&change.config));
-        let (report, desired) = match done.and_then(|()| self.commit_wanted(&change.config)) {
+        let done = done.and_then(|()| self.break_out(&change.config));
+        let (report, desired) = match done.and_then(|_| self.commit_wanted(&change.config)) {
             Ok(done) => done,
             Err(failure) => {
                 self.restore_rules(&old_rules);
+                self.undo_breakout();
                 self.give_up(&begun, &failure.words());
                 return Err(failure);
             }
@@ -151,6 +153,7 @@ impl Engine {
         error: &str,
     ) -> Failure {
         self.restore_rules(old_rules);
+        self.undo_breakout();
         let undone = self.commit(&report.before, config).err();
         let undone = undone.map(|failure| format!("; undoing: {}", failure.words())).unwrap_or_default();
         let words = format!("the change was undone: {error}{undone}");

@@ -5,7 +5,7 @@ use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{Generation, Health, Status};
 
 use crate::clock;
-use crate::engine::{Engine, system};
+use crate::engine::{Engine, breakout, system};
 use crate::failure::Failure;
 use crate::mask::mask;
 use crate::plan::plan;
@@ -30,6 +30,7 @@ impl Engine {
         if steps.len() > MAX_DIFF_LINES {
             lines.push(format!("and {} more steps", steps.len() - MAX_DIFF_LINES));
         }
+        lines.extend(breakout::steps(&config, &self.ports).iter().map(ToString::to_string));
         lines.extend(system::differences(&self.config, &config));
         Ok(lines)
     }

@@ -113,6 +113,7 @@ impl Engine {
             self.take_note(vec![words]);
             return Ok(Look::Wrong);
         }
+        let breakout = self.bring_back_ports();
         let mut result = self.bring_back()?;
         if self.give_up_objects(&result.refused) {
             result = self.bring_back()?;
@@ -129,12 +130,25 @@ impl Engine {
         self.unheard = false;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
         let duplicates = self.duplicates()?;
-        self.take_note(self.missing_ports().into_iter().chain(result.failed).chain(duplicates).collect());
+        let problems = self.missing_ports().into_iter().chain(breakout).chain(result.failed);
+        self.take_note(problems.chain(duplicates).collect());
         Ok(match (wrong, result.count == 0) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,
             (false, true) => Look::Same,
         })
+    }
+
+    /// Splits ports, and makes them whole, as the running configuration says. Answers what is wrong with that.
+    fn bring_back_ports(&mut self) -> Option<String> {
+        if !self.managing {
+            return None;
+        }
+        let outcome = self.break_out(&self.config.clone());
+        if matches!(outcome, Ok(true)) {
+            self.desired = self.wanted(&self.config, &self.attachments);
+        }
+        outcome.err().map(|failure| failure.words())
     }
 
     /// Makes the kernel as wanted again, but for what the configuration says is only to be reported.

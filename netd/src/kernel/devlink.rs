@@ -2,18 +2,22 @@
 //!
 //! Of the drivers in the kernel only a few can; the others refuse in words of their own.
 
+use nix::errno::Errno;
+
 use super::extack::KernelError;
 use super::generic::{self, Family};
-use super::wire::Message;
+use super::wire::{Message, read_text, read_u32};
 
 /// `linux/devlink.h`.
 const FAMILY: &str = "devlink";
 const VERSION: u8 = 1;
+const DEVLINK_CMD_PORT_GET: u8 = 5;
 const DEVLINK_CMD_PORT_SPLIT: u8 = 9;
 const DEVLINK_CMD_PORT_UNSPLIT: u8 = 10;
 const DEVLINK_ATTR_BUS_NAME: u16 = 1;
 const DEVLINK_ATTR_DEV_NAME: u16 = 2;
 const DEVLINK_ATTR_PORT_INDEX: u16 = 3;
+const DEVLINK_ATTR_PORT_NETDEV_NAME: u16 = 7;
 const DEVLINK_ATTR_PORT_SPLIT_COUNT: u16 = 9;
 
 /// A port as devlink names it: `pci/0000:03:00.0/49`.
@@ -25,6 +29,35 @@ pub struct DevlinkPort {
     pub device: String,
     /// Number of the port on the device.
     pub port_index: u32,
+}
+
+/// The port of the ASIC behind a link.
+pub fn find(link: &str) -> Result<DevlinkPort, KernelError> {
+    let mut family = Family::open(FAMILY)?;
+    let query = generic::message(family.id, DEVLINK_CMD_PORT_GET, VERSION);
+    let ports = family.connection.dump(&query, |_, payload| read_port(payload))?;
+    let found = ports.into_iter().find(|(name, _)| name == link).map(|(_, port)| port);
+    found.ok_or_else(|| {
+        KernelError::with_words(
+            Errno::EOPNOTSUPP,
+            format!("the driver of {link} tells of no port of an ASIC"),
+        )
+    })
+}
+
+/// A port and the name of its link.
+pub(super) fn read_port(payload: &[u8]) -> Option<(String, DevlinkPort)> {
+    let (mut bus, mut device, mut port_index, mut name) = (None, None, None, None);
+    for (kind, value) in generic::payload_attributes(payload) {
+        match kind {
+            DEVLINK_ATTR_BUS_NAME => bus = Some(read_text(value)),
+            DEVLINK_ATTR_DEV_NAME => device = Some(read_text(value)),
+            DEVLINK_ATTR_PORT_INDEX => port_index = Some(read_u32(value)),
+            DEVLINK_ATTR_PORT_NETDEV_NAME => name = Some(read_text(value)),
+            _ => {}
+        }
+    }
+    Some((name?, DevlinkPort { bus: bus?, device: device?, port_index: port_index? }))
 }
 
 /// Splits a port into `count` ports, which appear as links of their own in its place.
@@ -78,5 +111,15 @@ mod tests {
         assert_eq!(bytes, expected);
         let bytes = port_message(0x1c, DEVLINK_CMD_PORT_UNSPLIT, &port).finish(7, 0);
         assert_eq!((bytes.len(), bytes[16]), (56, 10));
+    }
+
+    #[test]
+    fn a_port_without_a_link_is_passed_over() {
+        let port = DevlinkPort { bus: "pci".to_owned(), device: "0000:03:00.0".to_owned(), port_index: 49 };
+        let message = port_message(0x1c, DEVLINK_CMD_PORT_GET, &port);
+        assert_eq!(read_port(&message.finish(7, 0)[16..]), None);
+        let message =
+            port_message(0x1c, DEVLINK_CMD_PORT_GET, &port).text(DEVLINK_ATTR_PORT_NETDEV_NAME, "swp1");
+        assert_eq!(read_port(&message.finish(7, 0)[16..]), Some(("swp1".to_owned(), port)));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{AttachmentUse, Config, Inventory, Place, PortRole};
-use super::ports::split_name;
+use super::names::split_name;
 use super::reader::nearest;
 use crate::diagnostic::Diagnostic;
 use crate::state::VlanRange;

@@ -50,7 +50,7 @@ use toml::de::DeTable;
 
 pub use document::{MAX_DOCUMENT_BYTES, MAX_TREE_BYTES};
 pub use model::{Config, Inventory, Place};
-pub use names::{MAX_PORTS, is_port_name};
+pub use names::{MAX_PORTS, is_port_name, split_name};
 pub use schema::schema;
 pub use switch::CONTROL_PLANE_SERVICES;
 pub use users::check_ssh_key;

@@ -23,6 +23,12 @@ pub fn is_port_name(name: &str) -> bool {
     })
 }
 
+/// The port that a part belongs to, and the part's number.
+pub fn split_name(name: &str) -> Option<(&str, u32)> {
+    let (number, part) = name.strip_prefix("swp")?.split_once('s')?;
+    Some((&name[..3 + number.len()], part.parse().ok()?))
+}
+
 /// The port names a pattern such as `swp[1,3,5-7]` or `swp[1-4]s[0-1]` stands for.
 pub(super) fn expand_ports(pattern: &str) -> Result<Vec<String>, String> {
     let names = expand(pattern)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::document::shortened;
 use super::ethernet::{self, MAX_DESCRIPTION, Settings};
 use super::model::{Port, PortRole};
-use super::names::{self, MAX_PORTS};
+use super::names::{self, MAX_PORTS, split_name};
 use super::reader::{Node, Reader, Section, join, nearest};
 
 /// Most profiles.
@@ -123,12 +123,6 @@ fn check_parts(reader: &mut Reader<'_>, ports: &BTreeMap<String, Port>) {
             reader.wrong(port.place, &format!("ports.{name}"), message);
         }
     }
-}
-
-/// The port that a part belongs to, and the part's number.
-pub(super) fn split_name(name: &str) -> Option<(&str, u32)> {
-    let (number, part) = name.strip_prefix("swp")?.split_once('s')?;
-    Some((&name[..3 + number.len()], part.parse().ok()?))
 }
 
 fn read_profile_name<'d>(
