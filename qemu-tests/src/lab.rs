@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use qemu_tests::demo;
 use qemu_tests::frame::Mac;
 use qemu_tests::host::{Host, HostConfig};
@@ -410,6 +410,27 @@ impl Lab {
     /// `corten apply` of a document that must be taken.
     pub fn apply_ok(&self, document: &str) -> Result<()> {
         self.apply(document)?.success().context("corten apply").map(drop)
+    }
+
+    /// Does `work`, then brings the lab's own document back, whatever came of it. The first error is told first.
+    pub fn restoring<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let outcome = work();
+        match (outcome, self.apply_ok(&self.document)) {
+            (Ok(value), Ok(())) => Ok(value),
+            (Ok(_), Err(error)) => Err(error.context("bringing the lab's own document back")),
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(also)) => {
+                Err(anyhow!("{error:#}; and the lab's own document did not come back: {also:#}"))
+            }
+        }
+    }
+
+    /// The same for work under another document.
+    pub fn with_document<T>(&self, document: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.restoring(|| {
+            self.apply_ok(document)?;
+            work()
+        })
     }
 
     /// What an operator could tell apart of the switch: the document, its generation, ports without

@@ -258,10 +258,7 @@ fn reserved_groups(lab: &Lab, _: &Run) -> Result<String> {
     from_swp1(LLDP, &[])?;
     // With the spanning tree, its frames are the switch's own.
     let document = lab.document.clone() + "\n[bridge]\nstp = true\n";
-    lab.apply_ok(&document)?;
-    let outcome = spanning_tree_frames(lab);
-    lab.apply_ok(&lab.document)?;
-    outcome?;
+    lab.with_document(&document, || spanning_tree_frames(lab))?;
     eventually("frames cross again", SOON, || from_swp1(SPANNING_TREE, &[2, 5, 6]))?;
     Ok(String::new())
 }

@@ -240,10 +240,7 @@ fn an_allowed_service(lab: &Lab, _: &Run) -> Result<String> {
     let allow = format!(
         "\n[control-plane]\nallow = [\"icmp\", \"arp\", \"nd\", \"tcp/{TCP_PORT}\", \"udp/{UDP_PORT}\"]\n"
     );
-    lab.apply_ok(&(lab.document.clone() + &allow))?;
-    let outcome = reached(&host, to, &listeners);
-    lab.apply_ok(&lab.document)?;
-    outcome?;
+    lab.with_document(&(lab.document.clone() + &allow), || reached(&host, to, &listeners))?;
     ensure!(
         accepting(&host, &[to], &BTreeSet::from([TCP_PORT]))?.is_empty(),
         "still reached when no longer allowed"
@@ -278,10 +275,7 @@ fn a_vrf_is_guarded(lab: &Lab, _: &Run) -> Result<String> {
     let document = lab.document.replace(routed, &format!("{routed}vrf = \"blue\"\n"));
     // The route by both routed ports would cross VRFs.
     let (document, _) = document.split_once("[[routes]]\nprefix = \"10.98").context("no route by swp7")?;
-    lab.apply_ok(&format!("{document}\n[vrfs.blue]\ntable = 1001\n"))?;
-    let outcome = no_sshd(lab);
-    lab.apply_ok(&lab.document)?;
-    outcome?;
+    lab.with_document(&format!("{document}\n[vrfs.blue]\ntable = 1001\n"), || no_sshd(lab))?;
     // Until the port is up again in its place, for whoever looks next.
     lab.member(7, 7)?.ping_until_answered("10.0.7.1".parse()?, Duration::from_secs(20))?;
     eventually("swp7 is as before", Duration::from_secs(20), || {

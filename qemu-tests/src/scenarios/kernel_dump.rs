@@ -1,5 +1,7 @@
 //! What the kernel itself holds, told by its own tools and not by netd.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -52,7 +54,7 @@ pub fn take(lab: &Lab) -> Result<Vec<String>> {
     for section in text.split("@@@ ").skip(1) {
         let (name, body) = section.split_once('\n').with_context(|| format!("no body: {section}"))?;
         if name == "rules" {
-            lines.extend(body.lines().map(|line| format!("{name} {}", line.trim())));
+            lines.extend(in_order(body).into_iter().map(|line| format!("{name} {line}")));
             continue;
         }
         // A tool that has nothing to tell prints nothing.
@@ -125,11 +127,38 @@ fn strip(value: &mut Value, in_slave: bool) {
     }
 }
 
+/// Rules, each with the table and chain it stands in and its place there: their order matters.
+fn in_order(ruleset: &str) -> Vec<String> {
+    let (mut blocks, mut lines) = (Vec::<(String, u32)>::new(), Vec::new());
+    for line in ruleset.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line == "}" {
+            blocks.pop();
+            continue;
+        }
+        let place = blocks.last_mut().map_or(0, |(_, count)| {
+            *count += 1;
+            *count
+        });
+        let path: Vec<&str> = blocks.iter().map(|(name, _)| name.as_str()).collect();
+        lines.push(format!("{} {place}: {line}", path.join(" ")));
+        if let Some(name) = line.strip_suffix(" {") {
+            blocks.push((name.to_owned(), 0));
+        }
+    }
+    lines
+}
+
 /// What the one has and the other lacks, a line each.
 pub fn differences(wanted: &[String], found: &[String]) -> Vec<String> {
-    let lacks = wanted.iter().filter(|line| !found.contains(line)).map(|line| format!("missing: {line}"));
-    let has = found.iter().filter(|line| !wanted.contains(line)).map(|line| format!("too much: {line}"));
-    lacks.chain(has).collect()
+    let mut balance = BTreeMap::<&str, i32>::new();
+    wanted.iter().for_each(|line| *balance.entry(line).or_default() += 1);
+    found.iter().for_each(|line| *balance.entry(line).or_default() -= 1);
+    let of = |word: &'static str, lines: Vec<(&str, i32)>| {
+        lines.into_iter().map(move |(line, _)| format!("{word}: {line}")).collect::<Vec<_>>()
+    };
+    let (lacks, has): (Vec<_>, Vec<_>) =
+        balance.into_iter().filter(|(_, count)| *count != 0).partition(|(_, count)| *count > 0);
+    [of("missing", lacks), of("too much", has)].concat()
 }
 
 #[cfg(test)]
@@ -170,5 +199,20 @@ mod tests {
         let lines = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let told = differences(&lines(&["a", "b"]), &lines(&["b", "c"]));
         assert_eq!(told, ["missing: a", "too much: c"]);
+        assert_eq!(differences(&lines(&["a", "a"]), &lines(&["a"])), ["missing: a"]);
+    }
+
+    #[test]
+    fn rules_in_another_order_or_chain_are_others() {
+        let rules = |chain: &str, rules: [&str; 2]| {
+            in_order(&format!(
+                "table inet t {{\n\tchain {chain} {{\n\t\t{}\n\t\t{}\n\t}}\n}}\n",
+                rules[0], rules[1]
+            ))
+        };
+        let one = rules("input", ["accept", "drop"]);
+        assert_eq!(one[2], "table inet t chain input 1: accept");
+        assert_eq!(differences(&one, &rules("input", ["drop", "accept"])).len(), 4);
+        assert!(!differences(&one, &rules("output", ["accept", "drop"])).is_empty());
     }
 }

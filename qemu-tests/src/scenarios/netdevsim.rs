@@ -52,12 +52,9 @@ fn route(prefix: &str, rest: &str) -> String {
     format!("\n[[routes]]\nprefix = \"{prefix}\"\n{rest}\n")
 }
 
-/// Applies a document for as long as `look` takes; the lab's own comes back whatever happens.
-fn with_document(lab: &Lab, more: &str, look: impl FnOnce() -> Result<String>) -> Result<String> {
-    lab.apply_ok(&(lab.document.clone() + more))?;
-    let outcome = look();
-    lab.apply_ok(&lab.document)?;
-    outcome
+/// Looks at the lab with some more in its document.
+fn with_more<T>(lab: &Lab, more: &str, look: impl FnOnce() -> Result<T>) -> Result<T> {
+    lab.with_document(&(lab.document.clone() + more), look)
 }
 
 /// The row of a route.
@@ -156,7 +153,7 @@ fn trapped(lab: &Lab, _: &Run) -> Result<String> {
     let routes = route(four, "via = \"10.0.1.2\"")
         + &route(six, "via = \"2001:db8:1::2\"")
         + &route("10.98.0.0/24", "unreachable = true");
-    with_document(lab, &routes, || {
+    with_more(lab, &routes, || {
         for prefix in [four, six] {
             wait_for(lab, prefix, "trapped", true)?;
             let detail = events.wait_for("route-alarm", prefix)?;
@@ -191,7 +188,7 @@ fn failed(lab: &Lab, _: &Run) -> Result<String> {
     let events = Events::watch(lab)?;
     set_failing(lab, true)?;
     let prefix = "10.98.0.0/24";
-    let outcome = with_document(lab, &route(prefix, "unreachable = true"), || {
+    let outcome = with_more(lab, &route(prefix, "unreachable = true"), || {
         wait_for(lab, prefix, "failed", true)?;
         let detail = events.wait_for("route-alarm", prefix)?;
         ensure!(detail == "failed", "{detail}");
@@ -210,7 +207,7 @@ fn failed(lab: &Lab, _: &Run) -> Result<String> {
 
 fn restarted(lab: &Lab, _: &Run) -> Result<String> {
     let prefix = "10.99.0.0/24";
-    with_document(lab, &route(prefix, "via = \"10.0.1.2\""), || {
+    with_more(lab, &route(prefix, "via = \"10.0.1.2\""), || {
         wait_for(lab, prefix, "trapped", true)?;
         lab.vm.run("systemctl restart netd.service")?;
         lab.wait_for_netd(Duration::from_secs(60))?;
@@ -247,14 +244,14 @@ fn next_hops_full(lab: &Lab, _: &Run) -> Result<String> {
     let two_ways = route("10.97.0.0/24", "via = [\"10.0.1.2\", \"10.0.2.2\"]");
     let objects = "/usr/bin/ip nexthop show | wc -l";
     // Two next hops and a group of two take four entries.
-    with_document(lab, &two_ways, || {
+    with_more(lab, &two_ways, || {
         let count = lab.vm.run(objects)?;
         ensure!(count.trim() == "3", "{} next hop objects where there is room", count.trim());
         Ok(String::new())
     })?;
     resize(lab, "nexthops", 3)?;
     let events = Events::watch(lab)?;
-    let outcome = with_document(lab, &two_ways, || {
+    let outcome = with_more(lab, &two_ways, || {
         let words = events.wait_for("fallback", "next-hops")?;
         ensure!(words.contains("netdevsim: Exceeded number of supported nexthops"), "{words}");
         let row = shown(lab, "10.97.0.0/24")?;

@@ -26,10 +26,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Applies a changed document, looks, and brings the lab's own back, whatever came of it.
 pub(super) fn with_document(lab: &Lab, document: &str, look: impl FnOnce() -> Result<()>) -> Result<String> {
-    lab.apply_ok(document)?;
-    let outcome = look();
-    lab.apply_ok(&lab.document)?;
-    outcome?;
+    lab.with_document(document, look)?;
     // Until the ports are up again in their places, for whoever looks next.
     for (from, to) in [(1, 2), (3, 4), (9, 10)] {
         eventually(&format!("swp{from} reaches swp{to} again"), SOON, || {
