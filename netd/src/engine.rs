@@ -31,6 +31,7 @@ use crate::desired::{self, BRIDGE, Inputs};
 use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
+use crate::kernel::untold::Untold;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
@@ -101,6 +102,10 @@ pub struct Engine {
     permanent_macs: BTreeMap<String, String>,
     /// How ports were set before netd set them, see [`originals`].
     original_modes: BTreeMap<String, Settings>,
+    /// What netd set of that and drivers do not tell.
+    untold_modes: Untold,
+    /// Hardware addresses of ports when they were first seen, where drivers tell no permanent one.
+    first_macs: BTreeMap<String, String>,
     bridge_mac: String,
     /// The running document, its meaning and its generation.
     document: String,
@@ -170,6 +175,7 @@ impl Engine {
 
     /// An engine that has not looked at anything yet.
     fn open(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
+        let link_modes = originals::load(&paths.link_modes);
         Ok(Engine {
             hub,
             flapped: drift::Flapped::default(),
@@ -177,7 +183,9 @@ impl Engine {
             drift: Vec::new(),
             connection: Connection::open()?,
             stand_in: None,
-            original_modes: originals::load(&paths.link_modes),
+            original_modes: link_modes.original,
+            untold_modes: link_modes.untold,
+            first_macs: link_modes.macs,
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
             paths,
@@ -249,7 +257,8 @@ impl Engine {
     /// Has work done with the kernel's network, as far as `desired` is about it.
     fn with_kernel<T>(&mut self, desired: &Network, work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T) -> T {
         let (scope, dark) = (self.scope(desired), self.hub.dark());
-        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark))
+        let untold = &mut self.untold_modes;
+        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark, untold))
     }
 
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
@@ -261,7 +270,10 @@ impl Engine {
     /// The same, for who has another way when it does not come about.
     fn attempt(&mut self, desired: &Network) -> Result<transaction::Report, CommitError> {
         self.remember_link_modes(desired)?;
-        self.with_kernel(desired, |kernel| transaction::commit(kernel, desired))
+        let known = self.untold_modes.clone();
+        let outcome = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
+        self.save_link_modes_unless(&known);
+        outcome
     }
 
     fn note_failed(&mut self, error: CommitError, config: &Config) -> Failure {
@@ -352,10 +364,11 @@ fn backend<'a>(
     connection: &'a mut Connection,
     scope: &'a Scope,
     dark: BTreeSet<String>,
+    untold: &'a mut Untold,
 ) -> Box<dyn Backend + 'a> {
     match stand_in {
         Some(stand_in) => Box::new(&mut **stand_in),
-        None => Box::new(Kernel { connection, scope, bridge: BRIDGE, dark }),
+        None => Box::new(Kernel { connection, scope, bridge: BRIDGE, dark, untold }),
     }
 }
 

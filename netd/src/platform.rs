@@ -94,6 +94,8 @@ pub struct Device {
     pub driver: String,
     /// Hardware address it was born with; empty where the driver does not tell.
     pub permanent_mac: String,
+    /// Its hardware address.
+    pub mac: String,
 }
 
 /// What the machine's firmware says.
@@ -252,6 +254,7 @@ pub fn devices(connection: &mut Connection) -> Result<Vec<Device>, KernelError> 
             port_name: link.port_name,
             switch_id: link.switch_id,
             permanent_mac: link.permanent_mac,
+            mac: link.mac,
             name: link.name,
         })
         .collect())

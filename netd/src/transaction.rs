@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 
 use crate::kernel::detection::{self, LinkAddress};
+use crate::kernel::untold::Untold;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::notify::alive;
 use crate::plan::{Action, Network, Step, plan};
@@ -74,12 +75,15 @@ pub struct Kernel<'a> {
     pub bridge: &'a str,
     /// Links known to have no carrier, whatever the kernel says of them yet.
     pub dark: BTreeSet<String>,
+    /// What was set and drivers do not tell.
+    pub untold: &'a mut Untold,
 }
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
         alive();
         let mut network = snapshot::network(self.connection, self.scope, self.bridge)?;
+        self.untold.complete(&mut network);
         for name in &self.dark {
             if let Some(link) = network.links.get_mut(name) {
                 link.carrier = false;
@@ -90,7 +94,10 @@ impl Backend for Kernel<'_> {
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
         alive();
-        batch::execute(self.connection, actions)
+        let outcomes = batch::execute(self.connection, actions);
+        let done = actions.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+        self.untold.note(done.map(|(action, _)| *action));
+        outcomes
     }
 
     fn duplicates(&mut self, added: &BTreeSet<LinkAddress>) -> Result<BTreeSet<LinkAddress>, KernelError> {

@@ -29,6 +29,7 @@ use common::{isolated, workload_namespace};
 use netd::attach::{check_request, workload};
 use netd::kernel::monitor::{Event, Monitor};
 use netd::kernel::snapshot::Scope;
+use netd::kernel::untold::Untold;
 use netd::kernel::{Connection, address, link};
 use netd::plan::{
     FdbKey, Link, LinkKind, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route, RouteKey,
@@ -122,7 +123,8 @@ fn with_kernel<T>(body: impl FnOnce(&mut Kernel) -> T) -> T {
     let mut connection = Connection::open().expect("netlink");
     let scope = Scope { names: [BRIDGE.to_owned()].into(), ..Scope::default() };
     let dark = BTreeSet::new();
-    body(&mut Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark })
+    let untold = &mut Untold::default();
+    body(&mut Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark, untold })
 }
 
 fn differences(want: &Network, found: &Network) -> Vec<String> {
@@ -191,7 +193,9 @@ fn an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_th
                 network
             };
             let dark = BTreeSet::new();
-            let mut kernel = Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark };
+            let untold = &mut Untold::default();
+            let mut kernel =
+                Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark, untold };
             let before = kernel.snapshot().unwrap();
             let error = commit(&mut kernel, &wish("2001:db8::7/64")).expect_err("host1 has it");
             assert!(matches!(error.reason, Reason::Duplicate(_)), "{error}");

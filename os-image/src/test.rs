@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::summary::{Outcome, Row, Summary};
-use crate::{bench, build, host, paths, process};
+use crate::{bench, build, guest_tools, host, paths, process};
 
 /// What to test.
 #[derive(Args)]
@@ -169,6 +169,8 @@ fn behaviours(options: &Options, summary: &mut Summary) -> Result<()> {
     let mut command = Command::new(behaviour_program()?);
     command.arg("--json").arg(&json).arg("--bench-dir").arg(paths::output().join("bench"));
     command.env("CORTEN_IMAGE", paths::image()).env("CORTEN_TEST_KERNEL", paths::test_kernel());
+    let kernel_room = ["test", "--package", "netd", "--test", "kernel"];
+    guest_tools::pass(&mut command, &guest_tools::build(&kernel_room, "kernel", "netd-kernel-tests")?);
     if let Some(seed) = options.seed {
         command.arg("--seed").arg(seed.to_string());
     }

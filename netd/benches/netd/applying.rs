@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use netd::desired::{self, Inputs};
 use netd::kernel::snapshot::Scope;
+use netd::kernel::untold::Untold;
 use netd::kernel::{Connection, KernelError};
 use netd::plan::{Action, Network};
 use netd::transaction::{Backend, Kernel, commit};
@@ -77,7 +78,8 @@ pub fn apply(file: &Path, ports: &BTreeSet<String>, connection: &mut Connection)
     let desired = desired(&config, ports);
     let scope =
         Scope { ports: ports.clone(), names: desired.links.keys().cloned().collect(), ..Scope::default() };
-    let kernel = Kernel { connection, scope: &scope, bridge: desired::BRIDGE, dark: BTreeSet::new() };
+    let (dark, mut untold) = (BTreeSet::new(), Untold::default());
+    let kernel = Kernel { connection, scope: &scope, bridge: desired::BRIDGE, dark, untold: &mut untold };
     let mut timed = Timed { kernel, reading: Duration::ZERO, sending: Duration::ZERO, sent: 0 };
     commit(&mut timed, &desired).expect("the kernel takes it");
     Applied {

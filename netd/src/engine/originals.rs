@@ -1,29 +1,45 @@
 //! How ports were set before netd first set their speed, duplex, negotiation or FEC. Drivers do not tell
 //! what they would do by themselves, so what was found is noted, for this boot, and comes back when the
-//! configuration says nothing of it any more.
+//! configuration says nothing of it any more. What netd set and drivers do not tell is noted beside it.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Engine;
 use crate::kernel::KernelError;
+use crate::kernel::untold::Untold;
 use crate::plan::{LINK_MODES, Network, Settings};
+use crate::platform::Device;
 use crate::store::write_atomically;
 
+/// What is kept of this boot.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LinkModes {
+    /// How ports were set before netd set them.
+    pub(super) original: BTreeMap<String, Settings>,
+    /// What netd set and drivers do not tell.
+    pub(super) untold: Untold,
+    /// Hardware addresses of ports when they were first seen, where drivers do not tell which they were born with.
+    pub(super) macs: BTreeMap<String, String>,
+}
+
 /// What an earlier start of netd noted in this boot.
-pub(super) fn load(file: &Path) -> BTreeMap<String, Settings> {
+pub(super) fn load(file: &Path) -> LinkModes {
     let text = match std::fs::read(file) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return BTreeMap::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return LinkModes::default(),
         Err(error) => {
             tracing::warn!("{}: {error}", file.display());
-            return BTreeMap::new();
+            return LinkModes::default();
         }
     };
     serde_json::from_slice(&text).unwrap_or_else(|error| {
         tracing::warn!("{}: {error}", file.display());
-        BTreeMap::new()
+        LinkModes::default()
     })
 }
 
@@ -44,11 +60,50 @@ impl Engine {
             settings.retain(|setting, _| LINK_MODES.contains(setting));
             self.original_modes.insert(name, settings);
         }
+        self.save_link_modes();
+        Ok(())
+    }
+
+    /// Notes which hardware addresses ports go back to.
+    pub(super) fn remember_macs<'a>(&mut self, ports: impl Iterator<Item = &'a Device>) {
+        let known = self.first_macs.len();
+        self.permanent_macs.clear();
+        for Device { name, permanent_mac, mac, .. } in ports {
+            let born = match permanent_mac.as_str() {
+                "" => self.first_macs.entry(name.clone()).or_insert_with(|| mac.clone()),
+                mac => mac,
+            };
+            self.permanent_macs.insert(name.clone(), born.to_owned());
+        }
+        if self.first_macs.len() != known {
+            self.save_link_modes();
+        }
+    }
+
+    /// Forgets a port that is gone: one of its name that comes is another.
+    pub(super) fn forget_port(&mut self, name: &str) {
+        self.original_modes.remove(name);
+        self.untold_modes.forget(name);
+        self.first_macs.remove(name);
+    }
+
+    /// Keeps what drivers do not tell, if it is not what was known.
+    pub(super) fn save_link_modes_unless(&self, known: &Untold) {
+        if self.untold_modes != *known {
+            self.save_link_modes();
+        }
+    }
+
+    fn save_link_modes(&self) {
         let file = &self.paths.link_modes;
-        let text = serde_json::to_vec_pretty(&self.original_modes).unwrap_or_default();
+        let modes = LinkModes {
+            original: self.original_modes.clone(),
+            untold: self.untold_modes.clone(),
+            macs: self.first_macs.clone(),
+        };
+        let text = serde_json::to_vec_pretty(&modes).unwrap_or_default();
         if let Err(error) = write_atomically(file, &text, 0o600) {
             tracing::warn!("{}: {error}", file.display());
         }
-        Ok(())
     }
 }

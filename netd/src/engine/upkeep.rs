@@ -12,7 +12,7 @@ use crate::events::groups::Groups;
 use crate::kernel::address::{self, AddressRecord};
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link};
-use crate::plan::LinkKind;
+use crate::plan::{Action, LinkKind};
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
 use crate::transaction::{self, Reconciled};
@@ -42,7 +42,10 @@ impl Engine {
                     // A name no rule gave, or any link that is wanted.
                     look |= link.is_hardware() || self.desired.links.contains_key(&link.name);
                 }
-                Event::LinkGone { name, .. } => look |= self.desired.links.contains_key(name),
+                Event::LinkGone { name, .. } => {
+                    self.forget_port(name);
+                    look |= self.desired.links.contains_key(name);
+                }
                 Event::AddressLost(address) if address.is_duplicate() => {
                     let address = address.address.to_string();
                     self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
@@ -162,10 +165,16 @@ impl Engine {
         let flapped = std::mem::take(&mut self.flapped);
         let judge = Judge::new(&self.config, &goal, &flapped);
         let (scope, dark) = (self.scope(&goal), self.hub.dark());
-        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark);
+        let known = self.untold_modes.clone();
+        let untold = &mut self.untold_modes;
+        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark, untold);
         // A switch that comes up has no drift yet: nobody had anything to change.
         let settled = self.settled;
-        transaction::reconcile(&mut kernel, &goal, |action| !managed || !settled || judge.allows(action))
+        let allows = |action: &Action| !managed || !settled || judge.allows(action);
+        let outcome = transaction::reconcile(&mut kernel, &goal, allows);
+        drop(kernel);
+        self.save_link_modes_unless(&known);
+        outcome
     }
 
     /// Logs and tells what was found changed, and what became of it.
@@ -232,12 +241,8 @@ impl Engine {
             let management = devices.iter().any(|device| device.name == MANAGEMENT);
             let management = if management { "and a" } else { "and no" };
             tracing::info!("{} front-panel ports {management} management port", ports.len());
-            let born = devices
-                .iter()
-                .filter(|device| ports.contains(&device.name) && !device.permanent_mac.is_empty());
-            self.permanent_macs =
-                born.map(|device| (device.name.clone(), device.permanent_mac.clone())).collect();
         }
+        self.remember_macs(devices.iter().filter(|device| ports.contains(&device.name)));
         self.ports = ports;
         self.devices = devices;
         Ok(changed)

@@ -40,6 +40,7 @@ mod route_targets;
 pub mod sender;
 mod setting;
 pub mod snapshot;
+pub mod untold;
 pub mod veth;
 pub mod vlan;
 mod vlan_interface;

@@ -132,10 +132,6 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
         if old.is_none() && setting.is_told_with_carrier() && value.is_unknown() {
             continue;
         }
-        // A port that is up and has no partner does not tell its speed: it was set before it came up.
-        if old.is_none() && setting.is_told_with_carrier() && found.up && !found.carrier {
-            continue;
-        }
         let set = |value: &Value, other: Option<&Value>| Action::Set {
             link: name.to_owned(),
             kind: want.kind.clone(),

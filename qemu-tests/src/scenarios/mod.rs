@@ -71,7 +71,6 @@ pub fn all() -> Vec<Scenario> {
     all.extend(layer3::SCENARIOS);
     all.extend(objects::SCENARIOS);
     all.extend(lag::SCENARIOS);
-    all.extend(platforms::SCENARIOS);
     all.extend(changes::SCENARIOS);
     all.extend(mistakes::SCENARIOS);
     all.extend(control_plane::SCENARIOS);
@@ -81,6 +80,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(containers::SCENARIOS);
     all.extend(rocker::SCENARIOS);
     all.extend(netdevsim::SCENARIOS);
+    // Last: ports of a simulated ASIC do not come up again.
+    all.extend(platforms::SCENARIOS);
     all.extend(first_boot::SCENARIOS);
     all.extend(measured::SCENARIOS);
     all

@@ -11,7 +11,8 @@ pub struct Object {
     pub made: &'static str,
     /// What changes it.
     pub changed: &'static str,
-    /// Parts of one line of the kernel's own account, once it is made, and once it is changed.
+    /// Parts of one line of the kernel's own account, once it is made, and once it is changed; `!` before what is
+    /// not in that line.
     pub shows: [&'static [&'static str]; 2],
     /// Where it is refused, and in which words.
     pub refused: &'static [(Topology, &'static str)],
@@ -28,7 +29,7 @@ pub const OBJECTS: [Object; 25] = [
         changed: "[ports.{a}]\ndescription = \"two\"\nmtu = 1300\nenabled = false\n",
         shows: [
             &["link", "\"ifname\":\"{a}\"", "\"ifalias\":\"one\"", "\"mtu\":1400", "\"UP\""],
-            &["link", "\"ifname\":\"{a}\"", "\"ifalias\":\"two\"", "\"mtu\":1300", "\"MULTICAST\"]"],
+            &["link", "\"ifname\":\"{a}\"", "\"ifalias\":\"two\"", "\"mtu\":1300", "!\"UP\""],
         ],
         refused: NOWHERE,
     },
@@ -49,7 +50,10 @@ pub const OBJECTS: [Object; 25] = [
         made: "[ports.{b}]\nspeed = \"10G\"\nduplex = \"full\"\n",
         changed: "[ports.{b}]\nspeed = \"1G\"\nduplex = \"half\"\n",
         shows: [&["speed {b} 10000 full"], &["speed {b} 1000 half"]],
-        refused: NOWHERE,
+        refused: &[(
+            Topology::Netdevsim,
+            "set speed 10000: Operation not supported on transport endpoint (EOPNOTSUPP)",
+        )],
     },
     Object {
         name: "port: FEC",
@@ -89,19 +93,22 @@ pub const OBJECTS: [Object; 25] = [
     Object {
         name: "bridge port: isolation, learning",
         round: 0,
-        made: "[ports.{a}]\nisolated = true\n",
-        changed: "[ports.{a}]\nlearning = false\n",
+        made: "[ports.{a}]\nvlan.access = 300\nisolated = true\n",
+        changed: "[ports.{a}]\nvlan.trunk = [\"300-310\"]\nvlan.native = 311\nlearning = false\n",
         shows: [
             &["link", "\"ifname\":\"{a}\"", "\"isolated\":true", "\"learning\":true"],
             &["link", "\"ifname\":\"{a}\"", "\"isolated\":false", "\"learning\":false"],
         ],
-        refused: NOWHERE,
+        refused: &[(
+            Topology::Rocker,
+            "set isolated on: bridge: bridge flag offload is not supported (EOPNOTSUPP)",
+        )],
     },
     Object {
         name: "bridge port: reserved groups",
         round: 0,
-        made: "[ports.{a}]\nforward-reserved = [\"lldp\"]\n",
-        changed: "[ports.{a}]\nforward-reserved = [\"lldp\", \"eapol\"]\n",
+        made: "[ports.{a}]\nvlan.access = 300\nforward-reserved = [\"lldp\"]\n",
+        changed: "[ports.{a}]\nvlan.trunk = [\"300-310\"]\nvlan.native = 311\nforward-reserved = [\"lldp\", \"eapol\"]\n",
         shows: [
             &["link", "\"ifname\":\"{a}\"", "\"group_fwd_mask\":\"0x4000\""],
             &["link", "\"ifname\":\"{a}\"", "\"group_fwd_mask\":\"0x4008\""],
@@ -287,8 +294,8 @@ pub const OBJECTS: [Object; 25] = [
     Object {
         name: "static forwarding entry",
         round: 0,
-        made: "[[fdb]]\nmac = \"02:00:00:00:39:01\"\nvlan = 300\nport = \"{a}\"\n",
-        changed: "[[fdb]]\nmac = \"02:00:00:00:39:02\"\nvlan = 300\nport = \"{a}\"\n",
+        made: "[ports.{a}]\nvlan.access = 300\n[[fdb]]\nmac = \"02:00:00:00:39:01\"\nvlan = 300\nport = \"{a}\"\n",
+        changed: "[ports.{a}]\nvlan.trunk = [\"300-310\"]\nvlan.native = 311\n[[fdb]]\nmac = \"02:00:00:00:39:02\"\nvlan = 300\nport = \"{a}\"\n",
         shows: [
             &["fdb", "02:00:00:00:39:01", "\"ifname\":\"{a}\""],
             &["fdb", "02:00:00:00:39:02", "\"ifname\":\"{a}\""],
@@ -298,8 +305,8 @@ pub const OBJECTS: [Object; 25] = [
     Object {
         name: "static group",
         round: 0,
-        made: "[[mdb]]\ngroup = \"239.9.9.1\"\nvlan = 300\nports = [\"{a}\"]\n",
-        changed: "[[mdb]]\ngroup = \"239.9.9.2\"\nvlan = 300\nports = [\"{a}\"]\n",
+        made: "[ports.{a}]\nvlan.access = 300\n[[mdb]]\ngroup = \"239.9.9.1\"\nvlan = 300\nports = [\"{a}\"]\n",
+        changed: "[ports.{a}]\nvlan.trunk = [\"300-310\"]\nvlan.native = 311\n[[mdb]]\ngroup = \"239.9.9.2\"\nvlan = 300\nports = [\"{a}\"]\n",
         shows: [&["mdb", "239.9.9.1", "{a}"], &["mdb", "239.9.9.2", "{a}"]],
         refused: NOWHERE,
     },
