@@ -74,9 +74,12 @@ pub const OBJECTS: [Object; 25] = [
         changed: "[ports.{d}]\nbreakout = 2\n",
         shows: [&["\"ifname\":\"{d}s1\""], &["\"ifname\":\"{d}s1\""]],
         refused: &[
-            (Topology::Switch, "split into 4: "),
-            (Topology::Rocker, "split into 4: "),
-            (Topology::Netdevsim, "split into 4: "),
+            (Topology::Switch, "swp12: split into 4: the driver of swp12 tells of no port of an ASIC"),
+            (Topology::Rocker, "swp4: split into 4: the driver of swp4 tells of no port of an ASIC"),
+            (
+                Topology::Netdevsim,
+                "swp2: split into 4: Operation not supported on transport endpoint (EOPNOTSUPP)",
+            ),
         ],
     },
     Object {
