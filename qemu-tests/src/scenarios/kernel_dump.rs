@@ -1,11 +1,12 @@
 //! What the kernel itself holds, told by its own tools and not by netd.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, eventually};
 
 /// Links with their addresses, routes of all tables, next hops, neighbours, VLANs, forwarding entries, groups
 /// and rules: a headline each, then what the tool prints. The shell's own `ip` is another one.
@@ -14,6 +15,9 @@ const SCRIPT: &str = "echo '@@@ link'; /usr/bin/ip -j -d address show; \
      echo '@@@ nexthop'; /usr/bin/ip -j nexthop show; echo '@@@ neighbour'; /usr/bin/ip -j neighbour show nud permanent; \
      echo '@@@ vlan'; bridge -j vlan show; echo '@@@ fdb'; bridge -j fdb show; echo '@@@ mdb'; bridge -j mdb show; \
      echo '@@@ rules'; nft -s -t list ruleset";
+
+/// How long the kernel may take to settle.
+const SOON: Duration = Duration::from_secs(60);
 
 /// What comes and goes by itself, or only counts: of no interest to who asks whether a change was made whole.
 const PASSING: [&str; 21] = [
@@ -70,6 +74,20 @@ pub fn take(lab: &Lab) -> Result<Vec<String>> {
     }
     lines.sort();
     Ok(lines)
+}
+
+/// The state that `take` answers, once nothing changes by itself any more: links get addresses of their own a
+/// moment after they came up.
+pub fn settled(take: impl Fn() -> Result<Vec<String>>) -> Result<Vec<String>> {
+    let mut last = take()?;
+    eventually("the kernel's state settles", SOON, || {
+        let now = take()?;
+        let changed = differences(&last, &now);
+        last = now;
+        ensure!(changed.is_empty(), "it still changes:\n{}", changed.join("\n"));
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// The hardware address of a link the kernel makes one up for, another one each time.

@@ -139,9 +139,9 @@ impl Ground {
         }
         lab.vm.run(&format!("corten apply {}", old.path))?;
         let ask = timed(lab, &call("Status", ""))?;
-        old.kernel = settled(lab)?;
+        old.kernel = kernel_dump::settled(|| kernel_dump::take(lab))?;
         let forth = timed(lab, &apply(&new, 0))?;
-        new.kernel = settled(lab)?;
+        new.kernel = kernel_dump::settled(|| kernel_dump::take(lab))?;
         let back = timed(lab, &apply(&old, 0))?;
         same(lab, &old).context("a change and the way back, without any kill")?;
         let changed = kernel_dump::differences(&old.kernel, &new.kernel).len();
@@ -258,19 +258,6 @@ fn timed(lab: &Lab, command: &str) -> Result<Duration> {
 
 fn running(lab: &Lab) -> Result<String> {
     lab.vm.run("corten config")
-}
-
-/// The kernel's state once it stays the same.
-fn settled(lab: &Lab) -> Result<Vec<String>> {
-    let mut last = Vec::new();
-    eventually("the kernel's state settles", SOON, || {
-        let now = kernel_dump::take(lab)?;
-        let changed = kernel_dump::differences(&last, &now);
-        last = now;
-        ensure!(changed.is_empty(), "it still changes:\n{}", changed.join("\n"));
-        Ok(())
-    })?;
-    Ok(last)
 }
 
 /// What netd says of itself and its files.

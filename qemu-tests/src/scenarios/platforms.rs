@@ -66,7 +66,7 @@ fn table(lab: &Lab, _: &Run) -> Result<String> {
 impl Platform<'_> {
     /// How each object fared.
     fn all(&self) -> Result<String> {
-        let before = self.settled()?;
+        let before = kernel_dump::settled(|| self.account())?;
         let refusal = |object: &Object| {
             let here = object.refused.iter().find(|(topology, _)| *topology == self.lab.topology);
             here.map(|(_, words)| *words)
@@ -112,7 +112,7 @@ impl Platform<'_> {
                     .try_for_each(|object| self.has(&account, object.shows[which]).context(object.name))
             })?;
         }
-        let changed = self.settled()?;
+        let changed = kernel_dump::settled(|| self.account())?;
         self.lab.vm.run("systemctl restart netd.service")?;
         self.lab.wait_for_netd(Duration::from_secs(60))?;
         self.same(&changed).context("a netd that was started anew changed something")
@@ -157,19 +157,6 @@ impl Platform<'_> {
             lines.push(format!("speed {port} {}", self.lab.vm.run(&script)?.trim()));
         }
         Ok(lines)
-    }
-
-    /// The same once nothing changes by itself any more: links get addresses of their own a moment later.
-    fn settled(&self) -> Result<Vec<String>> {
-        let mut last = self.account()?;
-        eventually("the kernel's state settles", SOON, || {
-            let now = self.account()?;
-            let changed = kernel_dump::differences(&last, &now);
-            last = now;
-            ensure!(changed.is_empty(), "it still changes:\n{}", changed.join("\n"));
-            Ok(())
-        })?;
-        Ok(last)
     }
 
     fn has(&self, lines: &[String], parts: &[&str]) -> Result<()> {
