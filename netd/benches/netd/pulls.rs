@@ -67,8 +67,8 @@ impl Sightings {
     }
 }
 
-/// Watches a port for so many seconds and prints what was seen; `ready` on standard error says when it begins. With `subscribe`, netd is asked to watch it
-/// too; otherwise the kernel is left to itself.
+/// Watches a port for so many seconds and prints what was seen; `ready` on standard error says when it begins.
+/// With `subscribe`, netd is asked to watch it too; otherwise the kernel is left to itself.
 pub fn watch(port: &str, seconds: u64, subscribe: bool) {
     let (told, seen) = channel();
     let all: [fn(&str, &Sightings); 3] = [sample, listen, follow];

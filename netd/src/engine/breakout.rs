@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use netd_api::config::Config;
-use netd_api::config::split_name;
+use netd_api::config::{Config, split_name};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -44,16 +43,16 @@ impl Step {
 /// What is to be done so that the ports there are become those the configuration wants. A port that is split
 /// stays so while the configuration names a part of it.
 pub(super) fn steps(config: &Config, ports: &BTreeSet<String>) -> Vec<Step> {
+    let is_part = |name: &str, whole: &str| split_name(name).is_some_and(|(of, _)| of == whole);
     let wanted = |whole: &str| {
         let own = config.ports.get(whole).and_then(|port| port.breakout).map(u32::from);
-        let named = || config.ports.keys().any(|name| split_name(name).is_some_and(|(of, _)| of == whole));
+        let named = || config.ports.keys().any(|name| is_part(name, whole));
         own.or_else(|| (!named()).then_some(1))
     };
     let mut steps = Vec::new();
     let split: BTreeSet<&str> = ports.iter().filter_map(|name| Some(split_name(name)?.0)).collect();
     for whole in split {
-        let parts: Vec<&String> =
-            ports.iter().filter(|name| split_name(name).is_some_and(|(of, _)| of == whole)).collect();
+        let parts: Vec<&String> = ports.iter().filter(|name| is_part(name, whole)).collect();
         if wanted(whole).is_some_and(|count| count as usize != parts.len()) {
             steps.push(Step { whole: whole.to_owned(), present: parts[0].clone(), parts: 1 });
         }

@@ -5,9 +5,8 @@
 //! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
 //! [`link_state`] those that come late by themselves, [`detection`] what other hosts say to new addresses,
-//! [`snapshot`] the whole as the plan's
-//! [`Network`](crate::plan::Network); [`batch`] carries out a plan's actions. [`device`] is the little that
-//! is not netlink.
+//! [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`untold`] what drivers leave out of
+//! it; [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
 
 pub mod address;
 pub mod batch;
