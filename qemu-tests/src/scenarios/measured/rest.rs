@@ -31,10 +31,11 @@ pub fn measure(lab: &Lab, run: &Run) -> Result<String> {
     restart_with(lab, "")?;
     let alone = alone?;
     let a_second = |count: f64| count / f64::from(SECONDS);
-    run.measured(Measurement::new("netd at rest, wake-ups a second", a_second(alone), "").at_most(0.0));
+    // The aim is that of the switch as it is shipped, its watchdog included.
+    run.measured(Measurement::new("netd at rest, wake-ups a second", a_second(watched), "").at_most(0.0));
     run.measured(Measurement::new(
-        "netd at rest, wake-ups a second, watchdog's included",
-        a_second(watched),
+        "netd at rest, wake-ups a second without the watchdog",
+        a_second(alone),
         "",
     ));
     run.measured(
