@@ -83,6 +83,8 @@ fn a_gateway_host_answers_for_the_network_behind_it() {
 #[test]
 fn a_closed_port_refuses_and_an_absent_host_is_silent() {
     let pair = pair(host(1), host(2).http("hello"));
+    // Both hosts run and know each other: what follows is about ports.
+    pair.a.ping_until_answered(ip("192.0.2.2"), SOON).unwrap();
     let connect =
         |to: &str| pair.a.connect(to.parse::<SocketAddr>().unwrap(), Duration::from_secs(1)).unwrap();
     assert_eq!(connect("192.0.2.2:80"), Connection::Open);
