@@ -102,7 +102,8 @@ fn garbage_below_the_limit_is_one_clear_error() {
     for garbage in ["=\n", "[", "]", "\"", "'''", "a=\n", "\u{0}", "{", "é", "a.", "#\u{1}\n"] {
         let errors = errors(&fill("", |_| garbage.to_owned(), ""));
         assert_eq!(errors.len(), 1, "{garbage:?}");
-        assert!(errors[0].message.starts_with("not valid TOML"), "{}", errors[0]);
+        let clear = ["not valid TOML", "more than 80 levels"];
+        assert!(clear.iter().any(|words| errors[0].message.starts_with(words)), "{}", errors[0]);
     }
 }
 
@@ -114,6 +115,26 @@ fn deep_nesting_is_refused() {
     }
     errors(&format!("version = 1\n[{}a]", "a.".repeat(100_000)));
     errors(&format!("version = 1\n{}a = 1", "a.".repeat(100_000)));
+    // As deep as brackets and dots go together.
+    let keys = ["a"; 79].join(".");
+    let tables = format!("{keys} = {{ ").repeat(70);
+    errors(&format!("version = 1\n[{keys}]\n{tables}{}", " }".repeat(70)));
+}
+
+#[test]
+fn brackets_that_nobody_closes_lead_no_deeper_than_others() {
+    // Mistakes after which the TOML parser no longer knows how deep it is.
+    for level in ["a = { [b]\n", "a = [ { [ }\n", "a = { b = 1, c = { ] } [\n", "a = { [ { ] } ] = [ } ,\n"] {
+        for count in [1, 79, 10_000] {
+            let errors = errors(&format!("version = 1\n{}", level.repeat(count)));
+            assert!(count < 10_000 || errors[0].message.contains("levels"), "{level}: {}", errors[0]);
+        }
+    }
+    let told = errors(&format!("version = 1\nnone = 1\n{}", "[vlans.10]\nvlan = {\n".repeat(100)));
+    let place = (told[0].line, told[0].column);
+    // The first header's dot counts for what stands below it, and this header's own besides.
+    assert_eq!(place, (3 + 78 * 2, 7), "{}", told[0]);
+    assert!(told[0].message.ends_with("the first bracket that is still open is in line 4"), "{}", told[0]);
 }
 
 #[test]

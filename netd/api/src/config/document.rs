@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
+use super::depth;
 use super::model::Place;
 use crate::diagnostic::Diagnostic;
 
@@ -162,6 +163,10 @@ pub(super) fn without_broken_lines(text: &str) -> Option<String> {
     for _ in 0..RECOVERY_ROUNDS {
         // Blanking replaces whole characters of whole lines by spaces, so the text stays UTF-8.
         let current = String::from_utf8(bytes).ok()?;
+        // What closed a bracket may be gone.
+        if depth::check(&current, &Lines::new(&current)).is_err() {
+            return None;
+        }
         let (_, errors) = DeTable::parse_recoverable(&current);
         let broken: Vec<usize> = errors
             .iter()

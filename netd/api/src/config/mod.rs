@@ -15,6 +15,7 @@
 mod admit;
 mod bridging;
 mod checks;
+mod depth;
 #[cfg(test)]
 mod differential;
 mod document;
@@ -94,6 +95,7 @@ fn parse_within(text: &str, limits: &Limits) -> Result<Config, Vec<Diagnostic>> 
         return parse_whole(text, limits);
     };
     let lines = Lines::with_gaps(&rest, &gaps);
+    depth::check(&rest, &lines).map_err(|diagnostic| vec![diagnostic])?;
     match DeTable::parse(&rest) {
         Ok(tree) if plain.fits(tree.get_ref()) => finish(read_tree(&lines, tree.get_ref(), plain, false)),
         Err(error) if text.len() > limits.recovery_bytes => {
@@ -109,6 +111,7 @@ fn parse_whole(text: &str, limits: &Limits) -> Result<Config, Vec<Diagnostic>> {
         return Err(vec![document::too_large_for_a_tree(text.len())]);
     }
     let lines = Lines::new(text);
+    depth::check(text, &lines).map_err(|diagnostic| vec![diagnostic])?;
     match DeTable::parse(text) {
         Ok(tree) => finish(read_tree(&lines, tree.get_ref(), PlainRoutes::none(text), false)),
         Err(error) if text.len() > limits.recovery_bytes => {

@@ -1,0 +1,113 @@
+//! How deep a document goes, told from its tokens before the TOML parser descends into it.
+//!
+//! The parser has a limit of its own for brackets, but loses count in broken documents and then goes as deep as
+//! they lead it; and each bracket may stand behind a key of many parts, each of which is a table.
+
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
+
+use super::document::Lines;
+use crate::diagnostic::Diagnostic;
+
+/// Most levels of brackets and parts of keys.
+const MAX_DEPTH: usize = 80;
+
+/// Refuses a text that goes too deep.
+pub(super) fn check(text: &str, lines: &Lines<'_>) -> Result<(), Diagnostic> {
+    let mut depth = Depth::default();
+    for token in Source::new(text).lex() {
+        let start = token.span().start();
+        depth.count(token.kind(), start);
+        if depth.levels() > MAX_DEPTH {
+            let place = lines.place(start);
+            let mut message = format!("more than {MAX_DEPTH} levels of brackets and parts of keys");
+            if let Some(first) = depth.open.first() {
+                let line = lines.place(first.start).line;
+                message += &format!("; the first bracket that is still open is in line {line}");
+            }
+            return Err(Diagnostic { line: place.line, column: place.column, path: String::new(), message });
+        }
+    }
+    Ok(())
+}
+
+/// What is open at one place of a text. The parser is never deeper than this: it leaves a bracket at the latest
+/// where its counterpart comes and no other is open in between.
+#[derive(Default)]
+struct Depth {
+    open: Vec<Bracket>,
+    /// Levels of those that are open, with the keys before them.
+    inside: usize,
+    /// Dots of the longest header: keys below it begin there.
+    header: usize,
+    /// Dots of the key that is being read.
+    dots: usize,
+}
+
+struct Bracket {
+    kind: TokenKind,
+    start: usize,
+    levels: usize,
+}
+
+impl Depth {
+    fn levels(&self) -> usize {
+        self.header + self.inside + self.dots
+    }
+
+    fn count(&mut self, kind: TokenKind, start: usize) {
+        match kind {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
+                let levels = 1 + std::mem::take(&mut self.dots);
+                self.inside += levels;
+                self.open.push(Bracket { kind, start, levels });
+            }
+            TokenKind::RightSquareBracket => self.close(TokenKind::LeftSquareBracket),
+            TokenKind::RightCurlyBracket => self.close(TokenKind::LeftCurlyBracket),
+            TokenKind::Dot => {
+                self.dots += 1;
+                if matches!(&self.open[..], [only] if only.kind == TokenKind::LeftSquareBracket) {
+                    self.header = self.header.max(self.dots);
+                }
+            }
+            TokenKind::Comma => self.dots = 0,
+            TokenKind::Newline if self.open.is_empty() => self.dots = 0,
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, kind: TokenKind) {
+        self.dots = 0;
+        if self.open.last().is_some_and(|last| last.kind == kind) {
+            self.inside -= self.open.pop().map_or(0, |last| last.levels);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deepest(text: &str) -> usize {
+        let mut depth = Depth::default();
+        let tokens = Source::new(text).lex();
+        tokens.fold(0, |deepest, token| {
+            depth.count(token.kind(), token.span().start());
+            depth.levels().max(deepest)
+        })
+    }
+
+    #[test]
+    fn brackets_count_with_the_keys_before_them() {
+        for (text, levels) in [
+            ("", 0),
+            ("a = 1\nb.c = 2\n", 1),
+            ("a = [[1], [2], \"[[[\"] # [[[\n", 2),
+            ("[a.b]\nc.d = { e.f = { g = [1] } }\n[h]\n", 1 + 2 + 2 + 1),
+            ("[[a.\"b.c\"]]\nd = 1\n", 3),
+            ("a = { b = [ }\nc = [ ] ]\n }", 3),
+        ] {
+            assert_eq!(deepest(text), levels, "{text}");
+        }
+    }
+}
