@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use zbus::Connection;
 
 use crate::dbus::{self, Handle, Job};
@@ -15,7 +15,8 @@ use crate::engine::{Engine, Paths};
 use crate::events::Hub;
 use crate::kernel::KernelError;
 use crate::kernel::monitor::Monitor;
-use crate::notify::{alive, notify, watchdog_interval};
+use crate::notify::notify;
+use crate::watchdog;
 
 /// Events come in bursts; one look serves those that come within this time.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -23,9 +24,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long to wait between tries to reach the bus, which starts later than netd.
 const BUS_RETRY: Duration = Duration::from_millis(250);
-
-/// Between signs of life that nobody waits for.
-const NO_WATCHDOG: Duration = Duration::from_secs(3600);
 
 /// Why the daemon ended.
 #[derive(Debug, thiserror::Error)]
@@ -107,15 +105,16 @@ pub async fn serve(
     let mut looks = Looks::default();
     // Rules that were refused wait for no event.
     looks.ask();
-    // All that wakes netd while nothing happens.
-    let mut heartbeat = interval(watchdog_interval().unwrap_or(NO_WATCHDOG));
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    watchdog::watch();
     loop {
+        // Long work shows by itself that it goes on.
+        watchdog::alive();
         if monitor.hear_recoveries(engine.has_alarms())? {
             engine.check_alarms()?;
         }
         tokio::select! {
             Some(job) = jobs.recv() => {
+                watchdog::watch();
                 let changes = job.changes();
                 run_job(&mut engine, job);
                 if changes {
@@ -123,19 +122,26 @@ pub async fn serve(
                     looks.ask();
                 }
             }
-            events = monitor.next() => if engine.note(&events?) { looks.ask() },
+            events = monitor.next() => {
+                watchdog::watch();
+                if engine.note(&events?) {
+                    looks.ask();
+                }
+            }
             () = hub.carrier_changed() => looks.ask(),
-            () = looks.due() => {
+            () = at(looks.due) => {
+                watchdog::watch();
                 let found = engine.look()?;
                 looks.found(&found);
                 notify(&format!("STATUS={}", engine.status()));
             }
             () = after(engine.next_deadline()) => {
+                watchdog::watch();
                 engine.on_deadline();
                 looks.ask();
                 notify(&format!("STATUS={}", engine.status()));
             }
-            _ = heartbeat.tick() => alive(),
+            () = at(watchdog::rest_due().map(Instant::from_std)) => watchdog::rest(),
             _ = &mut stopped => {
                 engine.end();
                 return Ok(());
@@ -146,8 +152,13 @@ pub async fn serve(
 
 /// Waits for as long as that; for ever when there is nothing to wait for.
 async fn after(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
+    at(time.map(|time| Instant::now() + time)).await;
+}
+
+/// Waits until then; for ever when there is nothing to wait for.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
@@ -186,13 +197,6 @@ impl Looks {
             _ => (self.pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE),
         };
         self.due = (*look == Look::Wrong).then(|| now + self.pause);
-    }
-
-    async fn due(&self) {
-        match self.due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
     }
 }
 

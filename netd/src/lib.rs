@@ -26,3 +26,4 @@ pub mod quirks;
 pub mod state;
 pub mod store;
 pub mod transaction;
+pub mod watchdog;

@@ -15,8 +15,8 @@ use ipnet::IpNet;
 use crate::kernel::detection::{self, LinkAddress};
 use crate::kernel::untold::Untold;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
-use crate::notify::alive;
 use crate::plan::{Action, Network, Step, plan};
+use crate::watchdog::alive;
 
 /// After this many rounds something keeps changing what was set.
 const ROUNDS: usize = 8;

@@ -17,6 +17,7 @@ use zbus::connection::Builder;
 use crate::engine::Engine;
 use crate::events::Hub;
 use crate::failure::Failure;
+use crate::watchdog;
 
 /// A job for the engine.
 pub struct Job {
@@ -82,6 +83,8 @@ impl Handle {
             // A caller that went away needs no answer.
             let _ = reply.send(job(engine));
         });
+        // An engine that hangs is noticed when somebody wants something of it.
+        watchdog::watch();
         self.jobs.send(Job { work, changes }).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
     }

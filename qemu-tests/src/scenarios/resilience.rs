@@ -9,13 +9,18 @@ use super::numbered::{Stream, Tally};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 2] = [
+pub const SCENARIOS: [Scenario; 3] = [
     Scenario::new(
         "numbered frames cross without a gap while netd is killed, and the state is right again after",
         Topology::Switch,
         netd_killed,
     )
     .soaks("netd-kill"),
+    Scenario::new(
+        "netd that hangs at its work is started anew, and at rest nothing watches it",
+        Topology::Switch,
+        netd_hangs,
+    ),
     Scenario::new("the check for gaps notices a flap of the port", Topology::Switch, a_flap_is_noticed),
 ];
 
@@ -91,4 +96,38 @@ fn a_flap_is_noticed(lab: &Lab, _: &Run) -> Result<String> {
     })?;
     ensure!(!tally.missing.is_empty(), "a port flapped under {} frames and the check saw no gap", tally.sent);
     Ok(tally.gaps())
+}
+
+/// What systemd would wait for a sign of life from netd: its own words, `infinity` for ever.
+fn patience(lab: &Lab) -> Result<String> {
+    Ok(lab.vm.run("systemctl show -p WatchdogUSec --value netd.service")?.trim().to_owned())
+}
+
+fn netd_hangs(lab: &Lab, _: &Run) -> Result<String> {
+    let before = lab.visible_state()?;
+    // A question is work, too.
+    eventually("the watchdog rests", Duration::from_secs(60), || {
+        let patience = patience(lab)?;
+        ensure!(["0", "infinity"].contains(&patience.as_str()), "it waits {patience} for a sign of life");
+        Ok(())
+    })?;
+    let tally = frames_around(lab, || {
+        let pid = lab.vm.run("systemctl show -p MainPID --value netd.service")?;
+        let pid = pid.trim();
+        lab.vm.run(&format!("corten show system >/dev/null && kill -STOP {pid}"))?;
+        ensure!(patience(lab)? == "30s", "nothing watches netd at its work: {}", patience(lab)?);
+        eventually("netd is started anew", Duration::from_secs(90), || {
+            let now = lab.vm.run("systemctl show -p MainPID --value netd.service")?;
+            ensure!(!["0", pid].contains(&now.trim()), "it is process {}", now.trim());
+            Ok(())
+        })?;
+        lab.wait_for_netd(Duration::from_secs(60))
+    })?;
+    ensure!(tally.missing.is_empty(), "{} ({RATE} a second)", tally.gaps());
+    eventually("the state is as before", Duration::from_secs(20), || {
+        let after = lab.visible_state()?;
+        ensure!(after == before, "{}", differing(&before, &after));
+        Ok(())
+    })?;
+    Ok(format!("{} frames meanwhile, none missing", tally.sent))
 }

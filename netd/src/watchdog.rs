@@ -1,0 +1,58 @@
+//! The service manager's watchdog, which watches netd at its work.
+//!
+//! A daemon that shows all the time that it lives wakes up for nothing else. netd at rest has nothing to hang
+//! at, so it has the watchdog rest too: whoever brings work has it watch, and when no work has come for a while
+//! netd tells it to stop (`WATCHDOG_USEC=0`).
+
+use std::env;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::notify::notify;
+
+/// When the service manager heard of netd last, while it watches.
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+/// How long it waits; `None` when it does not watch at all.
+static LIMIT: LazyLock<Option<Duration>> = LazyLock::new(limit);
+
+fn limit() -> Option<Duration> {
+    let own = env::var("WATCHDOG_PID").map_or(Ok(std::process::id()), |text| text.parse()).ok()?;
+    let limit_us: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (own == std::process::id() && limit_us > 0).then(|| Duration::from_micros(limit_us))
+}
+
+fn told() -> MutexGuard<'static, Option<Instant>> {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// There is work for netd: has the watchdog watch, if it rests.
+pub fn watch() {
+    let (Some(limit), mut told) = (*LIMIT, told()) else { return };
+    if told.is_none() {
+        notify(&format!("WATCHDOG_USEC={}\nWATCHDOG=1", limit.as_micros()));
+        *told = Some(Instant::now());
+    }
+}
+
+/// Shows the watchdog that netd gets on with its work, which tells long work from a hang. It is told no more
+/// often than it asks for; while it rests, it need not know.
+pub fn alive() {
+    let (Some(limit), mut told) = (*LIMIT, told()) else { return };
+    if told.is_some_and(|told| told.elapsed() >= limit / 4) {
+        notify("WATCHDOG=1");
+        *told = Some(Instant::now());
+    }
+}
+
+/// When the watchdog is to rest if no work comes before; `None` while it rests.
+pub fn rest_due() -> Option<Instant> {
+    let (limit, told) = ((*LIMIT)?, (*told())?);
+    Some(told + limit / 2)
+}
+
+/// Nothing is left to do: has the watchdog rest.
+pub fn rest() {
+    if told().take().is_some() {
+        notify("WATCHDOG_USEC=0");
+    }
+}
