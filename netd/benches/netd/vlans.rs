@@ -71,7 +71,7 @@ fn netd(ports: &[String], folder: &Path) -> Outcome {
 fn check(ports: &[String]) {
     for port in [&ports[0], &ports[ports.len() - 1]] {
         let output = Command::new("bridge")
-            .args(["-c", "vlan", "show", "dev", port])
+            .args(["-compressvlans", "vlan", "show", "dev", port])
             .output()
             .expect("bridge of iproute2");
         let text = String::from_utf8_lossy(&output.stdout);
