@@ -135,6 +135,45 @@ pub fn membership(host: Mac, source: IpAddr, group: IpAddr, what: Membership) ->
     })
 }
 
+/// The frame by which a querier asks for the members of all groups: IGMPv2 (RFC 2236) or MLDv1 (RFC 2710),
+/// untagged. Answers may take a second.
+pub fn query(querier: Mac, source: IpAddr) -> Frame {
+    match source {
+        IpAddr::V4(source) => {
+            let mut message = vec![0x11, 10, 0, 0, 0, 0, 0, 0];
+            let sum = checksum(&message);
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+            let to = Ipv4Addr::new(224, 0, 0, 1);
+            let packet = ipv4(source, to, IGMP, 1, false, &message);
+            Frame::new(querier, group_mac(to.into())).ethertype(ETHERTYPE_IPV4).payload(packet)
+        }
+        IpAddr::V6(source) => {
+            let mut message = vec![130, 0, 0, 0];
+            message.extend(1000_u16.to_be_bytes());
+            message.extend([0; 18]);
+            let to = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+            seal(source, to, ICMPV6, &mut message, 2);
+            let packet = ipv6(source, to, HOP_BY_HOP, 1, &[&ROUTER_ALERT[..], &message].concat());
+            Frame::new(querier, group_mac(to.into())).ethertype(ETHERTYPE_IPV6).payload(packet)
+        }
+    }
+}
+
+/// Whether a packet asks for the members of groups: IGMP or MLD, of any version.
+pub fn is_query(ethertype: u16, packet: &[u8]) -> bool {
+    match ethertype {
+        ETHERTYPE_IPV4 if packet.get(9) == Some(&IGMP) => {
+            let header = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+            packet.get(header) == Some(&0x11)
+        }
+        ETHERTYPE_IPV6 if packet.get(6) == Some(&HOP_BY_HOP) => {
+            packet.get(IPV6_HEADER) == Some(&ICMPV6)
+                && packet.get(IPV6_HEADER + ROUTER_ALERT.len()) == Some(&130)
+        }
+        _ => false,
+    }
+}
+
 /// The frame by which a host tells all others that it has an IPv6 address (RFC 4861, 4.4), untagged.
 pub fn advertisement(host: Mac, address: Ipv6Addr) -> Frame {
     let everybody = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -269,6 +308,22 @@ mod tests {
     fn groups_have_the_hardware_addresses_of_the_standards() {
         assert_eq!(group_mac("239.129.2.3".parse().unwrap()), Mac([0x01, 0x00, 0x5e, 0x01, 2, 3]));
         assert_eq!(group_mac("ff05::1:2:3".parse().unwrap()), Mac([0x33, 0x33, 0, 2, 0, 3]));
+    }
+
+    #[test]
+    fn a_question_for_members_is_told_from_an_answer() {
+        for source in ["192.0.2.1", "fe80::1"] {
+            let source: IpAddr = source.parse().unwrap();
+            let group = if source.is_ipv4() { "239.1.1.1" } else { "ff05::1:1" };
+            let question = query(Mac::of_host(1), source).build();
+            let answer = membership(Mac::of_host(1), source, group.parse().unwrap(), Membership::Join);
+            let answer = answer.unwrap().build();
+            let asks = |frame: &[u8]| {
+                let view = View::parse(frame).unwrap();
+                is_query(view.ethertype, view.payload)
+            };
+            assert!(asks(&question) && !asks(&answer));
+        }
     }
 
     #[test]

@@ -180,6 +180,7 @@ fn the_bridge_has_its_tables_and_its_tunnels() {
     let bridge = &config.bridge;
     assert_eq!((bridge.ageing_time_s, bridge.stp, bridge.priority), (600, true, 4096));
     assert!(bridge.igmp_snooping && bridge.querier);
+    assert_eq!([10, 40].map(|id| config.vlans[&id].querier), [None, Some(false)]);
     assert_eq!(config.fdb[0].port, "uplink");
     assert_eq!(config.mdb[0].ports, ["swp1", "swp2", "swp3", "swp4", "uplink"]);
     let vxlan = &config.vxlans["overlay"];

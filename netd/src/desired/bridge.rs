@@ -3,7 +3,7 @@
 use netd_api::config::model::{Vxlan, vlan_interface};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3};
-use crate::plan::{FdbKey, Link, LinkKind, MdbKey, Network, Setting, VlanMembership};
+use crate::plan::{FdbKey, Link, LinkKind, MdbKey, Network, Setting, VlanMembership, VlanTable};
 
 /// Hundredths of a second (`USER_HZ`), the unit of the bridge's timers.
 const HUNDREDTHS: u32 = 100;
@@ -40,6 +40,22 @@ fn add_vxlan(name: &str, vxlan: &Vxlan, network: &mut Network) {
     }
 }
 
+/// The VLANs in which the bridge asks for members of groups.
+fn queriers(inputs: &Inputs, network: &Network) -> VlanTable {
+    let mut vlans = VlanTable::default();
+    if inputs.config.bridge.querier {
+        let of_bridge = |link: &&Link| link.master.as_deref() == Some(BRIDGE);
+        network.links.values().filter(of_bridge).for_each(|link| vlans.insert_all(&link.vlans));
+    }
+    for (&id, vlan) in &inputs.config.vlans {
+        match vlan.querier.unwrap_or(inputs.config.bridge.querier) {
+            true => vlans.insert(id, id, VlanMembership::default()),
+            false => vlans.remove(id, id),
+        }
+    }
+    vlans
+}
+
 /// The bridge, with its VLAN interfaces and its own membership in their VLANs.
 fn add_bridge(inputs: &Inputs, network: &mut Network) {
     let wanted = &inputs.config.bridge;
@@ -54,7 +70,8 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
     bridge.set(Setting::Priority, wanted.priority);
     bridge.set(Setting::ForwardDelay, if wanted.stp { FORWARD_DELAY_S * HUNDREDTHS } else { 0 });
     bridge.set(Setting::MulticastSnooping, wanted.igmp_snooping);
-    bridge.set(Setting::MulticastQuerier, wanted.querier);
+    // Else a querier in one VLAN would make the bridge prune in others, whose hosts nobody asks.
+    bridge.set(Setting::MulticastPerVlan, true);
     // Ports and LAGs alone: a workload must change nothing for others, and asks for its own MTU.
     let members = || {
         let names = inputs.ports.iter().chain(inputs.config.lags.keys());
@@ -63,6 +80,9 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
     };
     let widest = members().filter_map(|link| link.number(Setting::Mtu)).max().unwrap_or(DEFAULT_MTU_BYTES);
     bridge.set(Setting::Mtu, widest.max(DEFAULT_MTU_BYTES));
+    // It asks only where it could hear an answer itself.
+    bridge.queriers = queriers(inputs, network);
+    bridge.vlans.insert_all(&bridge.queriers);
     let mut interfaces = Vec::new();
     for (&id, vlan) in inputs.config.vlans.iter().filter(|(_, vlan)| vlan.has_interface()) {
         bridge.vlans.insert(id, id, VlanMembership::default());

@@ -91,6 +91,7 @@ impl<'a> Judge<'a> {
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => {
                 self.section_of_link(port, None)
             }
+            Action::Querier { bridge, .. } => self.section_of_link(bridge, None),
             Action::SetMaster { name, .. }
             | Action::ClearMaster { name }
             | Action::SetUp { name, .. }

@@ -51,6 +51,11 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
             link(config, name, "addresses")
         }
         Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => link(config, port, "vlan"),
+        Action::Querier { first, .. } => {
+            let of_vlan = config.vlans.get(first).is_some_and(|vlan| vlan.querier.is_some());
+            let path = if of_vlan { format!("vlans.{first}.querier") } else { "bridge.querier".to_owned() };
+            config.locate(&path)
+        }
         Action::SetMaster { name, master } if master == BRIDGE => link(config, name, "vlan"),
         Action::SetMaster { name, master } if config.lags.contains_key(master) => {
             link(config, master, "members").or_else(|| link(config, name, ""))
@@ -109,7 +114,6 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::Stp => "stp",
         Setting::Priority => "priority",
         Setting::MulticastSnooping => "igmp-snooping",
-        Setting::MulticastQuerier => "querier",
         Setting::Isolated => "isolated",
         Setting::Learning => "learning",
         Setting::ForwardReserved => "forward-reserved",
@@ -126,6 +130,7 @@ fn key_of(setting: Setting) -> &'static str {
         | Setting::VlanFiltering
         | Setting::DefaultPvid
         | Setting::ForwardDelay
+        | Setting::MulticastPerVlan
         | Setting::UnicastFlood
         | Setting::PathCost => "",
     }

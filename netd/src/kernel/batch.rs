@@ -9,7 +9,7 @@ use super::port_changes::PortChanges;
 use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
-use super::{address, fdb, link, mdb, neighbour, next_hop, route, vlan};
+use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, vlan};
 use crate::plan::{Action, FdbKey, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget};
 
 /// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
@@ -70,6 +70,9 @@ fn change<'a>(
         }
         Action::DeleteVlans { port, first, last, on_bridge } => {
             Some(vlan::delete(names.index(port)?, *first, *last, *on_bridge))
+        }
+        Action::Querier { bridge, first, last, on } => {
+            Some(querier::set(names.index(bridge)?, *first, *last, *on))
         }
         Action::AddAddress { link, address, detect_duplicates } => {
             Some(address::add(names.index(link)?, address, *detect_duplicates))

@@ -11,8 +11,11 @@ const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_PRIORITY: u16 = 6;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
-const IFLA_BR_MCAST_QUERIER: u16 = 25;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
+/// `struct br_boolopt_multi`: a word of values, and one of which are meant.
+const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
+/// `1 << BR_BOOLOPT_MCAST_VLAN_SNOOPING`.
+const MCAST_VLAN_SNOOPING: u32 = 1 << 1;
 
 /// Adds the option a setting stands for; nothing for settings of other kinds of links.
 pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
@@ -24,7 +27,11 @@ pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
         Setting::Priority => data.u16(IFLA_BR_PRIORITY, number as u16),
         Setting::VlanFiltering => data.u8(IFLA_BR_VLAN_FILTERING, number as u8),
         Setting::MulticastSnooping => data.u8(IFLA_BR_MCAST_SNOOPING, number as u8),
-        Setting::MulticastQuerier => data.u8(IFLA_BR_MCAST_QUERIER, number as u8),
+        Setting::MulticastPerVlan => {
+            let on = if value.is_on() { MCAST_VLAN_SNOOPING } else { 0 };
+            let words = [on, MCAST_VLAN_SNOOPING].map(u32::to_ne_bytes).concat();
+            data.attribute(IFLA_BR_MULTI_BOOLOPT, &words)
+        }
         Setting::DefaultPvid => data.u16(IFLA_BR_VLAN_DEFAULT_PVID, number as u16),
         _ => data,
     }
@@ -48,7 +55,9 @@ pub(super) fn read(data: &[u8], settings: &mut Settings) {
             IFLA_BR_PRIORITY => (Setting::Priority, Value::from(read_u16(value))),
             IFLA_BR_VLAN_FILTERING => (Setting::VlanFiltering, Value::Flag(read_u8(value) != 0)),
             IFLA_BR_MCAST_SNOOPING => (Setting::MulticastSnooping, Value::Flag(read_u8(value) != 0)),
-            IFLA_BR_MCAST_QUERIER => (Setting::MulticastQuerier, Value::Flag(read_u8(value) != 0)),
+            IFLA_BR_MULTI_BOOLOPT => {
+                (Setting::MulticastPerVlan, Value::Flag(read_u32(value) & MCAST_VLAN_SNOOPING != 0))
+            }
             IFLA_BR_VLAN_DEFAULT_PVID => (Setting::DefaultPvid, Value::from(read_u16(value))),
             _ => continue,
         };

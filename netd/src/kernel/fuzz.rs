@@ -9,7 +9,7 @@ use super::link::LinkRecord;
 use super::neighbour::NeighbourRecord;
 use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
-use super::{devlink, ethtool, generic, mdb, monitor, vlan};
+use super::{devlink, ethtool, generic, mdb, monitor, querier, vlan};
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever
 /// they are, it ends, without a panic.
@@ -22,6 +22,7 @@ pub fn decode(bytes: &[u8]) {
     black_box(NextHopObjectRecord::parse(bytes).map(|object| object.to_object(|index| index.to_string())));
     black_box(mdb::parse(bytes));
     black_box(vlan::parse(bytes));
+    black_box(querier::parse(bytes));
     black_box(generic::read_id(bytes));
     black_box(devlink::read_port(bytes));
     black_box(ethtool::read_modes(bytes));

@@ -34,6 +34,7 @@ pub mod neighbour;
 pub mod netns;
 pub mod next_hop;
 mod port_changes;
+pub mod querier;
 pub mod route;
 mod route_targets;
 pub mod sender;

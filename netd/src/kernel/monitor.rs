@@ -28,7 +28,7 @@ const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// What the kernel sends in one event datagram is far below this.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 /// Kinds libc lacks (linux/rtnetlink.h).
-const RTM_NEWVLAN: u16 = 112;
+pub(super) const RTM_NEWVLAN: u16 = 112;
 const RTM_DELVLAN: u16 = 113;
 
 /// Something changed in the kernel.

@@ -49,7 +49,7 @@ pub fn change<'a>(
         | Setting::Priority
         | Setting::ForwardDelay
         | Setting::MulticastSnooping
-        | Setting::MulticastQuerier => of_kind(link, "bridge", |data| bridge::put(data, setting, value)),
+        | Setting::MulticastPerVlan => of_kind(link, "bridge", |data| bridge::put(data, setting, value)),
         Setting::PcpIngress | Setting::PcpEgress => {
             of_kind(link, "vlan", |data| vlan_interface::put(data, setting, value))
         }

@@ -10,7 +10,7 @@ use super::link::{LinkRecord, OWN_GROUP};
 use super::mdb::MdbRecord;
 use super::route::OWN_PROTOCOL;
 use super::route_targets::RouteTargets;
-use super::{address, fdb, link, mdb, neighbour, next_hop, route, vlan};
+use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, vlan};
 use crate::plan::{FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Setting, Value, VlanTable};
 
 /// Which links a snapshot takes in besides those netd made.
@@ -86,8 +86,14 @@ pub fn network(connection: &mut Connection, scope: &Scope, bridge: &str) -> Resu
     let mut targets = RouteTargets::new(&interfaces);
     network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| targets.route(record))?;
     network.sort();
-    add_fdb(connection, &interfaces, bridge, &mut network)?;
-    add_mdb(connection, &interfaces, bridge, &mut network)?;
+    if let Some(bridge) = interfaces.by_name(bridge).filter(|record| record.kind == "bridge") {
+        if let Some(link) = network.links.get_mut(&bridge.name) {
+            link.queriers = querier::dump(connection, bridge.index)?;
+        }
+        add_fdb(connection, &interfaces, bridge, &mut network)?;
+        add_mdb(connection, &interfaces, bridge, &mut network)?;
+    }
+    add_tunnels(connection, &interfaces, &mut network)?;
     for record in neighbour::dump(connection)? {
         if record.is_own() && record.is_permanent() {
             let device = interfaces.name(record.index).to_owned();
@@ -119,6 +125,7 @@ fn to_link(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> Link 
         master: name(record.master),
         settings,
         vlans: interfaces.vlans.get(&record.index).cloned().unwrap_or_default(),
+        queriers: VlanTable::default(),
         addresses,
         foreign_addresses,
     }
@@ -163,21 +170,28 @@ fn add_ethtool(scope: &Scope, interfaces: &Interfaces, network: &mut Network) {
     }
 }
 
-/// Static entries, of the bridge and of netd's own tunnels.
+/// Static entries of the bridge.
 fn add_fdb(
     connection: &mut Connection,
     interfaces: &Interfaces,
-    bridge: &str,
+    bridge: &LinkRecord,
     network: &mut Network,
 ) -> Result<(), KernelError> {
-    if let Some(bridge) = interfaces.by_name(bridge).filter(|record| record.kind == "bridge") {
-        for entry in fdb::dump(connection, bridge.index)? {
-            if entry.is_static() && entry.vlan_id != 0 {
-                let key = FdbKey { mac: entry.mac, vlan_id: entry.vlan_id, tunnel: None };
-                network.fdb.insert(key, interfaces.name(entry.index).to_owned());
-            }
+    for entry in fdb::dump(connection, bridge.index)? {
+        if entry.is_static() && entry.vlan_id != 0 {
+            let key = FdbKey { mac: entry.mac, vlan_id: entry.vlan_id, tunnel: None };
+            network.fdb.insert(key, interfaces.name(entry.index).to_owned());
         }
     }
+    Ok(())
+}
+
+/// Static entries of netd's own tunnels.
+fn add_tunnels(
+    connection: &mut Connection,
+    interfaces: &Interfaces,
+    network: &mut Network,
+) -> Result<(), KernelError> {
     let tunnels = interfaces.links.values();
     for tunnel in tunnels.filter(|record| record.kind == "vxlan" && record.group == OWN_GROUP) {
         for entry in fdb::dump_tunnel(connection, tunnel.index)?.into_iter().filter(|row| row.is_static()) {
@@ -192,12 +206,9 @@ fn add_fdb(
 fn add_mdb(
     connection: &mut Connection,
     interfaces: &Interfaces,
-    bridge: &str,
+    bridge: &LinkRecord,
     network: &mut Network,
 ) -> Result<(), KernelError> {
-    let Some(bridge) = interfaces.by_name(bridge).filter(|record| record.kind == "bridge") else {
-        return Ok(());
-    };
     let rows = match mdb::dump(connection) {
         // A kernel without multicast snooping has no groups either.
         Err(error) if error.is_unsupported() => Vec::new(),

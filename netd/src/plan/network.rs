@@ -53,6 +53,10 @@ pub struct Link {
     /// VLANs, of a bridge port or the bridge itself.
     #[serde(default)]
     pub vlans: VlanTable,
+    /// VLANs in which the bridge asks for members of multicast groups, of those it is in itself. How it is in
+    /// them plays no part.
+    #[serde(default)]
+    pub queriers: VlanTable,
     /// Addresses, the primary one first.
     #[serde(default)]
     pub addresses: Vec<IpNet>,
@@ -80,6 +84,7 @@ impl Link {
             master: None,
             settings: BTreeMap::new(),
             vlans: VlanTable::default(),
+            queriers: VlanTable::default(),
             addresses: Vec::new(),
             foreign_addresses: Vec::new(),
         }

@@ -31,8 +31,8 @@ pub enum Setting {
     ForwardDelay,
     /// Bridge: whether it listens to IGMP and MLD and prunes multicast.
     MulticastSnooping,
-    /// Bridge: whether it asks for members itself.
-    MulticastQuerier,
+    /// Bridge: whether it keeps members and queriers of each VLAN apart.
+    MulticastPerVlan,
     /// Bridge port: may not talk to other isolated ports.
     Isolated,
     /// Bridge port: whether it learns addresses.
@@ -77,7 +77,7 @@ impl fmt::Display for Setting {
             Setting::Priority => "priority",
             Setting::ForwardDelay => "forward delay",
             Setting::MulticastSnooping => "multicast snooping",
-            Setting::MulticastQuerier => "multicast querier",
+            Setting::MulticastPerVlan => "multicast per vlan",
             Setting::Isolated => "isolated",
             Setting::Learning => "learning",
             Setting::UnicastFlood => "unicast flood",

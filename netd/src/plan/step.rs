@@ -56,6 +56,7 @@ pub enum Action {
     SetDown { name: String },
     AddVlans { port: String, first: u16, last: u16, membership: VlanMembership, on_bridge: bool },
     DeleteVlans { port: String, first: u16, last: u16, on_bridge: bool },
+    Querier { bridge: String, first: u16, last: u16, on: bool },
     AddAddress { link: String, address: IpNet, detect_duplicates: bool },
     DeleteAddress { link: String, address: IpNet },
     NextHop { id: NextHopId, from: Option<NextHopObject>, to: Option<NextHopObject> },
@@ -74,7 +75,8 @@ impl Action {
             Action::Route { to: None, .. } => 1,
             Action::Fdb { to: None, .. }
             | Action::Mdb { add: false, .. }
-            | Action::Neighbour { to: None, .. } => 4,
+            | Action::Neighbour { to: None, .. }
+            | Action::Querier { on: false, .. } => 4,
             Action::DeleteAddress { .. } => 5,
             Action::SetDown { .. } => 6,
             Action::DeleteVlans { .. } => 7,
@@ -107,7 +109,7 @@ impl Action {
             Action::NextHop { to: None, from: Some(NextHopObject::Group(_)), .. } => 39,
             Action::NextHop { to: None, .. } => 40,
             Action::Route { .. } => 37,
-            Action::Fdb { .. } | Action::Mdb { .. } | Action::Neighbour { .. } => 38,
+            Action::Fdb { .. } | Action::Mdb { .. } | Action::Neighbour { .. } | Action::Querier { .. } => 38,
         }
     }
 
@@ -124,6 +126,9 @@ impl Action {
                 Action::Fdb { key: key.clone(), from: to.clone(), to: from.clone() }
             }
             Action::Mdb { key, add } => Action::Mdb { key: key.clone(), add: !add },
+            Action::Querier { bridge, first, last, on } => {
+                Action::Querier { bridge: bridge.clone(), first: *first, last: *last, on: !on }
+            }
             Action::Neighbour { key, from, to } => {
                 Action::Neighbour { key: key.clone(), from: to.clone(), to: from.clone() }
             }
@@ -140,6 +145,7 @@ impl Action {
                 | Action::Fdb { to: None, .. }
                 | Action::Mdb { add: false, .. }
                 | Action::Neighbour { to: None, .. }
+                | Action::Querier { on: false, .. }
                 | Action::DeleteAddress { .. }
                 | Action::DeleteVlans { .. }
                 | Action::DeleteLink { .. }
@@ -161,6 +167,7 @@ impl Action {
             | Action::DeleteAddress { link, .. }
             | Action::Set { link, .. } => link.clone(),
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => port.clone(),
+            Action::Querier { bridge, .. } => bridge.clone(),
             Action::CreateLink { name, .. }
             | Action::DeleteLink { name, .. }
             | Action::SetMaster { name, .. }
@@ -203,6 +210,10 @@ impl fmt::Display for Action {
             }
             Action::DeleteVlans { port, first, last, .. } => {
                 write!(f, "{port}: delete vlan {}", show_vlans(*first, *last, VlanMembership::default()))
+            }
+            Action::Querier { bridge, first, last, on } => {
+                let vlans = show_vlans(*first, *last, VlanMembership::default());
+                write!(f, "{bridge}: {} querier of vlan {vlans}", if *on { "add" } else { "delete" })
             }
             Action::AddAddress { link, address, .. } => write!(f, "{link}: add address {address}"),
             Action::DeleteAddress { link, address } => write!(f, "{link}: delete address {address}"),

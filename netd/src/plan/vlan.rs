@@ -1,4 +1,4 @@
-//! Differences of the VLANs of bridge ports and of the bridge itself.
+//! Differences of the VLANs of bridge ports and of the bridge itself, and of the VLANs it is the querier of.
 
 use std::collections::BTreeSet;
 
@@ -29,6 +29,9 @@ pub(super) fn diff(
             port.delete_all(&found.vlans, steps);
         }
         port.change(&want.vlans, table, steps);
+        // A VLAN that nothing is in is forgotten, with its querier: only the bridge's own stay.
+        let asked = found.map_or(&empty, |found| &found.queriers);
+        port.ask(&want.queriers, asked, &asked.shared_with(table), steps);
     }
 }
 
@@ -50,6 +53,16 @@ impl Port<'_> {
 
     fn delete_all(&self, table: &VlanTable, steps: &mut Vec<Step>) {
         steps.extend(table.runs().iter().map(|run| Step::new(self.delete(run), vec![self.add(run)])));
+    }
+
+    /// From the VLANs the bridge is the querier of, which may include some it is not even in, to those wanted.
+    fn ask(&self, want: &VlanTable, found: &VlanTable, lasting: &VlanTable, steps: &mut Vec<Step>) {
+        let querier = |run: &VlanRun, on: bool| {
+            let bridge = self.name.to_owned();
+            Step::reversible(Action::Querier { bridge, first: run.first, last: run.last, on })
+        };
+        steps.extend(found.missing_in(want).runs().iter().map(|run| querier(run, false)));
+        steps.extend(want.missing_in(lasting).runs().iter().map(|run| querier(run, true)));
     }
 
     fn change(&self, want: &VlanTable, found: &VlanTable, steps: &mut Vec<Step>) {

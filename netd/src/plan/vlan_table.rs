@@ -55,6 +55,11 @@ impl VlanTable {
         self.join();
     }
 
+    /// Adds all VLANs of another table, as plain members.
+    pub fn insert_all(&mut self, other: &VlanTable) {
+        other.0.iter().for_each(|run| self.insert(run.first, run.last, VlanMembership::default()));
+    }
+
     /// Takes VLANs out.
     pub fn remove(&mut self, first: u16, last: u16) {
         let mut runs = Vec::with_capacity(self.0.len() + 1);

@@ -33,7 +33,6 @@ fn settings_of_a_bridge_are_found_as_they_were_set() {
             (Setting::Stp, true.into()),
             (Setting::Priority, 4096u32.into()),
             (Setting::MulticastSnooping, false.into()),
-            (Setting::MulticastQuerier, true.into()),
         ];
         let other: Vec<(Setting, Value)> = vec![
             (Setting::Mtu, 1500u32.into()),
@@ -45,7 +44,6 @@ fn settings_of_a_bridge_are_found_as_they_were_set() {
             (Setting::Stp, false.into()),
             (Setting::Priority, 32_768u32.into()),
             (Setting::MulticastSnooping, true.into()),
-            (Setting::MulticastQuerier, false.into()),
         ];
         for wanted in [one, other] {
             room.carry_out(wanted.iter().map(|(setting, value)| set(BRIDGE, *setting, value.clone())));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use netd::kernel::KernelError;
 use netd::plan::{
     Action, Link, LinkKind, Network, NextHopId, NextHopObject, Route, RouteTarget, Setting, Value,
-    VlanMembership, plan,
+    VlanMembership, VlanTable, plan,
 };
 use netd::transaction::Backend;
 use nix::errno::Errno;
@@ -97,6 +97,7 @@ impl Model {
         orphans.iter().for_each(|orphan| self.delete(orphan));
         let members: Vec<String> = self.members(name);
         members.iter().for_each(|member| self.release(member));
+        self.forget_queriers();
         self.flush(name);
         self.network.fdb.retain(|_, port| port != name);
         self.network.mdb.retain(|key| key.port != name);
@@ -118,6 +119,24 @@ impl Model {
         self.flush(name);
         self.network.fdb.retain(|_, port| port != name);
         self.network.mdb.retain(|key| key.port != name);
+        self.forget_queriers();
+    }
+
+    /// VLANs the kernel's bridge knows: its own and those of its ports.
+    fn bridge_vlans(&self) -> VlanTable {
+        let mut vlans = VlanTable::default();
+        for link in self.network.links.values() {
+            vlans.insert_all(&link.vlans);
+        }
+        vlans
+    }
+
+    /// A VLAN that nothing is in is gone, with its options.
+    fn forget_queriers(&mut self) {
+        let vlans = self.bridge_vlans();
+        for link in self.network.links.values_mut().filter(|link| !link.queriers.is_empty()) {
+            link.queriers = link.queriers.shared_with(&vlans);
+        }
     }
 
     /// Takes next hops and routes that leave by a link, as the kernel does when the link goes down.
@@ -283,7 +302,22 @@ impl Model {
                 }
                 vlans.insert(*first, *last, *membership);
             }
-            Action::DeleteVlans { port, first, last, .. } => self.link(port)?.vlans.remove(*first, *last),
+            Action::DeleteVlans { port, first, last, .. } => {
+                self.link(port)?.vlans.remove(*first, *last);
+                self.forget_queriers();
+            }
+            Action::Querier { bridge, first, last, on } => {
+                let vlans = self.bridge_vlans();
+                if (*first..=*last).any(|id| vlans.get(id).is_none()) {
+                    let words = "Vlan in range doesn't exist, can't process global options";
+                    return Err(failed(Errno::ENOENT, words));
+                }
+                let queriers = &mut self.link(bridge)?.queriers;
+                match on {
+                    true => queriers.insert(*first, *last, VlanMembership::default()),
+                    false => queriers.remove(*first, *last),
+                }
+            }
             Action::AddAddress { link, address, .. } => {
                 let addresses = &mut self.link(link)?.addresses;
                 if addresses.contains(address) {

@@ -88,6 +88,9 @@ fn add_bridge(random: &mut Random, network: &mut Network) {
     for id in 1..=4_u16 {
         if random.chance(60) {
             bridge.vlans.insert(id, id, VlanMembership::default());
+            if random.chance(40) {
+                bridge.queriers.insert(id, id, VlanMembership::default());
+            }
         }
     }
     network.links.insert("bridge".to_owned(), bridge);

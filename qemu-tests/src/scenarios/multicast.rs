@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use qemu_tests::frame::Mac;
-use qemu_tests::packet::{Membership, Packet, group_mac, membership};
+use qemu_tests::frame::{Mac, View};
+use qemu_tests::packet::{
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Membership, Packet, group_mac, is_query, membership, query,
+};
 
 use super::frames::At;
 use super::objects::with_document;
@@ -13,7 +15,7 @@ use super::reach::ports_reached_by;
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 4] = [
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new(
         "a group floods its VLAN while nobody asks who is a member",
         Topology::Switch,
@@ -25,6 +27,12 @@ pub const SCENARIOS: [Scenario; 4] = [
         goes_to_members,
     ),
     Scenario::new("a group reaches its static members alone", Topology::Switch, static_members),
+    Scenario::new(
+        "the switch asks for members in each VLAN, with its tag, but in none that shall have no querier",
+        Topology::Switch,
+        asks_in_each_vlan,
+    ),
+    Scenario::new("a querier in one VLAN prunes that one alone", Topology::Switch, querier_of_one_vlan),
     Scenario::new("without snooping a group floods whoever joined", Topology::Switch, without_snooping),
 ];
 
@@ -32,6 +40,8 @@ pub const SCENARIOS: [Scenario; 4] = [
 const TRUST: Duration = Duration::from_secs(60);
 /// After a leave the bridge asks twice, a second apart, whether others are left.
 const LEAVE: Duration = Duration::from_secs(20);
+/// A bridge that begins to ask does so twice, 31 s apart.
+const QUESTIONS: Duration = Duration::from_secs(60);
 
 /// A group, of which family, and who speaks to it and of it.
 struct Group {
@@ -165,4 +175,80 @@ fn without_snooping(lab: &Lab, _: &Run) -> Result<String> {
         }
         Ok(())
     })
+}
+
+fn asks(view: &View<'_>) -> bool {
+    is_query(view.ethertype, view.payload)
+}
+
+/// Waits until both families are asked on a port, with a tag or without.
+fn asked(lab: &Lab, port: u16, tag: Option<u16>) -> Result<()> {
+    let capture = lab.vm.wire(port)?.capture_if(|bytes| View::parse(bytes).is_some_and(|view| asks(&view)));
+    for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
+        let what = format!("question of type {ethertype:#06x} with tag {tag:?}");
+        capture.wait_for(&what, QUESTIONS, |view| view.ethertype == ethertype && view.vlan_id == tag)?;
+    }
+    Ok(())
+}
+
+fn asks_in_each_vlan(lab: &Lab, _: &Run) -> Result<String> {
+    let but_clients = querying(lab).replace("name = \"clients\"\n", "name = \"clients\"\nquerier = false\n");
+    with_document(lab, &but_clients, || {
+        // A VLAN that has no section, and one that has.
+        for (port, tag) in [(9, None), (1, None), (6, None), (5, Some(10))] {
+            asked(lab, port, tag)?;
+        }
+        let unwanted: Vec<_> = [(3, None), (5, Some(20)), (6, Some(20))]
+            .into_iter()
+            .map(|(port, tag)| {
+                let of_clients = move |bytes: &[u8]| {
+                    View::parse(bytes).is_some_and(|view| view.vlan_id == tag && asks(&view))
+                };
+                Ok((port, lab.vm.wire(port)?.capture_if(of_clients)))
+            })
+            .collect::<Result<_>>()?;
+        // Wherever it asks, it asks again within this time.
+        asked(lab, 5, Some(10))?;
+        for (port, capture) in unwanted {
+            ensure!(capture.drain().is_empty(), "VLAN 20 was asked for members out of swp{port}");
+        }
+        for group in Group::both(5)? {
+            group.reaches(lab, At(3, None), &[4, 5, 6]).context("where nobody asks")?;
+            eventually("a group without members goes nowhere", TRUST, || {
+                group.reaches(lab, At(1, None), &[])
+            })?;
+        }
+        Ok(())
+    })?;
+    // The other way round: in one VLAN alone.
+    let clients_only = lab.document.replace("name = \"clients\"\n", "name = \"clients\"\nquerier = true\n");
+    with_document(lab, &clients_only, || {
+        asked(lab, 5, Some(20))?;
+        for group in Group::both(5)? {
+            eventually("a group without members goes nowhere", TRUST, || {
+                group.reaches(lab, At(3, None), &[])
+            })?;
+            group.reaches(lab, At(1, None), &[2, 5, 6]).context("where nobody asks")?;
+        }
+        Ok(())
+    })
+}
+
+fn querier_of_one_vlan(lab: &Lab, _: &Run) -> Result<String> {
+    let groups = Group::both(6)?;
+    for group in &groups {
+        group.reaches(lab, At(9, None), &[10]).context("before anybody asks")?;
+        let question = query(Mac::of_host(9), group.source).build();
+        ensure!(lab.vm.wire(9)?.send(&question), "the machine did not take a frame on swp9");
+    }
+    for group in &groups {
+        eventually("a group without members goes nowhere", TRUST, || group.reaches(lab, At(9, None), &[]))?;
+        group.reaches(lab, At(10, None), &[9]).context("whoever asks gets all groups")?;
+        group.says(lab, At(10, None), Membership::Join)?;
+        eventually("a member gets it", LEAVE, || group.reaches(lab, At(9, None), &[10]))?;
+        group.says(lab, At(10, None), Membership::Leave)?;
+        group.reaches(lab, At(1, None), &[2, 5, 6]).context("where nobody asked")?;
+        group.reaches(lab, At(3, None), &[4, 5, 6]).context("where nobody asked")?;
+    }
+    Ok(String::new())
 }

@@ -17,6 +17,8 @@ const MAX_FDB: usize = 32_768;
 const MAX_MDB: usize = 16_384;
 /// Most memberships of all entries together.
 const MAX_MEMBERSHIPS: usize = 65_536;
+/// What is wrong with a querier without snooping.
+const DEAF_QUERIER: &str = "a querier needs `igmp-snooping`: nobody would hear the answers";
 
 /// Reads `[bridge]`.
 pub(super) fn read_bridge<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Bridge {
@@ -33,7 +35,7 @@ pub(super) fn read_bridge<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Br
     let querier = querier_node.as_ref().and_then(|node| reader.boolean(node)).unwrap_or(defaults.querier);
     reader.finish(&section);
     if let (true, false, Some(node)) = (querier, igmp_snooping, &querier_node) {
-        reader.wrong_value(node, "a querier needs `igmp-snooping`: nobody would hear the answers");
+        reader.wrong_value(node, DEAF_QUERIER);
     }
     Bridge {
         place: section.place,
@@ -146,6 +148,19 @@ fn check_carries(
     };
     let place = super::locate_in(&reader.places, path).unwrap_or(place);
     reader.wrong(place, path, problem);
+}
+
+/// Checks that no VLAN has a querier without snooping.
+pub(super) fn check_queriers(reader: &mut Reader<'_>, config: &Config) {
+    if config.bridge.igmp_snooping {
+        return;
+    }
+    for (id, _) in config.vlans.iter().filter(|(_, vlan)| vlan.querier == Some(true)) {
+        let path = format!("vlans.{id}.querier");
+        if let Some(place) = reader.places.get(&path).copied() {
+            reader.wrong(place, &path, DEAF_QUERIER);
+        }
+    }
 }
 
 /// Reads `[[mdb]]`.

@@ -35,6 +35,7 @@ pub(super) fn read_vlans<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTr
         let name = name_node.as_ref().and_then(|node| reader.text(node, 64));
         let layer3 = layer3::read(reader, &section);
         let pcp = pcp::read(reader, &section).unwrap_or_default();
+        let querier = reader.flag(&section, "querier");
         reader.finish(&section);
         check_interface_keys(reader, &section, &layer3);
         let Some(id) = id else {
@@ -46,7 +47,7 @@ pub(super) fn read_vlans<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTr
             reader.wrong_value(&node, format!("VLAN {other} has the name `{}` already", shortened(name)));
         }
         let name = name.unwrap_or_default().to_owned();
-        vlans.insert(id, Vlan { place: node.place, name, layer3, pcp });
+        vlans.insert(id, Vlan { place: node.place, name, layer3, pcp, querier });
     }
     vlans
 }

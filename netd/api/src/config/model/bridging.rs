@@ -18,7 +18,7 @@ pub struct Bridge {
     pub priority: u16,
     /// Whether the bridge listens to IGMP and MLD, and sends multicast only where it was asked for.
     pub igmp_snooping: bool,
-    /// Whether it asks for members itself where no router does.
+    /// Whether it asks for members itself where no router does, in each VLAN that does not say otherwise.
     pub querier: bool,
 }
 

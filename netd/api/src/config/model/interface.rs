@@ -34,6 +34,8 @@ pub struct Vlan {
     pub layer3: Layer3,
     /// Priorities of that interface.
     pub pcp: PcpMaps,
+    /// Whether the bridge asks for members of multicast groups here; `None` for what `[bridge]` says.
+    pub querier: Option<bool>,
 }
 
 impl Vlan {
