@@ -117,7 +117,7 @@ fn killed_again_and_again(lab: &Lab, run: &Run) -> Result<String> {
     })?;
     let amid = tally.get(AMID).copied().unwrap_or_default();
     let all: u32 = tally.values().sum();
-    // About a third of the kills should; a run that has none shows nothing of what it is for.
+    // About half of the kills of a change should; a run that has none shows nothing of what it is for.
     ensure!(amid > 0 || all < 30, "no kill fell amid a change: {tally:?}");
     let history = lab.vm.run("corten history")?;
     ensure!(!history.contains("crashed netd"), "a kill was taken for a crash:\n{history}");
@@ -166,11 +166,11 @@ impl Ground {
         }
     }
 
-    /// A random moment between the time a call reaches netd and twice as long as it takes, counted from the
+    /// A random moment between the time a call reaches netd and a little after it ends, counted from the
     /// shell's command.
     fn moment(&self, whole: Duration, random: &mut Random) -> Duration {
         let work = whole.saturating_sub(self.ask).max(Duration::from_millis(20));
-        let span = self.ask / 2 + 2 * work;
+        let span = self.ask / 2 + work + work / 4;
         self.ask / 2 + span.mul_f64((random.next_u64() % 10_000) as f64 / 10_000.0)
     }
 }

@@ -8,6 +8,7 @@ use qemu_tests::frame::{Mac, View};
 use qemu_tests::packet::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Membership, Packet, group_mac, is_query, membership, query,
 };
+use qemu_tests::wire::Capture;
 
 use super::frames::At;
 use super::objects::with_document;
@@ -177,16 +178,25 @@ fn without_snooping(lab: &Lab, _: &Run) -> Result<String> {
     })
 }
 
-fn asks(view: &View<'_>) -> bool {
-    is_query(view.ethertype, view.payload)
+/// The questions for members that leave a port from now on, of one family, with a tag or without.
+fn questions(lab: &Lab, port: u16, tag: Option<u16>, ethertype: u16) -> Result<Capture> {
+    let wanted = move |view: View<'_>| {
+        view.ethertype == ethertype && view.vlan_id == tag && is_query(ethertype, view.payload)
+    };
+    Ok(lab.vm.wire(port)?.capture_if(move |bytes| View::parse(bytes).is_some_and(wanted)))
 }
 
-/// Waits until both families are asked on a port, with a tag or without.
-fn asked(lab: &Lab, port: u16, tag: Option<u16>) -> Result<()> {
-    let capture = lab.vm.wire(port)?.capture_if(|bytes| View::parse(bytes).is_some_and(|view| asks(&view)));
-    for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
-        let what = format!("question of type {ethertype:#06x} with tag {tag:?}");
-        capture.wait_for(&what, QUESTIONS, |view| view.ethertype == ethertype && view.vlan_id == tag)?;
+/// Waits until both families are asked at these places.
+fn asked(lab: &Lab, places: &[At]) -> Result<()> {
+    let mut captures = Vec::new();
+    for &At(port, tag) in places {
+        for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
+            let what = format!("question of type {ethertype:#06x} with tag {tag:?}");
+            captures.push((what, questions(lab, port, tag, ethertype)?));
+        }
+    }
+    for (what, capture) in captures {
+        capture.wait_for(&what, QUESTIONS, |_| true)?;
     }
     Ok(())
 }
@@ -194,21 +204,14 @@ fn asked(lab: &Lab, port: u16, tag: Option<u16>) -> Result<()> {
 fn asks_in_each_vlan(lab: &Lab, _: &Run) -> Result<String> {
     let but_clients = querying(lab).replace("name = \"clients\"\n", "name = \"clients\"\nquerier = false\n");
     with_document(lab, &but_clients, || {
-        // A VLAN that has no section, and one that has.
-        for (port, tag) in [(9, None), (1, None), (6, None), (5, Some(10))] {
-            asked(lab, port, tag)?;
+        let mut unwanted = Vec::new();
+        for At(port, tag) in [At(3, None), At(5, Some(20)), At(6, Some(20))] {
+            for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
+                unwanted.push((port, questions(lab, port, tag, ethertype)?));
+            }
         }
-        let unwanted: Vec<_> = [(3, None), (5, Some(20)), (6, Some(20))]
-            .into_iter()
-            .map(|(port, tag)| {
-                let of_clients = move |bytes: &[u8]| {
-                    View::parse(bytes).is_some_and(|view| view.vlan_id == tag && asks(&view))
-                };
-                Ok((port, lab.vm.wire(port)?.capture_if(of_clients)))
-            })
-            .collect::<Result<_>>()?;
-        // Wherever it asks, it asks again within this time.
-        asked(lab, 5, Some(10))?;
+        // In a VLAN without a section of its own, and in one that has one.
+        asked(lab, &[At(9, None), At(1, None), At(6, None), At(5, Some(10))])?;
         for (port, capture) in unwanted {
             ensure!(capture.drain().is_empty(), "VLAN 20 was asked for members out of swp{port}");
         }
@@ -223,7 +226,7 @@ fn asks_in_each_vlan(lab: &Lab, _: &Run) -> Result<String> {
     // The other way round: in one VLAN alone.
     let clients_only = lab.document.replace("name = \"clients\"\n", "name = \"clients\"\nquerier = true\n");
     with_document(lab, &clients_only, || {
-        asked(lab, 5, Some(20))?;
+        asked(lab, &[At(5, Some(20))])?;
         for group in Group::both(5)? {
             eventually("a group without members goes nowhere", TRUST, || {
                 group.reaches(lab, At(3, None), &[])

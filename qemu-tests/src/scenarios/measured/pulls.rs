@@ -115,7 +115,10 @@ fn delays(from: &[i64], seen: &[i64]) -> Result<Vec<f64>> {
     for (number, &at) in from.iter().enumerate() {
         let next = from.get(number + 1).copied().unwrap_or(i64::MAX);
         let first = seen.iter().copied().find(|time| *time >= at - SLACK_NS && *time < next - SLACK_NS);
-        let first = first.with_context(|| format!("pull {} was not seen", number + 1))?;
+        let first = first.with_context(|| {
+            let times: Vec<i64> = seen.iter().map(|time| (time - at) / 1_000_000).collect();
+            format!("pull {} was not seen: the others are at {times:?} ms", number + 1)
+        })?;
         delays.push((first - at).max(0) as f64 / 1e6);
     }
     delays.sort_by(f64::total_cmp);
