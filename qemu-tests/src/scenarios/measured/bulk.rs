@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use qemu_tests::measure::Measurement;
 use qemu_tests::tools::USE;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, eventually};
 use crate::runner::Run;
 
 /// For all runs of all subjects on a translated processor.
@@ -26,7 +26,14 @@ pub fn measure(lab: &Lab, run: &Run) -> Result<String> {
         serde_json::from_str(rows).with_context(|| format!("no rows: {}", output.text))?;
     let count = rows.len();
     rows.into_iter().for_each(|row| run.measured(row));
-    by_an_operator(lab, run)?;
+    // The kernel takes minutes to forget 62 ports with 4000 VLANs each, and lets nobody else change links meanwhile.
+    eventually("the kernel has time for others", PATIENCE, || {
+        lab.vm.run("ip link show dev lo && corten show system")
+    })?;
+    by_an_operator(lab, run).with_context(|| {
+        let log = lab.vm.run("journalctl -b -u netd -n 12 -o short-monotonic --no-pager");
+        format!("netd's log ends with\n{}", log.unwrap_or_else(|error| error.to_string()))
+    })?;
     Ok(format!("{count} rows"))
 }
 
