@@ -359,13 +359,13 @@ fn round(lab: &Lab, ground: &Ground, moment: Moment, random: &mut Random) -> Res
     let mut stream = Stream::start(lab.vm.wire(9)?, lab.vm.wire(10)?, RATE)?;
     stream.wait_for_more(MARGIN, SOON)?;
     let (place, now) = killed(lab, ground, moment, (from, to), random)?;
-    let side = eventually("netd is well again", SOON, || {
+    let (side, pending) = eventually("netd is well again", SOON, || {
         let told = Told::ask(lab)?;
         let side = judge(&told, from, to, now)?;
         same(lab, side)?;
-        Ok(side)
+        Ok((side, told.is_pending()))
     })?;
-    if Told::ask(lab)?.is_pending() {
+    if pending {
         lab.vm.run(&if random.next_u64().is_multiple_of(2) { confirm() } else { roll_back() })?;
     }
     stream.wait_for_more(MARGIN, SOON)?;

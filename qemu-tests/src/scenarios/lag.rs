@@ -1,16 +1,17 @@
 //! LAGs that negotiate: members come, fail and fall silent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use qemu_tests::frame::Mac;
 use qemu_tests::lacp::Partner;
 use qemu_tests::packet::Packet;
 
+use super::flows::{used, ways};
 use super::frames::{At, cross};
 use super::objects::{lag_document, with_document};
-use crate::lab::{Lab, Topology, eventually, fresh_payload};
+use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
@@ -22,7 +23,6 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
 /// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
 const SOON: Duration = Duration::from_secs(30);
 const MEMBERS: [u16; 2] = [11, 12];
-const FLOWS: u16 = 64;
 
 fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
     // LACP runs only where the kernel knows that both directions work at once, which virtio does not tell.
@@ -34,7 +34,7 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
         let wires = [lab.vm.wire(11)?.clone(), lab.vm.wire(12)?.clone()];
         let partner = Partner::start(&wires, Mac::of_host(600))?;
         all_members(lab, &partner)?;
-        detail += &format!("{:?} flows by each of swp11 and swp12\n", counts(&ways(lab)?));
+        detail += &format!("{:?} flows by each of swp11 and swp12\n", counts(&by_members(lab)?));
         // What comes in by either member comes out in the VLAN, once.
         for member in MEMBERS {
             cross(lab, At(member, None), At(3, None), Mac::BROADCAST)?;
@@ -64,7 +64,7 @@ fn all_members(lab: &Lab, partner: &Partner) -> Result<()> {
     eventually("both members are agreed on and used", SOON, || {
         let agreed = partner.agreed();
         ensure!(agreed == BTreeSet::from([0, 1]), "the switch uses members {agreed:?}");
-        let used: BTreeSet<u16> = ways(lab)?.into_values().collect();
+        let used = used(&by_members(lab)?);
         ensure!(used == BTreeSet::from(MEMBERS), "flows leave by {used:?}");
         Ok(())
     })
@@ -73,7 +73,7 @@ fn all_members(lab: &Lab, partner: &Partner) -> Result<()> {
 /// Waits until every flow leaves by one member.
 fn only_by(lab: &Lab, member: u16) -> Result<()> {
     eventually("every flow leaves by the member that is left", SOON, || {
-        let used: BTreeSet<u16> = ways(lab)?.into_values().collect();
+        let used = used(&by_members(lab)?);
         ensure!(used == BTreeSet::from([member]), "flows leave by {used:?}");
         Ok(())
     })
@@ -83,31 +83,13 @@ fn counts(ways: &BTreeMap<u16, u16>) -> [usize; 2] {
     MEMBERS.map(|member| ways.values().filter(|way| **way == member).count())
 }
 
-/// By which member each of many flows from swp3 leaves. All must arrive, each once.
-fn ways(lab: &Lab) -> Result<BTreeMap<u16, u16>> {
-    let label = fresh_payload("flow");
-    let captures = MEMBERS
-        .into_iter()
-        .map(|port| Ok((port, lab.vm.wire(port)?.capture_text(&label))))
-        .collect::<Result<Vec<_>>>()?;
-    for flow in 1..=FLOWS {
+/// By which member each of many flows from swp3 leaves.
+fn by_members(lab: &Lab) -> Result<BTreeMap<u16, u16>> {
+    ways(lab, MEMBERS, |flow, payload| {
         let packet = Packet::udp("10.0.20.103".parse()?, "10.0.20.200".parse()?).from_port(20_000 + flow);
         // To a station whose place is not known: the frame leaves by every port of the VLAN, the LAG among them.
-        let frame = packet.payload(format!("{label}{flow:03};")).frame(Mac::of_host(3), Mac::of_host(650))?;
+        let frame = packet.payload(payload).frame(Mac::of_host(3), Mac::of_host(650))?;
         ensure!(lab.vm.wire(3)?.send(&frame.build()), "the machine did not take a frame");
-    }
-    let mut ways = BTreeMap::new();
-    let deadline = Instant::now() + Duration::from_secs(3);
-    while ways.len() < usize::from(FLOWS) {
-        ensure!(Instant::now() < deadline, "{} of {FLOWS} flows arrived", ways.len());
-        for (port, capture) in &captures {
-            while let Some(captured) = capture.next_before(Instant::now() + Duration::from_millis(10)) {
-                let text = String::from_utf8_lossy(&captured.bytes).into_owned();
-                let number = text.split(&label).nth(1).and_then(|rest| rest.get(..3)?.parse().ok());
-                let twice = ways.insert(number.context("a flow without a number")?, *port);
-                ensure!(twice.is_none(), "a frame left by the LAG twice");
-            }
-        }
-    }
-    Ok(ways)
+        Ok(())
+    })
 }

@@ -17,17 +17,17 @@
 //! | LAGs survive the loss of a member | `objects`, `lag` | a static LAG; an LACP LAG |
 //! | LACP detects a silent member | `lag` | an LACP LAG |
 //! | unjoined groups flood, joined ones are pruned | `multicast` | a group floods; a group goes to those who joined it |
-//! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN |
+//! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN; a querier in one VLAN; the switch asks for members |
 //! | static groups | `multicast` | a group reaches its static members alone |
 //! | reserved groups are forwarded where a port opts in | `bridge` | frames to reserved groups |
-//! | speed and duplex settle, refusals are told | `ports` | speed and duplex settle; what a driver refuses |
+//! | speed and duplex settle, refusals are told | `ports` | speed and duplex settle; a port that negotiates; what a driver refuses |
 //! | states propagate | `ports`, `changes` | a pulled cable; a port that is not enabled; a link that goes down |
 //! | custom hardware addresses | `ports` | a custom hardware address |
 //! | 802.1p priorities | `priority` | the bridge keeps the priority; a routed packet's tag |
 //! | forwarding toggles | `objects`, `layer3` | an interface that does not forward; a family that is not routed |
 //! | longest prefix, MTU, ICMP errors | `layer3` | the longest matching prefix; a packet too large; who sends a packet |
-//! | ECMP spreads, and loses a next hop | `layer3`, `changes` | ECMP spreads flows; a link that goes down |
-//! | VRFs are apart | `layer3`, `control_plane` | two VRFs; a port in a VRF of its own |
+//! | ECMP spreads, and loses a next hop | `ecmp`, `changes` | ECMP spreads flows; a link that goes down |
+//! | VRFs are apart | `vrfs`, `control_plane` | two VRFs; a port in a VRF of its own |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
 mod boot;
@@ -36,7 +36,9 @@ mod changes;
 mod console;
 mod containers;
 mod control_plane;
+mod ecmp;
 mod first_boot;
+mod flows;
 mod frames;
 mod kernel_dump;
 mod kills;
@@ -55,6 +57,8 @@ mod reach;
 mod resilience;
 mod rocker;
 mod routing;
+mod sender;
+mod vrfs;
 
 use crate::runner::Scenario;
 
@@ -69,6 +73,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(ports::SCENARIOS);
     all.extend(routing::SCENARIOS);
     all.extend(layer3::SCENARIOS);
+    all.extend(ecmp::SCENARIOS);
+    all.extend(vrfs::SCENARIOS);
     all.extend(objects::SCENARIOS);
     all.extend(lag::SCENARIOS);
     all.extend(changes::SCENARIOS);

@@ -1,0 +1,65 @@
+//! Routes over several next hops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+
+use super::flows::{FLOWS, used, ways};
+use super::objects::with_document;
+use super::routing::on_routed_port;
+use super::sender::{SOON, Sender, resolved, route};
+use crate::lab::{Lab, Topology, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
+    "ECMP spreads flows, keeps each on its way, and survives the loss of a next hop",
+    Topology::Switch,
+    ecmp,
+)];
+
+fn ecmp(lab: &Lab, _: &Run) -> Result<String> {
+    let document =
+        lab.document.clone() + &route("2001:db8:98::/64", "via = [\"2001:db8:7::2\", \"2001:db8:8::2\"]");
+    let mut detail = String::new();
+    with_document(lab, &document, || {
+        let sender = Sender::in_vlan_10(lab, 1)?;
+        let (at7, at8) = (on_routed_port(lab, 7, None)?, on_routed_port(lab, 8, None)?);
+        resolved(&at7, 7)?;
+        resolved(&at8, 8)?;
+        for prefix in ["10.98.0.", "2001:db8:98::"] {
+            let first = by_ports(&sender, prefix)?;
+            let by_seven = first.values().filter(|port| **port == 7).count();
+            // A fair spread misses these bounds once in a million runs.
+            ensure!((12..=52).contains(&by_seven), "{by_seven} of {FLOWS} flows to {prefix} leave by swp7");
+            ensure!(by_ports(&sender, prefix)? == first, "flows to {prefix} changed their way");
+            detail += &format!("{by_seven} of {FLOWS} flows to {prefix} by swp7\n");
+        }
+        lab.vm.set_link(8, false)?;
+        let outcome = eventually("all flows leave by the next hop that is left", SOON, || {
+            for prefix in ["10.98.0.", "2001:db8:98::"] {
+                let ways = by_ports(&sender, prefix)?;
+                ensure!(ways.values().all(|port| *port == 7), "flows to {prefix} take {ways:?}");
+            }
+            Ok(())
+        });
+        lab.vm.set_link(8, true)?;
+        outcome?;
+        eventually("both next hops serve again", SOON, || {
+            resolved(&at8, 8)?;
+            for prefix in ["10.98.0.", "2001:db8:98::"] {
+                let used = used(&by_ports(&sender, prefix)?);
+                ensure!(used == BTreeSet::from([7, 8]), "flows to {prefix} take {used:?}");
+            }
+            Ok(())
+        })
+    })?;
+    Ok(detail)
+}
+
+/// By which of swp7 and swp8 each of many flows leaves.
+fn by_ports(sender: &Sender<'_>, prefix: &str) -> Result<BTreeMap<u16, u16>> {
+    ways(sender.lab, [7, 8], |flow, payload| {
+        let packet = sender.packet(&format!("{prefix}{flow}"))?.from_port(20_000 + flow);
+        sender.send(&packet.payload(payload))
+    })
+}

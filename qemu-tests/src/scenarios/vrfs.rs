@@ -1,0 +1,72 @@
+//! VRFs: routes of their own.
+
+use anyhow::{Context, Result, ensure};
+
+use super::objects::with_document;
+use super::sender::{Sender, resolved, route};
+use crate::lab::{Lab, Topology};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 1] =
+    [Scenario::new("two VRFs have the same prefixes and never meet", Topology::Switch, vrfs_are_apart)];
+
+/// Two VRFs, each with 10.0.7.0/24, 10.0.8.0/24 and a route to 10.77.0.0/24: blue on swp7 and swp8, green on
+/// swp11 and swp12.
+fn two_vrfs(lab: &Lab) -> Result<String> {
+    let (document, _) = lab.document.split_once("[[routes]]").context("the lab has no routes")?;
+    let mut document = document.to_owned();
+    for (from, to) in [
+        ("[ports.swp7]\n", "[ports.swp7]\nvrf = \"blue\"\n"),
+        ("[ports.swp8]\n", "[ports.swp8]\nvrf = \"blue\"\n"),
+        (
+            "description = \"pulled\"\nvlan.access = 60\n",
+            "addresses = [\"10.0.7.1/24\", \"2001:db8:7::1/64\"]\nvrf = \"green\"\n\n\
+             [ports.swp12]\naddresses = [\"10.0.8.1/24\", \"2001:db8:8::1/64\"]\nvrf = \"green\"\n",
+        ),
+    ] {
+        ensure!(document.contains(from), "the lab's document lacks {from:?}");
+        document = document.replace(from, to);
+    }
+    document += "[vrfs.blue]\ntable = 1001\n\n[vrfs.green]\ntable = 1002\n";
+    for vrf in ["blue", "green"] {
+        document += &route("10.77.0.0/24", &format!("via = [\"10.0.8.2\"]\nvrf = \"{vrf}\""));
+        document += &route("2001:db8:77::/64", &format!("via = [\"2001:db8:8::2\"]\nvrf = \"{vrf}\""));
+    }
+    Ok(document)
+}
+
+fn vrfs_are_apart(lab: &Lab, _: &Run) -> Result<String> {
+    with_document(lab, &two_vrfs(lab)?, || {
+        let like = |port: u16, network: u16| {
+            lab.host(port, |config| {
+                let config = config.address(&format!("10.0.{network}.2/24"));
+                config.address(&format!("2001:db8:{network}::2/64"))
+            })
+        };
+        let (blue_near, blue_far) = (like(7, 7)?, like(8, 8)?);
+        let (green_near, green_far) = (like(11, 7)?, like(12, 8)?);
+        for (host, network) in [(&blue_near, 7), (&blue_far, 8), (&green_near, 7), (&green_far, 8)] {
+            resolved(host, network)?;
+        }
+        let blue = Sender::new(lab, 7, "swp7", blue_near)?;
+        let green = Sender::new(lab, 11, "swp11", green_near)?;
+        for to in ["10.0.8.2", "10.77.0.1", "2001:db8:8::2", "2001:db8:77::1"] {
+            blue.goes_to(to, 8, &blue_far).context("from VRF blue")?;
+            green.goes_to(to, 12, &green_far).context("from VRF green")?;
+        }
+        // Neither VRF leads to the default one, nor does that lead to them.
+        let default = Sender::in_vlan_10(lab, 1)?;
+        for (sender, to, kind, code) in [
+            (&blue, "10.0.10.101", 3, 1),
+            (&green, "10.0.10.101", 3, 1),
+            (&blue, "2001:db8:10::101", 1, 0),
+            (&default, "10.0.8.2", 3, 0),
+            (&default, "10.77.0.1", 3, 0),
+            (&default, "2001:db8:77::1", 1, 0),
+        ] {
+            let what = format!("a packet from swp{} to {to} that has no way", sender.port);
+            sender.is_told(&what, &sender.packet(to)?, kind, code)?;
+        }
+        Ok(())
+    })
+}
