@@ -142,6 +142,13 @@ mod tests {
         let negotiated: Settings =
             [(Setting::Autoneg, Value::Flag(true)), (Setting::Speed, Value::Number(1000))].into();
         assert_eq!(modes("", &negotiated), [(Setting::Autoneg, Value::Flag(true))].into());
+        // And offers what it did, unless one speed is named.
+        let offer = (Setting::Advertised, Value::from("0x2f"));
+        let negotiated: Settings = negotiated.into_iter().chain([offer.clone()]).collect();
+        assert_eq!(modes("", &negotiated), [(Setting::Autoneg, Value::Flag(true)), offer].into());
+        for named in ["speed = \"1G\"\n", "autoneg = false\nspeed = \"1G\"\nduplex = \"full\"\n"] {
+            assert_eq!(modes(named, &negotiated).get(&Setting::Advertised), None, "{named}");
+        }
     }
 
     #[test]

@@ -114,6 +114,8 @@ pub struct Vlan {
     pub kernel: bool,
     /// `offloaded` when a port of the ASIC carries it, else `software`.
     pub hardware: String,
+    /// Whether the switch asks for members of multicast groups here (the kernel's answer, not the wish).
+    pub querier: bool,
 }
 
 /// One way out of a route.

@@ -52,7 +52,7 @@ impl Engine {
         if first.is_empty() {
             return Ok(());
         }
-        let mut found = self.with_kernel(desired, |kernel| kernel.snapshot())?;
+        let mut found = self.with_kernel(desired, |kernel| kernel.told())?;
         for name in first {
             // A port that is not there yet is noted when it is.
             let Some(link) = found.links.remove(&name) else { continue };
@@ -82,9 +82,11 @@ impl Engine {
 
     /// Forgets a port that is gone: one of its name that comes is another.
     pub(super) fn forget_port(&mut self, name: &str) {
-        self.original_modes.remove(name);
-        self.untold_modes.forget(name);
-        self.first_macs.remove(name);
+        let modes = self.original_modes.remove(name).is_some();
+        let untold = self.untold_modes.forget(name);
+        if self.first_macs.remove(name).is_some() || modes || untold {
+            self.save_link_modes();
+        }
     }
 
     /// Keeps what drivers do not tell, if it is not what was known.

@@ -126,6 +126,7 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::Speed => "speed",
         Setting::FullDuplex => "duplex",
         Setting::Fec => "fec",
+        Setting::Advertised => "speed",
         Setting::LinkLocal
         | Setting::VlanFiltering
         | Setting::DefaultPvid

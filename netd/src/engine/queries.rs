@@ -6,7 +6,7 @@ use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Interfaces;
-use crate::kernel::{fdb, mdb, neighbour, route};
+use crate::kernel::{fdb, mdb, neighbour, querier, route};
 use crate::state::{View, page};
 
 impl Engine {
@@ -45,7 +45,12 @@ impl Engine {
     /// All VLANs.
     pub fn vlan_table(&mut self) -> Result<Vec<Vlan>, Failure> {
         let interfaces = Interfaces::take(&mut self.connection, false)?;
-        Ok(self.view(&interfaces).vlan_rows())
+        let mut rows = self.view(&interfaces).vlan_rows();
+        if let Some(bridge) = interfaces.by_name(BRIDGE).filter(|link| link.kind == "bridge") {
+            let queriers = querier::dump(&mut self.connection, bridge.index)?;
+            rows.iter_mut().for_each(|row| row.querier = queriers.get(row.id).is_some());
+        }
+        Ok(rows)
     }
 
     /// A page of routes, and the cursor of the next.

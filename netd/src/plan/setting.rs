@@ -59,6 +59,8 @@ pub enum Setting {
     Speed,
     /// Hardware: whether both directions work at once.
     FullDuplex,
+    /// Hardware: what is offered when it negotiates, the bits of link modes as a hexadecimal number.
+    Advertised,
     /// Hardware: forward error correction (`auto`, `off`, `rs`, `baser`).
     Fec,
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Setting {
             Setting::Autoneg => "autoneg",
             Setting::Speed => "speed",
             Setting::FullDuplex => "full duplex",
+            Setting::Advertised => "advertised modes",
             Setting::Fec => "fec",
         })
     }
@@ -100,7 +103,8 @@ impl fmt::Display for Setting {
 pub type Settings = BTreeMap<Setting, Value>;
 
 /// The settings of how a port talks to its partner.
-pub const LINK_MODES: [Setting; 4] = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec];
+pub const LINK_MODES: [Setting; 5] =
+    [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Advertised, Setting::Fec];
 
 impl Setting {
     /// Whether the setting belongs to a link's place under a bridge, so that it is gone when it leaves.

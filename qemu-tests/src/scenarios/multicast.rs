@@ -212,6 +212,10 @@ fn asks_in_each_vlan(lab: &Lab, _: &Run) -> Result<String> {
         }
         // In a VLAN without a section of its own, and in one that has one.
         asked(lab, &[At(9, None), At(1, None), At(6, None), At(5, Some(10))])?;
+        let shown = lab.show("vlans")?;
+        let asking = shown.iter().filter(|row| row["querier"] == true).map(|row| row["id"].to_string());
+        let asking: Vec<String> = asking.collect();
+        ensure!(asking == ["10", "50", "60"], "`corten show vlans` has queriers of {asking:?}");
         for (port, capture) in unwanted {
             ensure!(capture.drain().is_empty(), "VLAN 20 was asked for members out of swp{port}");
         }
