@@ -130,10 +130,16 @@ fn brackets_that_nobody_closes_lead_no_deeper_than_others() {
             assert!(count < 10_000 || errors[0].message.contains("levels"), "{level}: {}", errors[0]);
         }
     }
+    // Keys of many parts that are kept over a mistake.
+    for mistake in [" = , { ", " ] = { "] {
+        let key = |parts: usize| vec!["a"; parts].join(".");
+        let levels: String = (1..80).rev().map(|parts| key(parts) + mistake).collect();
+        errors(&format!("version = 1\na = {{ {levels}"));
+    }
     let told = errors(&format!("version = 1\nnone = 1\n{}", "[vlans.10]\nvlan = {\n".repeat(100)));
     let place = (told[0].line, told[0].column);
-    // The first header's dot counts for what stands below it, and this header's own besides.
-    assert_eq!(place, (3 + 78 * 2, 7), "{}", told[0]);
+    // Three levels of the first header for what stands below it, and this one's own besides.
+    assert_eq!(place, (3 + 76 * 2, 7), "{}", told[0]);
     assert!(told[0].message.ends_with("the first bracket that is still open is in line 4"), "{}", told[0]);
 }
 

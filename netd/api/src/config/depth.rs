@@ -38,40 +38,52 @@ struct Depth {
     open: Vec<Bracket>,
     /// Levels of those that are open, with the keys before them.
     inside: usize,
-    /// Dots of the longest header: keys below it begin there.
+    /// Levels of the longest header: keys below it begin there.
     header: usize,
-    /// Dots of the key that is being read.
+    /// Dots since the last comma, bracket or line.
     dots: usize,
+    /// Most dots of a key outside of brackets, in this line.
+    longest: usize,
 }
 
 struct Bracket {
     kind: TokenKind,
     start: usize,
     levels: usize,
+    /// Most dots of a key in it: after a mistake the parser may keep a key when another bracket opens.
+    longest: usize,
 }
 
 impl Depth {
     fn levels(&self) -> usize {
-        self.header + self.inside + self.dots
+        self.header + self.inside + self.dots.max(self.longest())
+    }
+
+    fn longest(&self) -> usize {
+        self.open.last().map_or(self.longest, |last| last.longest)
     }
 
     fn count(&mut self, kind: TokenKind, start: usize) {
         match kind {
             TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
-                let levels = 1 + std::mem::take(&mut self.dots);
+                let levels = 1 + self.longest();
+                self.dots = 0;
                 self.inside += levels;
-                self.open.push(Bracket { kind, start, levels });
+                self.open.push(Bracket { kind, start, levels, longest: 0 });
             }
             TokenKind::RightSquareBracket => self.close(TokenKind::LeftSquareBracket),
             TokenKind::RightCurlyBracket => self.close(TokenKind::LeftCurlyBracket),
             TokenKind::Dot => {
                 self.dots += 1;
-                if matches!(&self.open[..], [only] if only.kind == TokenKind::LeftSquareBracket) {
-                    self.header = self.header.max(self.dots);
+                let longest = self.open.last_mut().map_or(&mut self.longest, |last| &mut last.longest);
+                *longest = self.dots.max(*longest);
+                // A part of a header may be an array of tables: two levels.
+                if self.open.last().is_some_and(|last| last.kind == TokenKind::LeftSquareBracket) {
+                    self.header = self.header.max(2 * self.dots + 1);
                 }
             }
             TokenKind::Comma => self.dots = 0,
-            TokenKind::Newline if self.open.is_empty() => self.dots = 0,
+            TokenKind::Newline if self.open.is_empty() => (self.dots, self.longest) = (0, 0),
             _ => {}
         }
     }
@@ -103,8 +115,9 @@ mod tests {
             ("", 0),
             ("a = 1\nb.c = 2\n", 1),
             ("a = [[1], [2], \"[[[\"] # [[[\n", 2),
-            ("[a.b]\nc.d = { e.f = { g = [1] } }\n[h]\n", 1 + 2 + 2 + 1),
-            ("[[a.\"b.c\"]]\nd = 1\n", 3),
+            ("[a.b]\nc.d = { e.f = { g = [1] } }\n[h]\n", 3 + 2 + 2 + 1),
+            ("[[a.\"b.c\"]]\nd = 1\n", 3 + 2 + 1),
+            ("a = { b.c = , { b ] = { d = 1 } } }\n", 1 + 2 + 1),
             ("a = { b = [ }\nc = [ ] ]\n }", 3),
         ] {
             assert_eq!(deepest(text), levels, "{text}");
