@@ -110,6 +110,7 @@ pub async fn serve(
         // Long work shows by itself that it goes on.
         watchdog::alive();
         if monitor.hear_recoveries(engine.has_alarms())? {
+            watchdog::watch();
             engine.check_alarms()?;
         }
         tokio::select! {

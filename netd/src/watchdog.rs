@@ -25,13 +25,29 @@ fn told() -> MutexGuard<'static, Option<Instant>> {
     TOLD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// There is work for netd: has the watchdog watch, if it rests.
-pub fn watch() {
+/// Somebody brings work for the engine: has the watchdog watch, if it rests. Says nothing for an engine that hangs.
+pub fn wake() {
     let (Some(limit), mut told) = (*LIMIT, told()) else { return };
     if told.is_none() {
-        notify(&format!("WATCHDOG_USEC={}\nWATCHDOG=1", limit.as_micros()));
+        notify(&watching(limit));
         *told = Some(Instant::now());
     }
+}
+
+fn watching(limit: Duration) -> String {
+    format!("WATCHDOG_USEC={}\nWATCHDOG=1", limit.as_micros())
+}
+
+/// The engine begins with some work: has the watchdog watch.
+pub fn watch() {
+    let (Some(limit), mut told) = (*LIMIT, told()) else { return };
+    match *told {
+        None => notify(&watching(limit)),
+        // The work to come has all of the time.
+        Some(last) if last.elapsed() >= limit / 4 => notify("WATCHDOG=1"),
+        Some(_) => return,
+    }
+    *told = Some(Instant::now());
 }
 
 /// Shows the watchdog that netd gets on with its work, which tells long work from a hang. It is told no more
@@ -52,7 +68,9 @@ pub fn rest_due() -> Option<Instant> {
 
 /// Nothing is left to do: has the watchdog rest.
 pub fn rest() {
-    if told().take().is_some() {
+    // Told while nobody else can have it watch.
+    let mut told = told();
+    if told.take().is_some() {
         notify("WATCHDOG_USEC=0");
     }
 }

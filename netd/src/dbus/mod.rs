@@ -84,7 +84,7 @@ impl Handle {
             let _ = reply.send(job(engine));
         });
         // An engine that hangs is noticed when somebody wants something of it.
-        watchdog::watch();
+        watchdog::wake();
         self.jobs.send(Job { work, changes }).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
     }
