@@ -29,9 +29,11 @@ pub(super) fn diff(
             port.delete_all(&found.vlans, steps);
         }
         port.change(&want.vlans, table, steps);
-        // A VLAN that nothing is in is forgotten, with its querier: only the bridge's own stay.
+        // A VLAN that nothing is in is forgotten, with its querier, and ports may leave theirs: what is new to the
+        // bridge itself is told anew.
         let asked = found.map_or(&empty, |found| &found.queriers);
-        port.ask(&want.queriers, asked, &asked.shared_with(table), steps);
+        let lasting = asked.missing_in(&want.vlans.missing_in(table));
+        port.ask(&want.queriers, asked, &lasting, steps);
     }
 }
 
@@ -55,7 +57,7 @@ impl Port<'_> {
         steps.extend(table.runs().iter().map(|run| Step::new(self.delete(run), vec![self.add(run)])));
     }
 
-    /// From the VLANs the bridge is the querier of, which may include some it is not even in, to those wanted.
+    /// From the VLANs the bridge is the querier of, not all of which may last, to those wanted.
     fn ask(&self, want: &VlanTable, found: &VlanTable, lasting: &VlanTable, steps: &mut Vec<Step>) {
         let querier = |run: &VlanRun, on: bool| {
             let bridge = self.name.to_owned();
