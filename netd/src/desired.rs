@@ -29,6 +29,8 @@ pub struct Inputs<'a> {
     pub permanent_macs: &'a BTreeMap<String, String>,
     /// How ports were set before netd set them, of those it did: what they go back to.
     pub original_modes: &'a BTreeMap<String, Settings>,
+    /// Speed and duplex that netd set of ports: only these are ever to be forgotten.
+    pub set_modes: &'a BTreeMap<String, Settings>,
     /// Attachments.
     pub attachments: &'a BTreeMap<String, Record>,
     /// Hardware address of the bridge and its VLAN interfaces; it must not change as ports come and go.
@@ -94,6 +96,7 @@ mod tests {
             ports: &ports,
             permanent_macs: &BTreeMap::new(),
             original_modes: &BTreeMap::new(),
+            set_modes: &BTreeMap::new(),
             attachments,
             bridge_mac: "02:00:00:00:00:01",
             objects: true,
@@ -118,12 +121,14 @@ mod tests {
             netd_api::config::parse(&format!("version = 1\n[ports.swp1]\n{text}\n"))
                 .expect("a valid document")
         };
-        let modes = |text: &str, original: &Settings| -> Settings {
+        let set: Settings = [(Setting::Speed, Value::Number(10_000))].into();
+        let modes = |text: &str, original: &Settings, set: &Settings| -> Settings {
             let mut network = network(&Inputs {
                 config: &config(text),
                 ports: &["swp1".to_owned()].into(),
                 permanent_macs: &BTreeMap::new(),
                 original_modes: &[("swp1".to_owned(), original.clone())].into(),
+                set_modes: &[("swp1".to_owned(), set.clone())].into(),
                 attachments: &BTreeMap::new(),
                 bridge_mac: "02:00:00:00:00:01",
                 objects: true,
@@ -134,21 +139,19 @@ mod tests {
         };
         let mut expected = original.clone();
         expected.insert(Setting::Speed, Value::unknown());
-        assert_eq!(modes("", &original), expected);
-        let fixed = modes("speed = \"10G\"\nautoneg = false\n", &original);
+        assert_eq!(modes("", &original, &set), expected);
+        // What the driver tells by itself, perhaps only now that it has a carrier, is not netd's to take back.
+        let unknown: Settings = [(Setting::Speed, Value::unknown())].into();
+        for set in [Settings::new(), unknown] {
+            assert_eq!(modes("", &original, &set), original);
+        }
+        let fixed = modes("speed = \"10G\"\nautoneg = false\n", &original, &set);
         assert_eq!(fixed.get(&Setting::Speed), Some(&Value::Number(10_000)));
         assert_eq!(fixed.get(&Setting::FullDuplex), Some(&Value::Flag(true)));
         // What was negotiated is negotiated again, whatever came of it.
         let negotiated: Settings =
             [(Setting::Autoneg, Value::Flag(true)), (Setting::Speed, Value::Number(1000))].into();
-        assert_eq!(modes("", &negotiated), [(Setting::Autoneg, Value::Flag(true))].into());
-        // And offers what it did, unless one speed is named.
-        let offer = (Setting::Advertised, Value::from("0x2f"));
-        let negotiated: Settings = negotiated.into_iter().chain([offer.clone()]).collect();
-        assert_eq!(modes("", &negotiated), [(Setting::Autoneg, Value::Flag(true)), offer].into());
-        for named in ["speed = \"1G\"\n", "autoneg = false\nspeed = \"1G\"\nduplex = \"full\"\n"] {
-            assert_eq!(modes(named, &negotiated).get(&Setting::Advertised), None, "{named}");
-        }
+        assert_eq!(modes("", &negotiated, &set), [(Setting::Autoneg, Value::Flag(true))].into());
     }
 
     #[test]

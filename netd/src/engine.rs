@@ -248,6 +248,7 @@ impl Engine {
             ports: &self.ports,
             permanent_macs: &self.permanent_macs,
             original_modes: &self.original_modes,
+            set_modes: self.untold_modes.settings(),
             attachments,
             bridge_mac: &self.bridge_mac,
             objects: self.next_hop_objects,

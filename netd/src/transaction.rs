@@ -29,10 +29,6 @@ const SHOWN: usize = 100;
 pub trait Backend {
     /// The objects of netd as they are.
     fn snapshot(&mut self) -> Result<Network, KernelError>;
-    /// The same as drivers alone tell it, without what is known from having set it.
-    fn told(&mut self) -> Result<Network, KernelError> {
-        self.snapshot()
-    }
     /// Carries out actions that do not depend on each other; how each fared, in order.
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>>;
     /// Which of the addresses that were just set are in use by other hosts; waits until that is known.
@@ -44,10 +40,6 @@ pub trait Backend {
 impl<B: Backend + ?Sized> Backend for &mut B {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
         (**self).snapshot()
-    }
-
-    fn told(&mut self) -> Result<Network, KernelError> {
-        (**self).told()
     }
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
@@ -62,10 +54,6 @@ impl<B: Backend + ?Sized> Backend for &mut B {
 impl<B: Backend + ?Sized> Backend for Box<B> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
         (**self).snapshot()
-    }
-
-    fn told(&mut self) -> Result<Network, KernelError> {
-        (**self).told()
     }
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
@@ -93,7 +81,8 @@ pub struct Kernel<'a> {
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
-        let mut network = self.told()?;
+        alive();
+        let mut network = snapshot::network(self.connection, self.scope, self.bridge)?;
         self.untold.complete(&mut network);
         for name in &self.dark {
             if let Some(link) = network.links.get_mut(name) {
@@ -101,11 +90,6 @@ impl Backend for Kernel<'_> {
             }
         }
         Ok(network)
-    }
-
-    fn told(&mut self) -> Result<Network, KernelError> {
-        alive();
-        snapshot::network(self.connection, self.scope, self.bridge)
     }
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {

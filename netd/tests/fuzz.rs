@@ -44,6 +44,7 @@ fn digest(document: &str) -> bool {
         ports: &ports,
         permanent_macs: &BTreeMap::new(),
         original_modes: &BTreeMap::new(),
+        set_modes: &BTreeMap::new(),
         attachments: &BTreeMap::new(),
         bridge_mac: "02:00:00:00:00:01",
         objects: true,

@@ -58,6 +58,7 @@ pub fn desired(config: &Config, ports: &BTreeSet<String>) -> Network {
         ports,
         permanent_macs: &BTreeMap::new(),
         original_modes: &BTreeMap::new(),
+        set_modes: &BTreeMap::new(),
         attachments: &BTreeMap::new(),
         bridge_mac: "02:00:00:00:00:01",
         objects: true,

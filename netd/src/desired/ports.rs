@@ -66,9 +66,10 @@ fn set_link_mode(inputs: &Inputs, link: &mut Link, name: &str, mode: LinkMode) {
             Setting::Autoneg if fixed => None,
             // What was negotiated is negotiated anew.
             Setting::Speed | Setting::FullDuplex if autoneg == Some(true) => None,
-            // Where one speed is named, that alone is offered.
-            Setting::Advertised if fixed || autoneg != Some(true) => None,
-            Setting::Speed | Setting::FullDuplex => before.or_else(|| Some(Value::unknown())),
+            Setting::Speed | Setting::FullDuplex => {
+                let set = inputs.set_modes.get(name).and_then(|set| set.get(&setting));
+                before.or_else(|| set.filter(|set| !set.is_unknown()).map(|_| Value::unknown()))
+            }
             _ => before,
         };
         if let Some(value) = value {

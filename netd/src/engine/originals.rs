@@ -52,7 +52,7 @@ impl Engine {
         if first.is_empty() {
             return Ok(());
         }
-        let mut found = self.with_kernel(desired, |kernel| kernel.told())?;
+        let mut found = self.with_kernel(desired, |kernel| kernel.snapshot())?;
         for name in first {
             // A port that is not there yet is noted when it is.
             let Some(link) = found.links.remove(&name) else { continue };

@@ -126,7 +126,6 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::Speed => "speed",
         Setting::FullDuplex => "duplex",
         Setting::Fec => "fec",
-        Setting::Advertised => "speed",
         Setting::LinkLocal
         | Setting::VlanFiltering
         | Setting::DefaultPvid

@@ -5,7 +5,6 @@ use netd_api::config::model::Fec;
 use super::extack::KernelError;
 use super::generic::{self, Family, payload_attributes};
 use super::link::Settings;
-use super::mode_bits::ModeBits;
 use super::wire::{Message, attributes, read_u8, read_u32};
 use crate::plan::{Setting, Value};
 
@@ -25,17 +24,14 @@ const ETHTOOL_A_HEADER_FLAGS: u16 = 3;
 const ETHTOOL_FLAG_COMPACT_BITSETS: u32 = 1;
 const ETHTOOL_A_LINKINFO_PORT: u16 = 2;
 const ETHTOOL_A_LINKMODES_AUTONEG: u16 = 2;
-const ETHTOOL_A_LINKMODES_OURS: u16 = 3;
 const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
 const ETHTOOL_A_LINKMODES_DUPLEX: u16 = 6;
 const ETHTOOL_A_LINKSTATE_LINK: u16 = 2;
 const ETHTOOL_A_FEC_MODES: u16 = 2;
 const ETHTOOL_A_FEC_AUTO: u16 = 3;
 const ETHTOOL_A_BITSET_NOMASK: u16 = 1;
-const ETHTOOL_A_BITSET_SIZE: u16 = 2;
 const ETHTOOL_A_BITSET_BITS: u16 = 3;
 const ETHTOOL_A_BITSET_VALUE: u16 = 4;
-const ETHTOOL_A_BITSET_MASK: u16 = 5;
 const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
 const ETHTOOL_A_BITSET_BIT_INDEX: u16 = 1;
 /// The speed of a port that knows none (`linux/ethtool.h`, as are the values and bits that follow).
@@ -68,8 +64,6 @@ pub struct LinkModes {
     pub speed_mbps: Option<u32>,
     /// Whether both directions work at once.
     pub duplex: Option<Duplex>,
-    /// What it offers when it negotiates.
-    pub advertised: Option<ModeBits>,
 }
 
 impl LinkModes {
@@ -78,7 +72,6 @@ impl LinkModes {
         self.autoneg = other.autoneg.or(self.autoneg);
         self.speed_mbps = other.speed_mbps.or(self.speed_mbps);
         self.duplex = other.duplex.or(self.duplex);
-        self.advertised = other.advertised.or(self.advertised);
     }
 }
 
@@ -148,7 +141,6 @@ impl Ethtool {
             (Setting::Autoneg, modes.autoneg.map(Value::Flag)),
             (Setting::Speed, modes.speed_mbps.map(Value::Number)),
             (Setting::FullDuplex, modes.duplex.map(|duplex| Value::Flag(duplex == Duplex::Full))),
-            (Setting::Advertised, modes.advertised.map(|modes| Value::from(modes.to_string()))),
             (Setting::Fec, fec.map(|fec| Value::from(fec.name()))),
         ];
         found.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect()
@@ -182,14 +174,6 @@ fn modes_message(family: u16, index: u32, modes: &LinkModes) -> Message {
         };
         message = message.u8(ETHTOOL_A_LINKMODES_DUPLEX, value);
     }
-    if let Some(modes) = modes.advertised {
-        message = message.nest(ETHTOOL_A_LINKMODES_OURS, |bits| {
-            // Without a mask, bits that are not set are cleared.
-            bits.attribute(ETHTOOL_A_BITSET_NOMASK, &[])
-                .u32(ETHTOOL_A_BITSET_SIZE, ModeBits::COUNT)
-                .attribute(ETHTOOL_A_BITSET_VALUE, &modes.bytes())
-        });
-    }
     message
 }
 
@@ -219,7 +203,6 @@ pub(super) fn read_modes(payload: &[u8]) -> LinkModes {
     for (kind, value) in payload_attributes(payload) {
         match kind {
             ETHTOOL_A_LINKMODES_AUTONEG => modes.autoneg = Some(read_u8(value) != 0),
-            ETHTOOL_A_LINKMODES_OURS => modes.advertised = read_advertised(value),
             ETHTOOL_A_LINKMODES_SPEED => {
                 modes.speed_mbps = Some(read_u32(value)).filter(|speed| ![0, SPEED_UNKNOWN].contains(speed));
             }
@@ -234,15 +217,6 @@ pub(super) fn read_modes(payload: &[u8]) -> LinkModes {
         }
     }
     modes
-}
-
-/// The modes a port offers; `None` of one that knows none it could offer, as many virtual ones do.
-fn read_advertised(bits: &[u8]) -> Option<ModeBits> {
-    let part = |wanted: u16| {
-        let words = attributes(bits).find(|(kind, _)| *kind == wanted);
-        words.map_or(ModeBits::default(), |(_, words)| ModeBits::read(words))
-    };
-    Some(part(ETHTOOL_A_BITSET_VALUE)).filter(|_| !part(ETHTOOL_A_BITSET_MASK).is_empty())
 }
 
 pub(super) fn read_fec(payload: &[u8]) -> Option<Fec> {

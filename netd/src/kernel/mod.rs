@@ -27,7 +27,6 @@ pub mod lag;
 pub mod link;
 pub mod link_state;
 pub mod mdb;
-pub mod mode_bits;
 pub mod monitor;
 mod multipath;
 mod names;

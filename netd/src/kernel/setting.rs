@@ -8,7 +8,6 @@ use netd_api::config::model::Fec;
 use super::ethtool::{Duplex, LinkModes, SPEED_UNKNOWN};
 use super::extack::KernelError;
 use super::link::{header, set};
-use super::mode_bits::ModeBits;
 use super::wire::{Message, hardware_address};
 use super::{bridge, bridge_port, inet, lag, vlan_interface};
 use crate::plan::{Setting, Value};
@@ -74,11 +73,6 @@ pub fn change<'a>(
                 false => Duplex::Half,
             };
             return modes(LinkModes { duplex: Some(duplex), ..LinkModes::default() });
-        }
-        Setting::Advertised => {
-            let bits: ModeBits =
-                value.text().parse().map_err(|words| KernelError::with_words(Errno::EINVAL, words))?;
-            return modes(LinkModes { advertised: Some(bits), ..LinkModes::default() });
         }
         Setting::Fec => {
             let words = || KernelError::with_words(Errno::EINVAL, format!("{value} is no error correction"));

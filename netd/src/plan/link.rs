@@ -120,35 +120,13 @@ fn differs(want: &Link, found: &Link, setting: Setting) -> bool {
     want.settings.get(&setting).is_some_and(|value| found.settings.get(&setting) != Some(value))
 }
 
-/// Whether speed and duplex are to be set: together, since what a port offers that negotiates follows from both.
-fn asks_anew(want: &Link, found: &Link) -> bool {
-    let negotiates = [want, found].into_iter().find_map(|link| link.settings.get(&Setting::Autoneg));
-    let negotiates = negotiates.is_some_and(Value::is_on);
-    let named = |setting: &Setting| want.settings.get(setting).filter(|value| !value.is_unknown());
-    let pair = [Setting::Speed, Setting::FullDuplex];
-    pair.iter().any(|setting| named(setting).is_some())
-        && pair.iter().any(|setting| {
-            let (value, old) = (want.settings.get(setting), found.settings.get(setting));
-            let is_known = value.is_some_and(|value| !value.is_unknown());
-            value != old && (is_known || (old.is_some() && (value.is_some() || negotiates)))
-        })
-}
-
-/// What a port offers that negotiates.
-fn offer(found: &Link) -> Option<&Value> {
-    let negotiates = found.settings.get(&Setting::Autoneg).is_some_and(Value::is_on);
-    found.settings.get(&Setting::Advertised).filter(|_| negotiates)
-}
-
 /// Settings that differ, where the wish is not "as it is". Under a new master, those of a bridge port are
 /// set whatever they were.
 fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
     let mut steps = Vec::new();
-    let asks = asks_anew(want, found);
     for (setting, value) in &want.settings {
         let (setting, old) = (*setting, found.settings.get(setting));
-        let again = (moved && setting.is_of_bridge_port()) || (asks && setting.is_told_with_carrier());
-        if old == Some(value) && !again {
+        if old == Some(value) && !(moved && setting.is_of_bridge_port()) {
             continue;
         }
         if old.is_none() && setting.is_told_with_carrier() && value.is_unknown() {
@@ -163,18 +141,7 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
         };
         let untold = setting.is_told_with_carrier().then(Value::unknown);
         let before = old.cloned().or(untold);
-        let inverse = match offer(found).filter(|_| setting.is_told_with_carrier()) {
-            // What came of negotiations is not what was set.
-            Some(offer) => Some(Action::Set {
-                link: name.to_owned(),
-                kind: want.kind.clone(),
-                setting: Setting::Advertised,
-                value: offer.clone(),
-                raise: false,
-            }),
-            None => before.map(|before| set(&before, Some(value))),
-        };
-        let inverse = inverse.into_iter().collect();
+        let inverse = before.map(|before| set(&before, Some(value))).into_iter().collect();
         steps.push(Step::new(set(value, old), inverse));
     }
     steps

@@ -59,8 +59,6 @@ pub enum Setting {
     Speed,
     /// Hardware: whether both directions work at once.
     FullDuplex,
-    /// Hardware: what is offered when it negotiates, the bits of link modes as a hexadecimal number.
-    Advertised,
     /// Hardware: forward error correction (`auto`, `off`, `rs`, `baser`).
     Fec,
 }
@@ -93,7 +91,6 @@ impl fmt::Display for Setting {
             Setting::Autoneg => "autoneg",
             Setting::Speed => "speed",
             Setting::FullDuplex => "full duplex",
-            Setting::Advertised => "advertised modes",
             Setting::Fec => "fec",
         })
     }
@@ -103,8 +100,7 @@ impl fmt::Display for Setting {
 pub type Settings = BTreeMap<Setting, Value>;
 
 /// The settings of how a port talks to its partner.
-pub const LINK_MODES: [Setting; 5] =
-    [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Advertised, Setting::Fec];
+pub const LINK_MODES: [Setting; 4] = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex, Setting::Fec];
 
 impl Setting {
     /// Whether the setting belongs to a link's place under a bridge, so that it is gone when it leaves.
