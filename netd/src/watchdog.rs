@@ -29,25 +29,15 @@ fn told() -> MutexGuard<'static, Option<Instant>> {
 pub fn wake() {
     let (Some(limit), mut told) = (*LIMIT, told()) else { return };
     if told.is_none() {
-        notify(&watching(limit));
+        notify(&format!("WATCHDOG_USEC={}\nWATCHDOG=1", limit.as_micros()));
         *told = Some(Instant::now());
     }
 }
 
-fn watching(limit: Duration) -> String {
-    format!("WATCHDOG_USEC={}\nWATCHDOG=1", limit.as_micros())
-}
-
-/// The engine begins with some work: has the watchdog watch.
+/// The engine begins with some work: has the watchdog watch, and give it all of its patience.
 pub fn watch() {
-    let (Some(limit), mut told) = (*LIMIT, told()) else { return };
-    match *told {
-        None => notify(&watching(limit)),
-        // The work to come has all of the time.
-        Some(last) if last.elapsed() >= limit / 4 => notify("WATCHDOG=1"),
-        Some(_) => return,
-    }
-    *told = Some(Instant::now());
+    wake();
+    alive();
 }
 
 /// Shows the watchdog that netd gets on with its work, which tells long work from a hang. It is told no more

@@ -46,7 +46,7 @@ impl Engine {
     pub fn vlan_table(&mut self) -> Result<Vec<Vlan>, Failure> {
         let interfaces = Interfaces::take(&mut self.connection, false)?;
         let mut rows = self.view(&interfaces).vlan_rows();
-        if let Some(bridge) = interfaces.by_name(BRIDGE).filter(|link| link.kind == "bridge") {
+        if let Some(bridge) = interfaces.bridge(BRIDGE) {
             let queriers = querier::dump(&mut self.connection, bridge.index)?;
             rows.iter_mut().for_each(|row| row.querier = queriers.get(row.id).is_some());
         }

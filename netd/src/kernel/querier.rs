@@ -6,6 +6,7 @@ use nix::libc;
 use super::connection::Connection;
 use super::extack::KernelError;
 use super::monitor::RTM_NEWVLAN;
+use super::vlan::MAX_VLAN_ID;
 use super::wire::{Message, attributes, read_u8, read_u16};
 use crate::plan::{VlanMembership, VlanTable};
 
@@ -57,7 +58,7 @@ pub(super) fn parse(payload: &[u8]) -> Option<VlanTable> {
             }
         }
         let last = last.unwrap_or(first);
-        if on && 0 < first && first <= last && last <= 4094 {
+        if on && 0 < first && first <= last && last <= MAX_VLAN_ID {
             vlans.insert(first, last, VlanMembership::default());
         }
     }

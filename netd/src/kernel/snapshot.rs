@@ -63,6 +63,11 @@ impl Interfaces {
         self.links.values().find(|link| link.name == name)
     }
 
+    /// The bridge of this name.
+    pub fn bridge(&self, name: &str) -> Option<&LinkRecord> {
+        self.by_name(name).filter(|link| link.kind == "bridge")
+    }
+
     /// Addresses of the link with this index.
     pub fn addresses_of(&self, index: u32) -> impl Iterator<Item = &AddressRecord> {
         let first = self.addresses.partition_point(|row| row.index < index);
@@ -86,7 +91,7 @@ pub fn network(connection: &mut Connection, scope: &Scope, bridge: &str) -> Resu
     let mut targets = RouteTargets::new(&interfaces);
     network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| targets.route(record))?;
     network.sort();
-    if let Some(bridge) = interfaces.by_name(bridge).filter(|record| record.kind == "bridge") {
+    if let Some(bridge) = interfaces.bridge(bridge) {
         if let Some(link) = network.links.get_mut(&bridge.name) {
             link.queriers = querier::dump(connection, bridge.index)?;
         }

@@ -17,7 +17,7 @@ const PVID: u16 = 1 << 1;
 const UNTAGGED: u16 = 1 << 2;
 const RANGE_BEGIN: u16 = 1 << 3;
 const RANGE_END: u16 = 1 << 4;
-const MAX_VLAN_ID: u16 = 4094;
+pub(super) const MAX_VLAN_ID: u16 = 4094;
 
 fn header(index: u32) -> [u8; 16] {
     let mut bytes = [0; 16];

@@ -56,7 +56,7 @@ struct Bracket {
 
 impl Depth {
     fn levels(&self) -> usize {
-        self.header + self.inside + self.dots.max(self.longest())
+        self.header + self.inside + self.longest()
     }
 
     fn longest(&self) -> usize {

@@ -164,7 +164,8 @@ pub(super) fn without_broken_lines(text: &str) -> Option<String> {
         // Blanking replaces whole characters of whole lines by spaces, so the text stays UTF-8.
         let current = String::from_utf8(bytes).ok()?;
         // What closed a bracket may be gone.
-        if depth::check(&current, &Lines::new(&current)).is_err() {
+        let lines = Lines::new(&current);
+        if depth::check(&current, &lines).is_err() {
             return None;
         }
         let (_, errors) = DeTable::parse_recoverable(&current);
@@ -176,7 +177,6 @@ pub(super) fn without_broken_lines(text: &str) -> Option<String> {
         if broken.is_empty() {
             return Some(current);
         }
-        let lines = Lines::new(&current);
         bytes = current.as_bytes().to_vec();
         for offset in broken {
             blank(&mut bytes, &lines, lines.place(offset).line);
