@@ -148,7 +148,7 @@ impl Wire {
             wire: self.name().to_owned(),
         });
         lock(&self.0.inner.captures).push(Arc::downgrade(&queue));
-        Capture(queue)
+        Capture { queue, wire: Arc::downgrade(&self.0.inner) }
     }
 }
 
@@ -266,16 +266,19 @@ impl Queue {
 }
 
 /// Frames of a wire, kept from the moment the capture was opened until it is dropped.
-pub struct Capture(Arc<Queue>);
+pub struct Capture {
+    queue: Arc<Queue>,
+    wire: Weak<Inner>,
+}
 
 impl Capture {
     pub(crate) fn queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.queue)
     }
 
     /// The next frame, or `None` when none came before the deadline.
     pub fn next_before(&self, deadline: Instant) -> Option<Captured> {
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.queue.state);
         loop {
             if let Some(captured) = state.frames.pop_front() {
                 return Some(captured);
@@ -283,7 +286,7 @@ impl Capture {
             if state.closed || Instant::now() >= deadline {
                 return None;
             }
-            state = wait_until(&self.0.changed, state, Some(deadline));
+            state = wait_until(&self.queue.changed, state, Some(deadline));
         }
     }
 
@@ -304,18 +307,21 @@ impl Capture {
         }
         bail!(
             "no {what} on {} within {:.1} s ({others} other frames came)",
-            self.0.wire,
+            self.queue.wire,
             timeout.as_secs_f64()
         )
     }
 
-    /// Everything captured so far and not taken yet.
+    /// Everything captured so far and not taken yet: at least what other captures of the wire saw.
     pub fn drain(&self) -> Vec<Captured> {
-        lock(&self.0.state).frames.drain(..).collect()
+        let wire = self.wire.upgrade();
+        // The reader holds this lock while it hands a frame to one capture after the other.
+        let _handed_out = wire.as_ref().map(|inner| lock(&inner.captures));
+        lock(&self.queue.state).frames.drain(..).collect()
     }
 
     /// Frames that did not fit into the buffer. A capture that must be complete checks that it is 0.
     pub fn overflowed(&self) -> u64 {
-        lock(&self.0.state).overflowed
+        lock(&self.queue.state).overflowed
     }
 }
