@@ -1,9 +1,11 @@
 //! What happens on the switch, told to whoever listens: a bounded ring of numbered events ([`ring`]), its
-//! readers ([`watch`]), and the thread that looks at links the kernel would tell of too late ([`poll`]).
+//! readers ([`watch`]), and the threads that look at links the kernel would tell of too late ([`poll`]) and
+//! what is known of them ([`links`]).
 //!
 //! [`Hub`] is what the other rooms see. Telling never waits for a reader.
 
 pub mod groups;
+mod links;
 pub mod poll;
 pub mod ring;
 pub mod watch;
@@ -16,7 +18,10 @@ use netd_api::events::{EventKind, EventSource};
 use tokio::sync::{Notify, watch as watcher};
 
 use groups::Groups;
+use links::Links;
 use ring::Ring;
+
+use crate::plan::Action;
 
 /// The place where events come together. Clones are the same place.
 #[derive(Clone)]
@@ -27,33 +32,10 @@ struct Shared {
     /// Number of the last event.
     last: watcher::Sender<u64>,
     links: Mutex<Links>,
-    /// Wakes the polling thread when there is something to look at.
+    /// Wakes the polling threads when there is something to look at.
     to_poll: Condvar,
     /// Wakes the engine when a carrier came or went.
     carrier: Notify,
-}
-
-/// Links and who cares about them.
-#[derive(Default)]
-struct Links {
-    /// Interface indexes by name.
-    indexes: BTreeMap<String, u32>,
-    /// Whether a link was up when somebody last looked.
-    up: BTreeMap<String, bool>,
-    /// Links the engine needs to know of at once: those of ECMP groups and LAGs.
-    needed: BTreeSet<String>,
-    /// Links readers watch, with how many watch them.
-    watched: BTreeMap<String, usize>,
-    /// Groups of next hops that shrink when a link goes down.
-    groups: Groups,
-}
-
-impl Links {
-    /// Links to look at, with their indexes.
-    fn polled(&self) -> Vec<(String, u32)> {
-        let names: BTreeSet<&String> = self.needed.iter().chain(self.watched.keys()).collect();
-        names.into_iter().filter_map(|name| Some((name.clone(), *self.indexes.get(name)?))).collect()
-    }
 }
 
 /// A thread that panicked leaves what it held as it was between two changes.
@@ -62,10 +44,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    /// An empty ring, and a polling thread that sleeps until a link is to be looked at.
+    /// An empty ring, and polling threads that sleep until a link is to be looked at.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When a thread cannot be started.
     pub fn open() -> io::Result<Hub> {
         let hub = Hub(Arc::new(Shared {
             ring: Mutex::new(Ring::new()),
@@ -74,8 +56,7 @@ impl Hub {
             to_poll: Condvar::new(),
             carrier: Notify::new(),
         }));
-        let shared = hub.0.clone();
-        std::thread::Builder::new().name("links".to_owned()).spawn(move || poll::run(&shared))?;
+        poll::start(&hub.0)?;
         Ok(hub)
     }
 
@@ -86,23 +67,26 @@ impl Hub {
 
     /// Takes in which links there are, which of them matter at once, and the groups of next hops.
     pub fn set_links(&self, indexes: BTreeMap<String, u32>, needed: BTreeSet<String>, groups: Groups) {
-        let mut links = lock(&self.0.links);
-        links.up.retain(|name, _| indexes.contains_key(name));
-        (links.indexes, links.needed, links.groups) = (indexes, needed, groups);
-        drop(links);
+        lock(&self.0.links).set(indexes, needed, groups);
         self.0.to_poll.notify_all();
     }
 
     /// Takes in the state of a link as the kernel told it.
-    pub fn link_seen(&self, name: &str, up: bool, source: EventSource) {
-        self.0.link_seen(name, up, source);
+    pub fn link_seen(&self, name: &str, up: bool) {
+        // What there is to do, the kernel does by itself before it tells.
+        if self.0.tell_link(name, up, EventSource::Netlink, |links| links.told(name, up)).is_some() {
+            self.0.carrier_moved(name, up);
+        }
     }
 
     /// Links that are looked at all the time and were down just now, whatever the kernel says of them yet.
     pub fn dark(&self) -> BTreeSet<String> {
-        let links = lock(&self.0.links);
-        let down = |name: &String| links.up.get(name) == Some(&false);
-        links.polled().into_iter().map(|(name, _)| name).filter(down).collect()
+        lock(&self.0.links).dark()
+    }
+
+    /// Links whose carrier came or went since the last call: what was on them went along.
+    pub fn take_moved(&self) -> BTreeSet<String> {
+        lock(&self.0.links).take_moved()
     }
 
     /// Waits until a carrier came or went.
@@ -117,16 +101,27 @@ impl Shared {
         self.last.send_replace(seq);
     }
 
-    /// Answers whether this is news.
-    fn link_seen(&self, name: &str, up: bool, source: EventSource) -> bool {
-        let before = lock(&self.links).up.insert(name.to_owned(), up);
-        if before == Some(up) {
-            return false;
-        }
+    /// Takes in a link's state by `take`. If that is news, tells readers and answers what is to be done in the
+    /// kernel.
+    fn tell_link(
+        &self,
+        name: &str,
+        up: bool,
+        source: EventSource,
+        take: impl FnOnce(&mut Links) -> Option<Vec<Action>>,
+    ) -> Option<Vec<Action>> {
+        // Held until it is told, so that what comes next is told next.
+        let mut links = lock(&self.links);
+        let actions = take(&mut links)?;
         let kind = if up { EventKind::LinkUp } else { EventKind::LinkDown };
         self.tell(kind, name, source, String::new());
+        Some(actions)
+    }
+
+    /// Has the engine look, now that what hung on the link went with it, and the log say it.
+    fn carrier_moved(&self, name: &str, up: bool) {
+        lock(&self.links).has_moved(name);
         self.carrier.notify_one();
         tracing::info!("{name}: link {}", if up { "up" } else { "down" });
-        true
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use netd::kernel::{Connection, next_hop};
 use netd_api::events::{Event, EventKind, Events1Proxy};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
@@ -46,7 +47,7 @@ struct Seen {
     netlink: Vec<u64>,
     /// The subscriber has netd's event.
     subscriber: Vec<u64>,
-    /// A group has one next hop left.
+    /// No group has more than one next hop left.
     group: Vec<u64>,
 }
 
@@ -157,6 +158,10 @@ fn listen(port: &str, sightings: &Sightings) {
                 let has_link = word(message, 24) & IFF_LOWER_UP != 0;
                 if had_link && !has_link {
                     sightings.tell(Witness::Netlink, at);
+                    // The kernel shrinks groups before it tells of the link, and says nothing of them.
+                    if groups_are_small() {
+                        sightings.tell(Witness::Group, now());
+                    }
                 }
                 had_link = has_link;
             } else if kind == RTM_NEWNEXTHOP && members(message) == Some(1) {
@@ -164,6 +169,12 @@ fn listen(port: &str, sightings: &Sightings) {
             }
         }
     }
+}
+
+/// Whether there is no group of more than one next hop.
+fn groups_are_small() -> bool {
+    let mut connection = Connection::open().expect("a netlink socket");
+    next_hop::dump(&mut connection).expect("next hops").iter().all(|object| object.members.len() < 2)
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

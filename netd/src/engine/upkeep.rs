@@ -11,7 +11,7 @@ use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
 use crate::kernel::address::{self, AddressRecord};
 use crate::kernel::monitor::Event;
-use crate::kernel::{KernelError, link};
+use crate::kernel::{KernelError, link, next_hop};
 use crate::plan::{Action, LinkKind};
 use crate::platform::{self, MANAGEMENT};
 use crate::policy;
@@ -36,7 +36,7 @@ impl Engine {
             match event {
                 Event::Link(link) => {
                     if self.has_port(&link.name) {
-                        self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
+                        self.hub.link_seen(&link.name, link.has_carrier());
                     }
                     self.flapped.links.insert(link.name.clone());
                     // A name no rule gave, or any link that is wanted.
@@ -84,8 +84,13 @@ impl Engine {
     /// Tells the hub which links there are, and which of them matter at once: those whose next hops share
     /// routes with others, and members of LAGs.
     pub(super) fn tell_links(&mut self) -> Result<(), KernelError> {
-        let groups = Groups::of(&self.desired);
+        let mut groups = Groups::of(&self.desired);
         let mut needed = groups.links();
+        if !needed.is_empty() {
+            let objects = next_hop::dump(&mut self.connection)?.into_iter();
+            let in_groups = objects.map(|object| (object.id, object.members));
+            groups.found(in_groups.filter(|(_, members)| !members.is_empty()).collect());
+        }
         for (name, link) in &self.desired.links {
             let lag = link.master.as_ref().and_then(|master| self.desired.links.get(master));
             if lag.is_some_and(|lag| matches!(lag.kind, LinkKind::Lag { .. })) {
@@ -93,11 +98,11 @@ impl Engine {
             }
         }
         let links = link::dump(&mut self.connection, false)?;
-        for link in links.iter().filter(|link| self.has_port(&link.name)) {
-            self.hub.link_seen(&link.name, link.has_carrier(), EventSource::Netlink);
-        }
-        let indexes = links.into_iter().map(|link| (link.name, link.index)).collect();
+        let indexes = links.iter().map(|link| (link.name.clone(), link.index)).collect();
         self.hub.set_links(indexes, needed, groups);
+        for link in links.iter().filter(|link| self.has_port(&link.name)) {
+            self.hub.link_seen(&link.name, link.has_carrier());
+        }
         Ok(())
     }
 
@@ -162,9 +167,11 @@ impl Engine {
             (false, None) => return Ok(Reconciled::default()),
         };
         self.remember_link_modes(&goal)?;
-        let flapped = std::mem::take(&mut self.flapped);
-        let judge = Judge::new(&self.config, &goal, &flapped);
         let (scope, dark) = (self.scope(&goal), self.hub.dark());
+        // After that: what goes with a link that is dark is no drift.
+        let mut flapped = std::mem::take(&mut self.flapped);
+        flapped.links.extend(self.hub.take_moved());
+        let judge = Judge::new(&self.config, &goal, &flapped);
         let known = self.untold_modes.clone();
         let untold = &mut self.untold_modes;
         let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark, untold);

@@ -1,27 +1,50 @@
-//! The thread that looks at links. The kernel tells of a link that went down up to a second late when
-//! another flaps (`net/core/link_watch.c`); the driver knows at once, so it is asked every few milliseconds.
-//! While nobody cares about any link, the thread sleeps.
+//! The threads that look at links. The kernel tells of a link that went down up to a second late when another
+//! flaps (`net/core/link_watch.c`); drivers know at once. While nobody cares about any link, they sleep.
+//!
+//! Two ways of looking stand side by side. One counts losses of the carrier, which waits for nothing, so that
+//! what hangs on them is done at once. The other asks for the link: it also sees what drivers know and did not
+//! tell the kernel yet, and has the kernel act; but it waits for every other change of the network, and for all
+//! that follows from the link.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use netd_api::events::EventSource;
 
+use super::links::{LinkId, Links, Polled};
 use super::{Shared, lock};
+use crate::kernel::carrier::CarrierLosses;
 use crate::kernel::link_state::LinkStates;
-use crate::kernel::{Connection, batch};
+use crate::kernel::{Connection, KernelError, batch};
 use crate::plan::Action;
 
-/// How often links are looked at.
-const INTERVAL: Duration = Duration::from_millis(2);
+/// How often losses are counted.
+const COUNT_EVERY: Duration = Duration::from_millis(1);
+/// Of how many links so often; of more, more rarely.
+const LINKS_A_ROUND: usize = 32;
+/// How often links are asked for.
+const ASK_EVERY: Duration = Duration::from_millis(3);
 /// How long to wait after a socket failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Runs as long as the process.
-pub(super) fn run(hub: &Shared) {
+/// One way of looking: returns once there is no link to look at.
+type Look = fn(&Shared) -> Result<(), KernelError>;
+
+/// Starts the threads; they run as long as the process.
+pub(super) fn start(hub: &Arc<Shared>) -> io::Result<()> {
+    for (name, look) in [("carriers", count as Look), ("links", ask)] {
+        let hub = hub.clone();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&hub, look))?;
+    }
+    Ok(())
+}
+
+fn run(hub: &Shared, look: Look) {
     loop {
         let links = lock(&hub.links);
-        let idle = |links: &mut super::Links| links.polled().is_empty();
+        let idle = |links: &mut Links| links.polled().is_empty();
         drop(hub.to_poll.wait_while(links, idle).unwrap_or_else(PoisonError::into_inner));
         if let Err(error) = look(hub) {
             tracing::error!("looking at links: {error}");
@@ -30,23 +53,61 @@ pub(super) fn run(hub: &Shared) {
     }
 }
 
-/// Looks at links until there are none to look at.
-fn look(hub: &Shared) -> Result<(), crate::kernel::KernelError> {
+fn count(hub: &Shared) -> Result<(), KernelError> {
+    let mut losses = CarrierLosses::default();
+    let mut connection = Connection::open()?;
+    at_every(
+        |links| COUNT_EVERY * (1 + (links / LINKS_A_ROUND) as u32),
+        hub,
+        |polled| {
+            take_losses(hub, &mut losses, &mut connection, polled);
+            Ok(())
+        },
+    )
+}
+
+fn ask(hub: &Shared) -> Result<(), KernelError> {
+    let mut losses = CarrierLosses::default();
     let mut states = LinkStates::open()?;
     let mut connection = Connection::open()?;
+    let outcome = at_every(
+        |_| ASK_EVERY,
+        hub,
+        |polled| {
+            // Asked for a link that was lost, the kernel would take it out of its groups after all else.
+            take_losses(hub, &mut losses, &mut connection, polled);
+            let counted = lock(&hub.links).losses(polled);
+            let indexes: Vec<u32> = polled.iter().map(|(_, index)| *index).collect();
+            let answers: HashMap<u32, bool> = states.ask(&indexes)?.iter().copied().collect();
+            for (link, losses) in polled.iter().zip(counted) {
+                let up = answers.get(&link.1).copied();
+                let take = |links: &mut Links| links.answered(link, up, losses);
+                let up = up.unwrap_or_default();
+                if let Some(actions) = hub.tell_link(&link.0, up, EventSource::Poll, take) {
+                    carry_out(hub, &mut connection, &link.0, up, &actions);
+                }
+            }
+            Ok(())
+        },
+    );
+    lock(&hub.links).none_answers();
+    outcome
+}
+
+/// Looks in a rhythm, which depends on the number of links, until there is nothing to look at.
+fn at_every(
+    interval: impl Fn(usize) -> Duration,
+    hub: &Shared,
+    mut look: impl FnMut(&Polled) -> Result<(), KernelError>,
+) -> Result<(), KernelError> {
     let mut next = Instant::now();
     loop {
-        let polled = lock(&hub.links).polled();
+        let polled = lock(&hub.links).polled().clone();
         if polled.is_empty() {
             return Ok(());
         }
-        let indexes: Vec<u32> = polled.iter().map(|(_, index)| *index).collect();
-        for (index, up) in states.ask(&indexes)? {
-            if let Some((name, _)) = polled.iter().find(|(_, other)| other == index) {
-                seen(hub, &mut connection, name, *up);
-            }
-        }
-        next += INTERVAL;
+        look(&polled)?;
+        next += interval(polled.len());
         let now = Instant::now();
         match next.checked_duration_since(now) {
             Some(pause) => std::thread::sleep(pause),
@@ -55,16 +116,27 @@ fn look(hub: &Shared) -> Result<(), crate::kernel::KernelError> {
     }
 }
 
-fn seen(hub: &Shared, connection: &mut Connection, name: &str, up: bool) {
-    // The group first: that is what packets wait for.
-    if !up {
-        let actions = lock(&hub.links).groups.without(name);
-        let actions: Vec<&Action> = actions.iter().collect();
-        for (action, outcome) in actions.iter().zip(batch::execute(connection, &actions)) {
-            if let Err(error) = outcome {
-                tracing::warn!("{action}: {error}");
-            }
+/// Takes in the losses since the last call.
+fn take_losses(hub: &Shared, losses: &mut CarrierLosses, connection: &mut Connection, polled: &Polled) {
+    let tell = |(place, count): (usize, u64)| {
+        let link: &LinkId = &polled[place];
+        let actions = hub.tell_link(&link.0, false, EventSource::Poll, |links| links.lost(link, count))?;
+        Some((&link.0, actions))
+    };
+    // Readers of all of them first: what is to be done then may have to wait for other changes.
+    let told: Vec<_> = losses.of(polled).filter_map(tell).collect();
+    for (name, actions) in told {
+        carry_out(hub, connection, name, false, &actions);
+    }
+}
+
+/// Does in the kernel what follows from a link's state.
+fn carry_out(hub: &Shared, connection: &mut Connection, name: &str, up: bool, actions: &[Action]) {
+    let actions: Vec<&Action> = actions.iter().collect();
+    for (action, outcome) in actions.iter().zip(batch::execute(connection, &actions)) {
+        if let Err(error) = outcome {
+            tracing::warn!("{action}: {error}");
         }
     }
-    hub.link_seen(name, up, EventSource::Poll);
+    hub.carrier_moved(name, up);
 }

@@ -44,11 +44,7 @@ impl Place {
             return Err(io::Error::other(format!("there are {READERS} readers, the most there may be")));
         }
         let place = Place { shared: hub.0.clone(), ports };
-        let mut links = lock(&place.shared.links);
-        for port in &place.ports {
-            *links.watched.entry(port.clone()).or_default() += 1;
-        }
-        drop(links);
+        lock(&place.shared.links).watch(&place.ports);
         place.shared.to_poll.notify_all();
         Ok(place)
     }
@@ -57,15 +53,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         COUNT.fetch_sub(1, Ordering::Relaxed);
-        let mut links = lock(&self.shared.links);
-        for port in &self.ports {
-            if let Some(count) = links.watched.get_mut(port) {
-                *count -= 1;
-                if *count == 0 {
-                    links.watched.remove(port);
-                }
-            }
-        }
+        lock(&self.shared.links).unwatch(&self.ports);
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Where the kernel shows network devices.
 const CLASS: &str = "/sys/class/net";
 
-fn class(name: &str) -> PathBuf {
+/// The device's folder.
+pub(super) fn class(name: &str) -> PathBuf {
     Path::new(CLASS).join(name)
 }
 

@@ -4,14 +4,15 @@
 //! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`]; of the
 //! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
-//! [`link_state`] those that come late by themselves, [`detection`] what other hosts say to new addresses,
-//! [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`untold`] what drivers leave out of
-//! it; [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
+//! [`link_state`] and [`carrier`] those that come late by themselves, [`detection`] what other hosts say to new
+//! addresses, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`untold`] what drivers
+//! leave out of it; [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
 
 pub mod address;
 pub mod batch;
 pub mod bridge;
 pub mod bridge_port;
+pub mod carrier;
 pub mod connection;
 pub mod detection;
 pub mod device;

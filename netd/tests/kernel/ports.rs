@@ -1,7 +1,9 @@
 //! What drivers tell and take: ethtool, link states, breakout.
 
 use std::process::Command;
+use std::sync::Arc;
 
+use netd::kernel::carrier::CarrierLosses;
 use netd::kernel::devlink::{self, DevlinkPort};
 use netd::kernel::ethtool::Ethtool;
 use netd::kernel::link_state::LinkStates;
@@ -115,6 +117,48 @@ fn link_states_are_told_at_once_and_links_that_are_gone_have_none() {
         let expected: Vec<(u32, bool)> = all.iter().map(|index| (*index, *index != one)).collect();
         assert_eq!(states.ask(&all).unwrap(), expected);
         assert_eq!(Ethtool::open().unwrap().link_state(two), Ok(Some(true)));
+    });
+}
+
+/// Shows this thread the devices of its own network namespace in /sys.
+fn own_sysfs() {
+    use nix::mount::{MsFlags, mount};
+    let (none, root) = (None::<&str>, "/");
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    mount(none, root, none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(none, "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+}
+
+#[test]
+fn a_carrier_that_was_lost_is_counted_even_when_it_is_back() {
+    isolated("ports::a_carrier_that_was_lost_is_counted_even_when_it_is_back", || {
+        own_sysfs();
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        room.add_pair("swp2", "host2");
+        let link = |room: &mut Room, name: &str| (name.to_owned(), room.index(name));
+        let (one, two) = (link(&mut room, "swp1"), link(&mut room, "swp2"));
+        // The last one is another device by now.
+        let links: Arc<[_]> = [one.clone(), two.clone(), ("swp1".to_owned(), two.1)].into();
+        let mut losses = CarrierLosses::default();
+        let mut lost = |links: &Arc<[_]>| losses.of(links).map(|(place, _)| place).collect::<Vec<usize>>();
+        let mut set = |name: &str, up| room.connection.request(link::set_admin(name, up)).unwrap();
+        assert!(lost(&links).is_empty());
+        set("host1", false);
+        assert_eq!(lost(&links), [0]);
+        assert!(lost(&links).is_empty());
+        set("host1", true);
+        assert!(lost(&links).is_empty());
+        set("host1", false);
+        set("host1", true);
+        set("host2", false);
+        assert_eq!(lost(&links), [0, 1]);
+        // What is counted goes on for links that stay.
+        set("host1", false);
+        let others: Arc<[_]> = [two, one].into();
+        assert_eq!(lost(&others), [1]);
+        room.connection.request(link::delete("swp1")).unwrap();
+        assert!(lost(&others).is_empty());
     });
 }
 
