@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use qemu_tests::frame::Mac;
 use qemu_tests::lacp::Partner;
 use qemu_tests::packet::Packet;
+use serde_json::Value;
 
 use super::flows::{used, ways};
 use super::frames::{At, cross};
@@ -15,7 +16,7 @@ use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
-    "an LACP LAG spreads flows over its members, and survives one that fails or falls silent",
+    "an LACP LAG spreads flows over its members, survives one that fails or falls silent, and shows it",
     Topology::Switch,
     lacp_with_a_partner,
 )];
@@ -34,6 +35,7 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
         let wires = [lab.vm.wire(11)?.clone(), lab.vm.wire(12)?.clone()];
         let partner = Partner::start(&wires, Mac::of_host(600))?;
         all_members(lab, &partner)?;
+        shows(lab, &MEMBERS)?;
         detail += &format!("{:?} flows by each of swp11 and swp12\n", counts(&by_members(lab)?));
         // What comes in by either member comes out in the VLAN, once.
         for member in MEMBERS {
@@ -42,14 +44,16 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
         for (index, failed) in MEMBERS.into_iter().enumerate() {
             let other = MEMBERS[1 - index];
             lab.vm.set_link(failed, false)?;
-            let outcome = only_by(lab, other).with_context(|| format!("with swp{failed} pulled"));
+            let outcome = only_by(lab, other).and_then(|()| shows(lab, &[other]));
+            let outcome = outcome.with_context(|| format!("with swp{failed} pulled"));
             lab.vm.set_link(failed, true)?;
             outcome?;
             all_members(lab, &partner).with_context(|| format!("with swp{failed} plugged in again"))?;
         }
         // The carrier stays: only LACP can tell that nobody is there.
         partner.silence(0, true);
-        let outcome = only_by(lab, 12).context("with a silent partner on swp11");
+        let outcome = only_by(lab, 12).and_then(|()| shows(lab, &[12]));
+        let outcome = outcome.context("with a silent partner on swp11");
         let port = lab.port("swp11")?;
         partner.silence(0, false);
         outcome?;
@@ -66,6 +70,23 @@ fn all_members(lab: &Lab, partner: &Partner) -> Result<()> {
         ensure!(agreed == BTreeSet::from([0, 1]), "the switch uses members {agreed:?}");
         let used = used(&by_members(lab)?);
         ensure!(used == BTreeSet::from(MEMBERS), "flows leave by {used:?}");
+        Ok(())
+    })
+}
+
+/// `corten show lags` has the partner, and these members as those that frames go through.
+fn shows(lab: &Lab, active: &[u16]) -> Result<()> {
+    eventually("the LAG shows which members it uses", SOON, || {
+        let lags: Value = serde_json::from_str(&lab.vm.run("corten show lags --json")?)?;
+        let lag = &lags[0];
+        ensure!(lag["partner"] == Mac::of_host(600).to_string(), "another partner: {lags}");
+        let members = lag["members"].as_array().context("no members")?;
+        let used = members.iter().filter(|member| member["active"] == true).map(|member| &member["port"]);
+        let expected = active.iter().map(|port| Value::from(format!("swp{port}")));
+        ensure!(used.cloned().eq(expected), "other members are used: {lags}");
+        let line = format!("{}/{} active", active.len(), MEMBERS.len());
+        let table = lab.vm.run("corten show lags")?;
+        ensure!(table.contains(&line), "no {line:?}:\n{table}");
         Ok(())
     })
 }
