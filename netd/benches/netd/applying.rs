@@ -80,7 +80,7 @@ pub fn apply(file: &Path, ports: &BTreeSet<String>, connection: &mut Connection)
     let scope =
         Scope { ports: ports.clone(), names: desired.links.keys().cloned().collect(), ..Scope::default() };
     let (dark, mut untold) = (BTreeSet::new(), Untold::default());
-    let kernel = Kernel { connection, scope: &scope, bridge: desired::BRIDGE, dark, untold: &mut untold };
+    let kernel = Kernel::new(connection, &scope, desired::BRIDGE, dark, &mut untold);
     let mut timed = Timed { kernel, reading: Duration::ZERO, sending: Duration::ZERO, sent: 0 };
     commit(&mut timed, &desired).expect("the kernel takes it");
     Applied {

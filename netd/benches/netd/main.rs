@@ -31,7 +31,9 @@ const PORTS: u32 = 62;
 /// Routes whose instructions are counted.
 const COUNTED: u32 = 10_000;
 /// Runs of each subject; the median counts.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
+/// The same in a guest, whose processor is translated.
+const RUNS_IN_GUEST: usize = 3;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -45,15 +47,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = words.iter().position(|word| word == "--json").map(|at| PathBuf::from(&words[at + 1]));
-    // The host's bridge may know no VLANs; a translated processor has no time for a million.
     let guest = words.iter().any(|word| word == "--guest");
-    let folder = tempdir();
-    let table = measure(&folder, guest);
+    let bench = Bench { folder: tempdir(), runs: if guest { RUNS_IN_GUEST } else { RUNS } };
+    let table = bench.measure(guest);
     table.print();
     if let Some(path) = json {
         table.write(&path);
     }
-    std::fs::remove_dir_all(&folder).expect("the bench's own folder");
+    std::fs::remove_dir_all(&bench.folder).expect("the bench's own folder");
     ExitCode::SUCCESS
 }
 
@@ -61,13 +62,6 @@ fn tempdir() -> PathBuf {
     let folder = std::env::temp_dir().join(format!("netd-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     folder
-}
-
-/// The median of some runs, by wall time.
-fn median(folder: &Path, subject: &str, size: u32) -> Outcome {
-    let mut runs: Vec<Outcome> = (0..RUNS).map(|_| once(folder, subject, size)).collect();
-    runs.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
-    runs.swap_remove(RUNS / 2)
 }
 
 /// As it was called: what runs may be the loader, where the libraries are not the system's.
@@ -103,104 +97,130 @@ fn once(folder: &Path, subject: &str, size: u32) -> Outcome {
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("the subject's answer")
 }
 
-fn measure(folder: &Path, guest: bool) -> Table {
-    let mut table = Table::default();
-    let netd = routes_beside_others(&mut table, folder);
-    if guest {
-        vlans_beside_others(&mut table, folder);
-    } else {
-        many_routes(&mut table, folder, &netd);
-        instructions(&mut table, folder);
-    }
-    table
+struct Bench {
+    /// Where subjects keep their files.
+    folder: PathBuf,
+    /// How often each of them runs.
+    runs: usize,
 }
 
-fn routes_beside_others(table: &mut Table, folder: &Path) -> Outcome {
-    let n = f64::from(ROUTES);
-    let ip = median(folder, "ip", ROUTES);
-    let netd = median(folder, "netd", ROUTES);
-    let floor = median(folder, "floor", ROUTES);
-    let floor_inline = median(folder, "floor-inline", ROUTES);
-    table.push(Row::seconds("ip -batch, 100 000 routes", ip.wall_s));
-    table.push(Row::seconds("the kernel alone, next hop object, 32 kB batches", floor.wall_s));
-    table.push(Row::seconds("the kernel alone, next hop in each route", floor_inline.wall_s));
-    table.push(
-        Row::seconds("netd, 100 000 routes from file to verified", netd.wall_s)
-            .against("ip -batch", ip.wall_s)
-            .ratio_at_most(0.5),
-    );
-    table.push(Row::new("netd, processor time a route", netd.cpu_s * 1e6 / n, "µs").at_most(4.0));
-    table.push(
-        Row::seconds("netd, the sending step", netd.send_s)
-            .against("the kernel alone, next hop object", floor.wall_s)
-            .ratio_at_most(1.5),
-    );
-    for (name, seconds) in
-        [("parsing", netd.parse_s), ("planning", netd.plan_s), ("reading before and after", netd.verify_s)]
-    {
-        table.push(Row::seconds(&format!("netd, {name}"), seconds));
+impl Bench {
+    fn measure(&self, guest: bool) -> Table {
+        let mut table = Table::default();
+        self.routes_beside_others(&mut table);
+        // The host's bridge may know no VLANs; a translated processor has no time for a million.
+        if guest {
+            self.vlans_beside_others(&mut table);
+        } else {
+            self.many_routes(&mut table);
+            self.instructions(&mut table);
+        }
+        table
     }
-    table.push(
-        Row::seconds("netd, the same document again", netd.again_s)
-            .against("the first apply", netd.wall_s)
-            .at_most(0.3),
-    );
-    table.push(
-        Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "").at_most(0.0),
-    );
-    if routes::has_bird() {
-        let bird = median(folder, "bird", ROUTES);
+
+    /// The median of each subject's runs, by wall time. The subjects take turns, so that whatever else the
+    /// machine does in the meantime falls on all of them.
+    fn medians<const N: usize>(&self, subjects: [(&str, u32); N]) -> [Outcome; N] {
+        let mut outcomes = subjects.map(|_| Vec::with_capacity(self.runs));
+        for _ in 0..self.runs {
+            for (outcomes, (subject, size)) in outcomes.iter_mut().zip(subjects) {
+                outcomes.push(once(&self.folder, subject, size));
+            }
+        }
+        outcomes.map(|mut outcomes| {
+            outcomes.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
+            outcomes.swap_remove(outcomes.len() / 2)
+        })
+    }
+
+    fn routes_beside_others(&self, table: &mut Table) {
+        let n = f64::from(ROUTES);
+        let [ip, netd, floor, floor_inline] =
+            self.medians(["ip", "netd", "floor", "floor-inline"].map(|subject| (subject, ROUTES)));
+        table.push(Row::seconds("ip -batch, 100 000 routes", ip.wall_s));
+        table.push(Row::seconds("the kernel alone, next hop object, 32 kB batches", floor.wall_s));
+        table.push(Row::seconds("the kernel alone, next hop in each route", floor_inline.wall_s));
+        table.push(
+            Row::seconds("netd, 100 000 routes from file to verified", netd.wall_s)
+                .against("ip -batch", ip.wall_s)
+                .ratio_at_most(0.5),
+        );
+        table.push(Row::new("netd, processor time a route", netd.cpu_s * 1e6 / n, "µs").at_most(4.0));
+        table.push(
+            Row::seconds("netd, the sending step", netd.send_s)
+                .against("the kernel alone, next hop object", floor.wall_s)
+                .ratio_at_most(1.5),
+        );
+        for (name, seconds) in [
+            ("parsing", netd.parse_s),
+            ("planning", netd.plan_s),
+            ("reading before and after", netd.verify_s),
+        ] {
+            table.push(Row::seconds(&format!("netd, {name}"), seconds));
+        }
+        table.push(
+            Row::seconds("netd, the same document again", netd.again_s)
+                .against("the first apply", netd.wall_s)
+                .at_most(0.3),
+        );
+        table.push(
+            Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "")
+                .at_most(0.0),
+        );
+        if !routes::has_bird() {
+            eprintln!("  no BIRD here (bird2): it is left out");
+            return;
+        }
+        let [bird, netd] = self.medians(["bird", "netd"].map(|subject| (subject, ROUTES)));
         table.push(Row::seconds("BIRD 2, 100 000 routes", bird.wall_s));
         table.push(Row::seconds("netd beside BIRD 2", netd.wall_s).against("BIRD 2", bird.wall_s));
-    } else {
-        eprintln!("  no BIRD here (bird2): it is left out");
     }
-    netd
-}
 
-fn many_routes(table: &mut Table, folder: &Path, few: &Outcome) {
-    let many = median(folder, "netd", MANY);
-    let floor = |routes| median(folder, "floor", routes).wall_s;
-    table.push(
-        Row::seconds("the kernel alone, 1 000 000 routes", floor(MANY))
-            .against("100 000 routes", floor(ROUTES)),
-    );
-    table.push(
-        Row::seconds("netd, 1 000 000 routes", many.wall_s)
-            .against("100 000 routes", few.wall_s)
-            .ratio_at_most(11.0),
-    );
-    let bytes = many.peak_bytes as f64 / f64::from(MANY);
-    table.push(Row::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
-}
-
-fn vlans_beside_others(table: &mut Table, folder: &Path) {
-    // Minutes, on a translated processor: one run must do.
-    let lines = once(folder, "vlans-lines", PORTS);
-    let ranges = median(folder, "vlans-ranges", PORTS);
-    let netd = median(folder, "vlans-netd", PORTS);
-    table.push(Row::seconds("bridge -batch, 62 ports, VLANs 2-4000, a line a VLAN", lines.wall_s));
-    table.push(Row::seconds("bridge -batch, a line a port", ranges.wall_s));
-    for (against, seconds, aim) in [
-        ("bridge -batch, a line a VLAN", lines.wall_s, 0.2),
-        ("bridge -batch, a line a port", ranges.wall_s, 1.2),
-    ] {
-        let name = format!("netd, 62 ports, VLANs 2-4000, beside {against}");
-        table.push(Row::seconds(&name, netd.wall_s).against(against, seconds).ratio_at_most(aim));
+    fn many_routes(&self, table: &mut Table) {
+        let [few, many, floor_few, floor_many] =
+            self.medians([("netd", ROUTES), ("netd", MANY), ("floor", ROUTES), ("floor", MANY)]);
+        table.push(
+            Row::seconds("the kernel alone, 1 000 000 routes", floor_many.wall_s)
+                .against("100 000 routes", floor_few.wall_s),
+        );
+        table.push(
+            Row::seconds("netd, 1 000 000 routes", many.wall_s)
+                .against("100 000 routes", few.wall_s)
+                .ratio_at_most(11.0),
+        );
+        let bytes = many.peak_bytes as f64 / f64::from(MANY);
+        table.push(Row::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
     }
-    table.push(Row::seconds("netd, of that the sending step", netd.send_s));
-    table.push(Row::seconds("netd, of that reading before and after", netd.verify_s));
-}
 
-fn instructions(table: &mut Table, folder: &Path) {
-    for (subject, name) in [("plan", "planning"), ("send", "encoding and sending, without the kernel")] {
-        eprintln!("  instructions of {name} …");
-        match counts::count(subject, COUNTED, folder, &mut isolate()) {
-            Some(count) => {
-                let name = format!("instructions a route, {name}");
-                table.push(Row::new(&name, count / f64::from(COUNTED), ""));
+    fn vlans_beside_others(&self, table: &mut Table) {
+        // Minutes, on a translated processor: one run must do.
+        let lines = once(&self.folder, "vlans-lines", PORTS);
+        let subjects = ["vlans-ranges", "vlans-ranges-alike", "vlans-netd"];
+        let [ranges, alike, netd] = self.medians(subjects.map(|subject| (subject, PORTS)));
+        table.push(Row::seconds("bridge -batch, 62 ports, VLANs 2-4000, a line a VLAN", lines.wall_s));
+        table.push(Row::seconds("bridge -batch, a line a port", ranges.wall_s));
+        table.push(Row::seconds("bridge -batch, a line a port, on a bridge set as netd's", alike.wall_s));
+        let netd_beside = |against: &str, seconds: f64| {
+            let name = format!("netd, 62 ports, VLANs 2-4000, beside {against}");
+            Row::seconds(&name, netd.wall_s).against(against, seconds)
+        };
+        table.push(netd_beside("bridge -batch, a line a VLAN", lines.wall_s).ratio_at_most(0.2));
+        table.push(netd_beside("bridge -batch, a line a port", ranges.wall_s).ratio_at_most(1.2));
+        table.push(netd_beside("bridge -batch, a line a port, on a bridge set as netd's", alike.wall_s));
+        table.push(Row::seconds("netd, of that the sending step", netd.send_s));
+        table.push(Row::seconds("netd, of that reading before and after", netd.verify_s));
+    }
+
+    fn instructions(&self, table: &mut Table) {
+        for (subject, name) in [("plan", "planning"), ("send", "encoding and sending, without the kernel")] {
+            eprintln!("  instructions of {name} …");
+            match counts::count(subject, COUNTED, &self.folder, &mut isolate()) {
+                Some(count) => {
+                    let name = format!("instructions a route, {name}");
+                    table.push(Row::new(&name, count / f64::from(COUNTED), ""));
+                }
+                None => eprintln!("  no valgrind here: instructions are not counted"),
             }
-            None => eprintln!("  no valgrind here: instructions are not counted"),
         }
     }
 }
