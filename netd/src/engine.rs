@@ -369,7 +369,7 @@ fn backend<'a>(
 ) -> Box<dyn Backend + 'a> {
     match stand_in {
         Some(stand_in) => Box::new(&mut **stand_in),
-        None => Box::new(Kernel { connection, scope, bridge: BRIDGE, dark, untold }),
+        None => Box::new(Kernel::new(connection, scope, BRIDGE, dark, untold)),
     }
 }
 

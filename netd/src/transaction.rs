@@ -69,20 +69,35 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 pub struct Kernel<'a> {
     /// For requests and dumps.
     pub connection: &'a mut Connection,
-    /// Which links belong to netd.
-    pub scope: &'a snapshot::Scope,
-    /// Name of the bridge.
-    pub bridge: &'a str,
-    /// Links known to have no carrier, whatever the kernel says of them yet.
-    pub dark: BTreeSet<String>,
-    /// What was set and drivers do not tell.
-    pub untold: &'a mut Untold,
+    scope: &'a snapshot::Scope,
+    bridge: &'a str,
+    dark: BTreeSet<String>,
+    untold: &'a mut Untold,
+    /// The last look found no static entry in the bridge, and none was set since.
+    no_static_entries: bool,
+}
+
+impl<'a> Kernel<'a> {
+    /// What one transaction sees of the kernel. `scope` tells which links belong to netd, `bridge` the name of its
+    /// bridge, `dark` which links are known to have no carrier, whatever the kernel says of them yet, `untold` what
+    /// was set and drivers do not tell.
+    pub fn new(
+        connection: &'a mut Connection,
+        scope: &'a snapshot::Scope,
+        bridge: &'a str,
+        dark: BTreeSet<String>,
+        untold: &'a mut Untold,
+    ) -> Kernel<'a> {
+        Kernel { connection, scope, bridge, dark, untold, no_static_entries: false }
+    }
 }
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
         alive();
-        let mut network = snapshot::network(self.connection, self.scope, self.bridge)?;
+        let fdb = !self.no_static_entries;
+        let mut network = snapshot::network(self.connection, self.scope, self.bridge, fdb)?;
+        self.no_static_entries = network.fdb.keys().all(|key| key.tunnel.is_some());
         self.untold.complete(&mut network);
         for name in &self.dark {
             if let Some(link) = network.links.get_mut(name) {
@@ -94,6 +109,8 @@ impl Backend for Kernel<'_> {
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
         alive();
+        let sets_entry = |action: &&Action| matches!(action, Action::Fdb { key, .. } if key.tunnel.is_none());
+        self.no_static_entries &= !actions.iter().any(sets_entry);
         let outcomes = batch::execute(self.connection, actions);
         let done = actions.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
         self.untold.note(done.map(|(action, _)| *action));

@@ -23,7 +23,7 @@ mod storm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{isolated, workload_namespace};
 use netd::attach::{check_request, workload};
@@ -124,7 +124,7 @@ fn with_kernel<T>(body: impl FnOnce(&mut Kernel) -> T) -> T {
     let scope = Scope { names: [BRIDGE.to_owned()].into(), ..Scope::default() };
     let dark = BTreeSet::new();
     let untold = &mut Untold::default();
-    body(&mut Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark, untold })
+    body(&mut Kernel::new(&mut connection, &scope, BRIDGE, dark, untold))
 }
 
 fn differences(want: &Network, found: &Network) -> Vec<String> {
@@ -185,6 +185,7 @@ fn an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_th
             room.add_pair("swp1", "host1");
             let taken = room::address("host1", "2001:db8::7/64");
             room.carry_out([taken]);
+            settle_addresses(&mut room.connection);
             let Room { mut connection, scope } = room;
             let wish = |address: &str| {
                 let mut network = Network::default();
@@ -194,8 +195,7 @@ fn an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_th
             };
             let dark = BTreeSet::new();
             let untold = &mut Untold::default();
-            let mut kernel =
-                Kernel { connection: &mut connection, scope: &scope, bridge: BRIDGE, dark, untold };
+            let mut kernel = Kernel::new(&mut connection, &scope, BRIDGE, dark, untold);
             let before = kernel.snapshot().unwrap();
             let error = commit(&mut kernel, &wish("2001:db8::7/64")).expect_err("host1 has it");
             assert!(matches!(error.reason, Reason::Duplicate(_)), "{error}");
@@ -207,6 +207,21 @@ fn an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_th
             assert!(!row.is_tentative() && !row.is_duplicate(), "{row:?}");
         },
     );
+}
+
+/// Waits until both ends of the pair have the address the kernel gives them, and nobody asks for any address any
+/// more: an end that still asks defends none.
+fn settle_addresses(connection: &mut Connection) {
+    let began = Instant::now();
+    loop {
+        let rows = address::dump(connection).unwrap();
+        let own = rows.iter().filter(|row| row.address.to_string().starts_with("fe80:")).count();
+        if own == 2 && !rows.iter().any(|row| row.is_tentative()) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{rows:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A port of which nothing is wanted.

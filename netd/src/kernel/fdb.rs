@@ -60,6 +60,20 @@ impl FdbRecord {
         self.flags & libc::NTF_OFFLOADED != 0
     }
 
+    /// Reads the payload of an entry somebody set in the bridge. Ports times VLANs many others are the bridge's
+    /// own, which their heads tell.
+    fn parse_static(payload: &[u8]) -> Option<FdbRecord> {
+        let header = payload.get(..12)?;
+        let (state, flags) = (read_u16(&header[8..]), header[10]);
+        if state & libc::NUD_PERMANENT != 0
+            || state & libc::NUD_NOARP == 0
+            || flags & libc::NTF_EXT_LEARNED != 0
+        {
+            return None;
+        }
+        FdbRecord::parse(payload).filter(FdbRecord::is_static)
+    }
+
     /// Reads the payload of an `RTM_NEWNEIGH` or `RTM_DELNEIGH` of `AF_BRIDGE`.
     pub fn parse(payload: &[u8]) -> Option<FdbRecord> {
         let header = payload.get(..12)?;
@@ -96,8 +110,21 @@ fn header(index: u32, state: u16, flags: u8) -> [u8; 12] {
 
 /// All entries of the bridge with this index.
 pub fn dump(connection: &mut Connection, bridge: u32) -> Result<Vec<FdbRecord>, KernelError> {
+    dump_with(connection, bridge, FdbRecord::parse)
+}
+
+/// Entries somebody set in the bridge with this index.
+pub fn dump_static(connection: &mut Connection, bridge: u32) -> Result<Vec<FdbRecord>, KernelError> {
+    dump_with(connection, bridge, FdbRecord::parse_static)
+}
+
+fn dump_with(
+    connection: &mut Connection,
+    bridge: u32,
+    parse: impl Fn(&[u8]) -> Option<FdbRecord>,
+) -> Result<Vec<FdbRecord>, KernelError> {
     let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    let mut rows = connection.dump(&query, |_, payload| FdbRecord::parse(payload))?;
+    let mut rows = connection.dump(&query, |_, payload| parse(payload))?;
     // Entries of the bridge device itself carry no master; entries of a device's own filter are no FDB.
     rows.retain(|row| row.bridge == bridge || (row.index == bridge && row.flags & libc::NTF_SELF == 0));
     Ok(rows)

@@ -75,8 +75,14 @@ impl Interfaces {
     }
 }
 
-/// The objects of netd as the kernel holds them. `bridge` is the name of netd's bridge.
-pub fn network(connection: &mut Connection, scope: &Scope, bridge: &str) -> Result<Network, KernelError> {
+/// The objects of netd as the kernel holds them. `bridge` is the name of netd's bridge, whose static forwarding
+/// entries are left out without `fdb`: the kernel goes through ports times VLANs many of its own for them.
+pub fn network(
+    connection: &mut Connection,
+    scope: &Scope,
+    bridge: &str,
+    fdb: bool,
+) -> Result<Network, KernelError> {
     let interfaces = Interfaces::take(connection, false)?;
     let managed = interfaces.links.values().filter(|record| scope.takes_in(record));
     let mut network = Network {
@@ -95,7 +101,9 @@ pub fn network(connection: &mut Connection, scope: &Scope, bridge: &str) -> Resu
         if let Some(link) = network.links.get_mut(&bridge.name) {
             link.queriers = querier::dump(connection, bridge.index)?;
         }
-        add_fdb(connection, &interfaces, bridge, &mut network)?;
+        if fdb {
+            add_fdb(connection, &interfaces, bridge, &mut network)?;
+        }
         add_mdb(connection, &interfaces, bridge, &mut network)?;
     }
     add_tunnels(connection, &interfaces, &mut network)?;
@@ -182,8 +190,8 @@ fn add_fdb(
     bridge: &LinkRecord,
     network: &mut Network,
 ) -> Result<(), KernelError> {
-    for entry in fdb::dump(connection, bridge.index)? {
-        if entry.is_static() && entry.vlan_id != 0 {
+    for entry in fdb::dump_static(connection, bridge.index)? {
+        if entry.vlan_id != 0 {
             let key = FdbKey { mac: entry.mac, vlan_id: entry.vlan_id, tunnel: None };
             network.fdb.insert(key, interfaces.name(entry.index).to_owned());
         }

@@ -39,7 +39,7 @@ impl Room {
 
     /// netd's objects as the kernel holds them.
     pub fn snapshot(&mut self) -> Network {
-        snapshot::network(&mut self.connection, &self.scope, BRIDGE).expect("a snapshot")
+        snapshot::network(&mut self.connection, &self.scope, BRIDGE, true).expect("a snapshot")
     }
 
     /// Index of a link, where there is one.
