@@ -148,10 +148,12 @@ mod tests {
         let fixed = modes("speed = \"10G\"\nautoneg = false\n", &original, &set);
         assert_eq!(fixed.get(&Setting::Speed), Some(&Value::Number(10_000)));
         assert_eq!(fixed.get(&Setting::FullDuplex), Some(&Value::Flag(true)));
-        // What was negotiated is negotiated again, whatever came of it.
-        let negotiated: Settings =
-            [(Setting::Autoneg, Value::Flag(true)), (Setting::Speed, Value::Number(1000))].into();
-        assert_eq!(modes("", &negotiated, &set), [(Setting::Autoneg, Value::Flag(true))].into());
+        // What was negotiated is negotiated again, whatever came of it, and not the one speed that was set.
+        let autoneg = (Setting::Autoneg, Value::Flag(true));
+        let negotiated: Settings = [autoneg.clone(), (Setting::Speed, Value::Number(1000))].into();
+        let all: Settings = [autoneg.clone(), (Setting::Speed, Value::unknown())].into();
+        assert_eq!(modes("", &negotiated, &set), all);
+        assert_eq!(modes("", &negotiated, &Settings::new()), [autoneg].into());
     }
 
     #[test]

@@ -10,8 +10,14 @@ use serde_json::Value;
 use crate::{paths, process};
 
 /// What our own programs call. BIRD is among them where this host has it.
-const OTHERS: [&str; 5] =
-    ["/usr/sbin/ip", "/usr/sbin/bridge", "/usr/bin/unshare", "/usr/sbin/bird", "/usr/bin/bird"];
+const OTHERS: [&str; 6] = [
+    "/usr/sbin/ip",
+    "/usr/sbin/bridge",
+    "/usr/sbin/ethtool",
+    "/usr/bin/unshare",
+    "/usr/sbin/bird",
+    "/usr/bin/bird",
+];
 
 /// Hands a program of ours, and what it calls, to the behaviours' program.
 pub fn pass(command: &mut Command, program: &Path) {

@@ -60,6 +60,7 @@ const TEST_TOOLS: &[Tool] = &[
     tool("busybox-static", "/bin/busybox", "what runs in those containers"),
     tool("dbus-daemon", "/usr/bin/dbus-daemon", "the clients' tests speak over a real bus"),
     tool("iproute2", "/usr/sbin/ip", "netd's tests look at the kernel with other eyes"),
+    tool("ethtool", "/usr/sbin/ethtool", "and at what ports offer their partners"),
     tool("nftables", "/usr/sbin/nft", "netd's tests load the control-plane rules"),
 ];
 

@@ -74,7 +74,9 @@ impl Topology {
             Topology::Switch => "switch: 12 virtio ports, BIOS, provisioned over fw_cfg",
             Topology::Demo => "demo: 6 virtio ports, UEFI, provisioned over SMBIOS",
             Topology::Rocker => "rocker: 4 ports of an emulated ASIC, BIOS",
-            Topology::Netdevsim => "netdevsim: 4 ports of a simulated ASIC, the test kernel",
+            Topology::Netdevsim => {
+                "netdevsim: 4 ports of a simulated ASIC and one that negotiates, the test kernel"
+            }
             Topology::Fresh => "fresh: 2 virtio ports, BIOS, not provisioned",
             Topology::Measured => "measured: 64 virtio ports, BIOS, provisioned over fw_cfg",
         }
@@ -305,6 +307,7 @@ impl Lab {
         }
         if topology == Topology::Netdevsim {
             machine = machine
+                .negotiates()
                 .kernel(&machine::test_kernel()?)
                 .credential("systemd.extra-unit.corten-netdevsim.service", NETDEVSIM_UNIT)
                 .credential("systemd.unit-dropin.netd.service", NETDEVSIM_DROP_IN);

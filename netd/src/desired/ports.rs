@@ -64,9 +64,9 @@ fn set_link_mode(inputs: &Inputs, link: &mut Link, name: &str, mode: LinkMode) {
         let before = original.get(&setting).cloned();
         let value = match setting {
             Setting::Autoneg if fixed => None,
-            // What was negotiated is negotiated anew.
-            Setting::Speed | Setting::FullDuplex if autoneg == Some(true) => None,
             Setting::Speed | Setting::FullDuplex => {
+                // What was negotiated is negotiated anew, whatever came of it.
+                let before = before.filter(|before| autoneg != Some(true) && !before.is_unknown());
                 let set = inputs.set_modes.get(name).and_then(|set| set.get(&setting));
                 before.or_else(|| set.filter(|set| !set.is_unknown()).map(|_| Value::unknown()))
             }

@@ -1,10 +1,12 @@
 //! What a port runs at, over the generic netlink family `ethtool`: speed, duplex, negotiation, FEC.
 
 use netd_api::config::model::Fec;
+use nix::errno::Errno;
 
 use super::extack::KernelError;
 use super::generic::{self, Family, payload_attributes};
 use super::link::Settings;
+use super::offer::Offer;
 use super::wire::{Message, attributes, read_u8, read_u32};
 use crate::plan::{Setting, Value};
 
@@ -24,6 +26,7 @@ const ETHTOOL_A_HEADER_FLAGS: u16 = 3;
 const ETHTOOL_FLAG_COMPACT_BITSETS: u32 = 1;
 const ETHTOOL_A_LINKINFO_PORT: u16 = 2;
 const ETHTOOL_A_LINKMODES_AUTONEG: u16 = 2;
+const ETHTOOL_A_LINKMODES_OURS: u16 = 3;
 const ETHTOOL_A_LINKMODES_SPEED: u16 = 5;
 const ETHTOOL_A_LINKMODES_DUPLEX: u16 = 6;
 const ETHTOOL_A_LINKSTATE_LINK: u16 = 2;
@@ -50,17 +53,31 @@ pub enum Duplex {
     Half,
     /// Both.
     Full,
-    /// To be forgotten. It is never read: what is not known is not told.
+    /// To be forgotten; as read, that both are offered.
     Unknown,
 }
 
-/// What a port negotiates, or runs at: to set, what is not to change is `None`; as read, what the driver
-/// does not know (many know no speed without a carrier).
+impl Duplex {
+    /// Full, or half.
+    pub fn of(full: bool) -> Duplex {
+        if full { Duplex::Full } else { Duplex::Half }
+    }
+
+    fn value(self) -> Value {
+        match self {
+            Duplex::Unknown => Value::unknown(),
+            duplex => Value::Flag(duplex == Duplex::Full),
+        }
+    }
+}
+
+/// What a port offers where it negotiates, and runs at where it does not: to set, what is not to change is `None`;
+/// as read, what the driver does not know (many know no speed without a carrier).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkModes {
     /// Whether speed and duplex are negotiated.
     pub autoneg: Option<bool>,
-    /// Speed in Mbit/s; [`SPEED_UNKNOWN`] to forget it.
+    /// Speed in Mbit/s; [`SPEED_UNKNOWN`] to forget it; as read, that several are offered.
     pub speed_mbps: Option<u32>,
     /// Whether both directions work at once.
     pub duplex: Option<Duplex>,
@@ -72,6 +89,16 @@ impl LinkModes {
         self.autoneg = other.autoneg.or(self.autoneg);
         self.speed_mbps = other.speed_mbps.or(self.speed_mbps);
         self.duplex = other.duplex.or(self.duplex);
+    }
+
+    /// The same without what is to be forgotten: of a port that negotiates, the kernel would look for a mode
+    /// of an unknown speed.
+    fn named(&self) -> LinkModes {
+        LinkModes {
+            speed_mbps: self.speed_mbps.filter(|speed| *speed != SPEED_UNKNOWN),
+            duplex: self.duplex.filter(|duplex| *duplex != Duplex::Unknown),
+            ..*self
+        }
     }
 }
 
@@ -99,19 +126,51 @@ impl Ethtool {
 
     /// What the port with this index negotiates, or runs at.
     pub fn link_modes(&mut self, index: u32) -> Result<LinkModes, KernelError> {
-        let found = self.query(ETHTOOL_MSG_LINKMODES_GET, index, |_, payload| Some(read_modes(payload)));
-        Ok(found?.unwrap_or_default())
+        let (told, offer) = self.told_modes(index)?;
+        if told.autoneg != Some(true) || offer.is_empty() {
+            return Ok(told);
+        }
+        // What was negotiated is an outcome, perhaps of before; what is set is what is offered.
+        let known = offer.is_told();
+        let duplex = offer.full_duplex().map_or(Duplex::Unknown, Duplex::of);
+        Ok(LinkModes {
+            autoneg: told.autoneg,
+            speed_mbps: known.then(|| offer.speed_mbps().unwrap_or(SPEED_UNKNOWN)),
+            duplex: known.then_some(duplex),
+        })
     }
 
-    /// Changes what the port with this index negotiates, or runs at.
+    /// What the port with this index runs at, and what it can and offers.
+    fn told_modes(&mut self, index: u32) -> Result<(LinkModes, Offer), KernelError> {
+        let read = |_, payload: &[u8]| Some((read_modes(payload), read_offer(payload)));
+        Ok(self.query(ETHTOOL_MSG_LINKMODES_GET, index, read)?.unwrap_or_default())
+    }
+
+    /// Changes what the port with this index negotiates, or runs at. One that negotiates and is told neither speed
+    /// nor duplex offers all it can.
     pub fn set_link_modes(&mut self, index: u32, modes: &LinkModes) -> Result<(), KernelError> {
-        let message = modes_message(self.family.id, index, modes);
+        // A driver that tells nothing negotiates nothing, or refuses below.
+        let (told, offer) = self.told_modes(index).unwrap_or_default();
+        let id = self.family.id;
+        if modes.autoneg.or(told.autoneg) != Some(true) {
+            return self.family.connection.request(modes_message(id, index, modes));
+        }
+        let named = modes.named();
+        let full_duplex = named.duplex.map(|duplex| duplex == Duplex::Full);
+        if let Some(words) = offer.refusal(named.speed_mbps, full_duplex) {
+            return Err(KernelError::with_words(Errno::EINVAL, words));
+        }
+        let mut message = modes_message(id, index, &named);
+        if named.speed_mbps.is_none() && full_duplex.is_none() && !offer.is_empty() {
+            message = message.nest(ETHTOOL_A_LINKMODES_OURS, |modes| offer.put_all(modes));
+        }
         self.family.connection.request(message)
     }
 
     /// How the port with this index is told to correct errors; `None` for what has no name here.
     pub fn fec(&mut self, index: u32) -> Result<Option<Fec>, KernelError> {
-        self.query(ETHTOOL_MSG_FEC_GET, index, |_, payload| read_fec(payload))
+        let query = addressed(self.family.id, ETHTOOL_MSG_FEC_GET, index, ETHTOOL_FLAG_COMPACT_BITSETS);
+        self.family.connection.query(&query, |_, payload| read_fec(payload))
     }
 
     /// Changes how the port with this index corrects errors.
@@ -139,8 +198,8 @@ impl Ethtool {
         let fec = self.fec(index).ok().flatten();
         let found = [
             (Setting::Autoneg, modes.autoneg.map(Value::Flag)),
-            (Setting::Speed, modes.speed_mbps.map(Value::Number)),
-            (Setting::FullDuplex, modes.duplex.map(|duplex| Value::Flag(duplex == Duplex::Full))),
+            (Setting::Speed, modes.speed_mbps.map(speed_value)),
+            (Setting::FullDuplex, modes.duplex.map(Duplex::value)),
             (Setting::Fec, fec.map(|fec| Value::from(fec.name()))),
         ];
         found.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect()
@@ -149,11 +208,17 @@ impl Ethtool {
 
 /// A message about the device with this index.
 pub(super) fn device_message(family: u16, command: u8, index: u32) -> Message {
+    addressed(family, command, index, 0)
+}
+
+fn addressed(family: u16, command: u8, index: u32, flags: u32) -> Message {
     generic::message(family, command, VERSION).nest(ETHTOOL_A_HEADER, |header| {
-        header
-            .u32(ETHTOOL_A_HEADER_DEV_INDEX, index)
-            .u32(ETHTOOL_A_HEADER_FLAGS, ETHTOOL_FLAG_COMPACT_BITSETS)
+        header.u32(ETHTOOL_A_HEADER_DEV_INDEX, index).u32(ETHTOOL_A_HEADER_FLAGS, flags)
     })
+}
+
+fn speed_value(mbps: u32) -> Value {
+    if mbps == SPEED_UNKNOWN { Value::unknown() } else { Value::Number(mbps) }
 }
 
 fn modes_message(family: u16, index: u32, modes: &LinkModes) -> Message {
@@ -161,12 +226,10 @@ fn modes_message(family: u16, index: u32, modes: &LinkModes) -> Message {
     if let Some(on) = modes.autoneg {
         message = message.u8(ETHTOOL_A_LINKMODES_AUTONEG, on.into());
     }
-    // What is negotiated needs no forgetting; the kernel would look for a mode of that speed.
-    let negotiated = modes.autoneg == Some(true);
-    if let Some(speed) = modes.speed_mbps.filter(|speed| !(negotiated && *speed == SPEED_UNKNOWN)) {
+    if let Some(speed) = modes.speed_mbps {
         message = message.u32(ETHTOOL_A_LINKMODES_SPEED, speed);
     }
-    if let Some(duplex) = modes.duplex.filter(|duplex| !(negotiated && *duplex == Duplex::Unknown)) {
+    if let Some(duplex) = modes.duplex {
         let value = match duplex {
             Duplex::Half => DUPLEX_HALF,
             Duplex::Full => DUPLEX_FULL,
@@ -217,6 +280,11 @@ pub(super) fn read_modes(payload: &[u8]) -> LinkModes {
         }
     }
     modes
+}
+
+fn read_offer(payload: &[u8]) -> Offer {
+    let ours = payload_attributes(payload).find(|(kind, _)| *kind == ETHTOOL_A_LINKMODES_OURS);
+    ours.map(|(_, modes)| Offer::read(modes)).unwrap_or_default()
 }
 
 pub(super) fn read_fec(payload: &[u8]) -> Option<Fec> {

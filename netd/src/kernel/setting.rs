@@ -67,11 +67,7 @@ pub fn change<'a>(
             return modes(LinkModes { speed_mbps, ..LinkModes::default() });
         }
         Setting::FullDuplex => {
-            let duplex = match on {
-                _ if value.is_unknown() => Duplex::Unknown,
-                true => Duplex::Full,
-                false => Duplex::Half,
-            };
+            let duplex = if value.is_unknown() { Duplex::Unknown } else { Duplex::of(on) };
             return modes(LinkModes { duplex: Some(duplex), ..LinkModes::default() });
         }
         Setting::Fec => {

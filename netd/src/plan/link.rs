@@ -117,19 +117,25 @@ fn admin_step(name: &str, link: &Link, up: bool) -> Step {
 }
 
 fn differs(want: &Link, found: &Link, setting: Setting) -> bool {
-    want.settings.get(&setting).is_some_and(|value| found.settings.get(&setting) != Some(value))
+    let Some(value) = want.settings.get(&setting) else { return false };
+    let old = found.settings.get(&setting);
+    // What was never told need not be forgotten.
+    let forgotten = old.is_none() && setting.is_told_with_carrier() && value.is_unknown();
+    old != Some(value) && !forgotten
 }
 
 /// Settings that differ, where the wish is not "as it is". Under a new master, those of a bridge port are
 /// set whatever they were.
 fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
     let mut steps = Vec::new();
+    let differs = |setting: Setting| differs(want, found, setting);
+    // A driver is told speed and duplex together: one without the other means any.
+    let renegotiates = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex].into_iter().any(differs);
     for (setting, value) in &want.settings {
         let (setting, old) = (*setting, found.settings.get(setting));
-        if old == Some(value) && !(moved && setting.is_of_bridge_port()) {
-            continue;
-        }
-        if old.is_none() && setting.is_told_with_carrier() && value.is_unknown() {
+        let again =
+            (moved && setting.is_of_bridge_port()) || (renegotiates && setting.is_told_with_carrier());
+        if !differs(setting) && !again {
             continue;
         }
         let set = |value: &Value, other: Option<&Value>| Action::Set {

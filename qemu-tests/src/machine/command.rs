@@ -9,7 +9,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, boot_slot, credentials, shell};
+use super::{
+    Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, NEGOTIATING, boot_slot, credentials, shell,
+};
 use crate::frame::Mac;
 use crate::tools;
 
@@ -53,6 +55,13 @@ pub(super) fn build(machine: &Machine, accelerator: Accelerator, folder: &Path) 
     match machine.asic {
         Asic::Virtio => virtio_ports(&mut qemu, machine.ports, folder),
         Asic::Rocker => rocker_ports(&mut qemu, machine.ports, folder),
+    }
+    if machine.negotiates {
+        let (slot, function) = place(NEGOTIATING);
+        qemu.device(&format!(
+            "e1000e,bus=pcie.0,addr={slot:02x}.{function},multifunction=on,mac={},romfile=",
+            port_mac(NEGOTIATING)
+        ));
     }
     let mut all = machine.credentials.clone();
     if machine.test_shell {
@@ -163,14 +172,18 @@ fn management(qemu: &mut Line) {
 fn virtio_ports(qemu: &mut Line, ports: u16, folder: &Path) {
     for port in 1..=ports {
         wire(qemu, port, folder);
-        let slot = FIRST_PORT_SLOT + (port - 1) / FUNCTIONS;
-        let function = (port - 1) % FUNCTIONS;
+        let (slot, function) = place(port);
         qemu.device(&format!(
             "virtio-net-pci,bus=pcie.0,addr={slot:02x}.{function},multifunction=on,netdev=p{port},id=nic{port},\
              mac={},romfile=",
             port_mac(port)
         ));
     }
+}
+
+/// Slot and function of a port.
+fn place(port: u16) -> (u16, u16) {
+    (FIRST_PORT_SLOT + (port - 1) / FUNCTIONS, (port - 1) % FUNCTIONS)
 }
 
 fn rocker_ports(qemu: &mut Line, ports: u16, folder: &Path) {

@@ -20,6 +20,10 @@ pub use vm::Vm;
 /// Front-panel ports a machine may have: eight slots of eight functions; the emulated ASIC has at most 62.
 pub const MAX_PORTS: u16 = 64;
 
+/// The port of a machine that negotiates its speed: the first one of the last slot, since a slot without its first
+/// function is taken for empty.
+pub const NEGOTIATING: u16 = MAX_PORTS - 7;
+
 /// What the front-panel ports are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Asic {
@@ -67,6 +71,7 @@ pub struct Machine {
     kernel: Option<PathBuf>,
     ports: u16,
     asic: Asic,
+    negotiates: bool,
     firmware: Firmware,
     memory_mib: u32,
     console: Console,
@@ -115,6 +120,7 @@ impl Machine {
             kernel: None,
             ports: 4,
             asic: Asic::default(),
+            negotiates: false,
             firmware: Firmware::default(),
             memory_mib: 1024,
             console: Console::default(),
@@ -149,6 +155,12 @@ impl Machine {
     /// What the front-panel ports are.
     pub fn asic(mut self, asic: Asic) -> Self {
         self.asic = asic;
+        self
+    }
+
+    /// Adds a port that negotiates its speed, an Intel 82574L without a cable: [`NEGOTIATING`].
+    pub fn negotiates(mut self) -> Self {
+        self.negotiates = true;
         self
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use qemu_tests::frame::Mac;
+use qemu_tests::machine;
+use qemu_tests::tools::USE;
 use serde_json::Value;
 
 use super::bridge::mac_of;
@@ -13,8 +15,13 @@ use super::reach::reaches;
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 5] = [
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new("speed and duplex settle as the document says", Topology::Switch, speed_and_duplex),
+    Scenario::new(
+        "a port that negotiates offers the one speed the document names, and all again without it",
+        Topology::Netdevsim,
+        one_speed_is_offered,
+    ),
     Scenario::new(
         "what a driver refuses is told in its words, at its line, and nothing changes",
         Topology::Switch,
@@ -189,4 +196,69 @@ fn speaks_as(lab: &Lab, mac: Mac) -> Result<()> {
     }
     ensure!(heard >= 4, "{heard} frames are too few for two resolutions and two answers");
     Ok(())
+}
+
+/// Whether a port negotiates, and the link modes it offers, as ethtool(8) tells.
+fn offered(lab: &Lab, port: &str) -> Result<(bool, Vec<String>)> {
+    let text = lab.vm.run(&format!("{USE}ethtool {port}"))?;
+    let (_, advertised) = text.split_once("Advertised link modes:").with_context(|| text.clone())?;
+    let (modes, rest) = advertised.split_once("Advertised pause").with_context(|| text.clone())?;
+    let negotiates = rest.contains("Auto-negotiation: on");
+    Ok((negotiates, modes.split_whitespace().map(str::to_owned).collect()))
+}
+
+fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
+    ensure!(lab.has_tools(), "ethtool is on the disk of host programs, which is not there");
+    let port = format!("swp{}", machine::NEGOTIATING);
+    let all = offered(lab, &port)?;
+    ensure!(all.0 && all.1.len() > 3, "before anything was set: {all:?}");
+    let named = |keys: &str| format!("{}\n[ports.{port}]\n{keys}", lab.document);
+    let check = |expected: (bool, &[&str])| {
+        let found = offered(lab, &port)?;
+        ensure!(found.0 == expected.0 && found.1 == expected.1, "{found:?} instead of {expected:?}");
+        Ok(())
+    };
+    let (slow, full): (&[&str], &[&str]) = (&["100baseT/Half", "100baseT/Full"], &["100baseT/Full"]);
+    for (keys, expected) in [
+        ("speed = \"100M\"\n", (true, slow)),
+        ("speed = \"100M\"\nduplex = \"full\"\n", (true, full)),
+        ("autoneg = true\nspeed = \"100M\"\n", (true, slow)),
+    ] {
+        lab.with_document(&named(keys), || {
+            check(expected).with_context(|| keys.to_owned())?;
+            // What somebody else has it offer is drift.
+            for other in ["speed 10 duplex half autoneg on", "advertise 0x2f autoneg on"] {
+                lab.vm.run(&format!("{USE}ethtool -s {port} {other}"))?;
+                eventually("the offer is repaired", SOON, || check(expected))
+                    .with_context(|| format!("{keys}, after {other}"))?;
+            }
+            // Whoever starts anew finds it as it is wanted, and knows what was before.
+            lab.vm.run("systemctl restart netd.service")?;
+            lab.wait_for_netd(SOON)?;
+            check(expected).with_context(|| format!("{keys}, after a restart of netd"))
+        })?;
+        ensure!(offered(lab, &port)? == all, "after {keys}: {:?} instead of {all:?}", offered(lab, &port)?);
+    }
+    lab.with_document(&named("autoneg = false\nspeed = \"100M\"\nduplex = \"full\"\n"), || {
+        ensure!(!offered(lab, &port)?.0, "it negotiates");
+        Ok(())
+    })?;
+    ensure!(
+        offered(lab, &port)? == all,
+        "after a fixed speed: {:?} instead of {all:?}",
+        offered(lab, &port)?
+    );
+    // One part of it stays while the other goes.
+    lab.with_document(&named("speed = \"100M\"\nduplex = \"full\"\n"), || {
+        lab.with_document(&named("speed = \"100M\"\n"), || check((true, slow)))
+    })?;
+    let answer = lab.apply(&named("speed = \"25G\"\n"))?;
+    let told = "cannot offer 25000 Mbit/s, only 10 Mbit/s half duplex, 10 Mbit/s full duplex, 100";
+    ensure!(answer.status != 0 && answer.text.contains(told), "{}", answer.text);
+    // Undone, since the simulated ASIC's port refuses its part of the change.
+    let refused = format!("{}\n[ports.swp3]\nspeed = \"100M\"\n", named("speed = \"100M\"\n"));
+    let answer = lab.apply(&refused)?;
+    ensure!(answer.status != 0, "the simulated port took a speed: {}", answer.text);
+    ensure!(offered(lab, &port)? == all, "after undoing: {:?} instead of {all:?}", offered(lab, &port)?);
+    Ok(all.1.join(" "))
 }
