@@ -335,19 +335,24 @@ impl Engine {
 
     fn load_rules(&mut self, rules: &str) -> Result<(), Failure> {
         if rules != self.ruleset {
-            // At start, what an earlier run has loaded.
+            // At start, what an earlier run has loaded, or was about to when it ended.
             let previous = std::fs::read_to_string(&self.paths.rules).unwrap_or_default();
+            self.note_rules(&policy::either(&previous, rules));
             if let Err(error) = policy::load(&self.paths.nft, rules, &previous) {
                 // What is loaded now is not known: the next load must not be taken for needless.
                 self.ruleset.clear();
                 return Err(Failure::Refused(error.to_string()));
             }
-            if let Err(error) = write_atomically(&self.paths.rules, rules.as_bytes(), 0o600) {
-                tracing::warn!("{}: {error}", self.paths.rules.display());
-            }
+            self.note_rules(rules);
             rules.clone_into(&mut self.ruleset);
         }
         Ok(())
+    }
+
+    fn note_rules(&self, rules: &str) {
+        if let Err(error) = write_atomically(&self.paths.rules, rules.as_bytes(), 0o600) {
+            tracing::warn!("{}: {error}", self.paths.rules.display());
+        }
     }
 
     fn restore_rules(&mut self, rules: &str) {

@@ -308,11 +308,26 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
 
 /// Replaces netd's rules by the ruleset, all or nothing, with the program `nft`.
 ///
-/// `previous` is the ruleset loaded before: what only it has goes.
+/// `previous` is the ruleset loaded before, or [`either`] of two: what only it has goes.
 pub fn load(nft: &Path, ruleset: &str, previous: &str) -> Result<(), PolicyError> {
     run(nft, ruleset)?;
     let left = left_over(ruleset, previous);
     if left.is_empty() { Ok(()) } else { run(nft, &left) }
+}
+
+/// What there may be when a load ends halfway: the sets and the ARP table of both rulesets, as `previous` of the
+/// next [`load`].
+pub fn either(previous: &str, ruleset: &str) -> String {
+    let sets: BTreeSet<&str> = previous.lines().chain(ruleset.lines()).filter(|line| is_set(line)).collect();
+    let arp = [previous, ruleset].iter().any(|text| text.contains(ARP_TABLE));
+    let mut text = if arp { ARP_TABLE.to_owned() } else { String::new() };
+    sets.iter().for_each(|set| text.extend([set, "\n"]));
+    text
+}
+
+/// Whether a line of a ruleset begins the first of a domain's sets.
+fn is_set(line: &str) -> bool {
+    line.starts_with("\tset asked4_")
 }
 
 /// Deletes the ARP rules, chains and sets that only the previous ruleset has.
@@ -321,7 +336,7 @@ fn left_over(ruleset: &str, previous: &str) -> String {
     if previous.contains(ARP_TABLE) && !ruleset.contains(ARP_TABLE) {
         text.push_str(ARP_TABLE);
     }
-    for set in previous.lines().filter(|line| line.starts_with("\tset asked4_") && !ruleset.contains(*line)) {
+    for set in previous.lines().filter(|line| is_set(line) && !ruleset.contains(*line)) {
         let domain = set.trim_start_matches("\tset asked4_").trim_end_matches(" {");
         let sets = SETS.replace("DOMAIN", domain);
         let _ = write!(

@@ -206,8 +206,14 @@ fn an_answer_is_accepted_only_in_the_vrf_it_was_asked_in() {
         assert!(client.recv_from(&mut [0; 4]).is_err(), "an answer in another VRF was accepted");
         assert!(elements("asked4_1001").contains("198.51.100.2 . 17 . 5000"), "{}", elements("asked4_1001"));
         assert_eq!(elements("asked4_main"), "");
-        // Without the VRF its sets go.
+        // Without the VRF its sets go, even if nobody could note any more that they were there.
         load(&rules(""), &rules(VRF));
         assert!(!nft(&["list", "ruleset"]).1.contains("1001"));
+        for (before, cut_off) in [("", VRF), (VRF, ""), (VRF, VRF)] {
+            let may_be = policy::either(&rules(before), &rules(cut_off));
+            load(&rules(cut_off), "");
+            load(&rules(""), &policy::either(&may_be, &rules("")));
+            assert!(!nft(&["list", "ruleset"]).1.contains("1001"), "{before:?}, then {cut_off:?}");
+        }
     });
 }

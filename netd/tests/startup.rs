@@ -133,6 +133,27 @@ fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
 }
 
 #[test]
+fn what_rules_may_leave_is_noted_before_they_are_loaded() {
+    isolated("what_rules_may_leave_is_noted_before_they_are_loaded", || {
+        let folder = Folder::new("noted-rules");
+        let script =
+            format!("#!/bin/sh\ncat >/dev/null\ncat {0}/control-plane.nft >>{0}/noted\n", folder.0.display());
+        folder.write("nft", script);
+        fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
+        // An earlier run had other rules.
+        folder.write("control-plane.nft", "\tset asked4_1002 {\n");
+        folder.write("startup.toml", "version = 1\n[vrfs.blue]\ntable = 1001\n[vlans.10]\nvrf = \"blue\"\n");
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        Engine::start(paths, Hub::open().expect("a thread")).expect("the engine");
+        let noted = folder.read("noted");
+        for set in ["asked4_main", "asked4_1001", "asked4_1002"] {
+            assert!(noted.contains(set), "{set} is not in {noted:?}");
+        }
+        assert!(!folder.read("control-plane.nft").contains("asked4_1002"), "it is gone");
+    });
+}
+
+#[test]
 fn the_daemon_rolls_back_by_itself_when_the_time_is_up() {
     isolated("the_daemon_rolls_back_by_itself_when_the_time_is_up", || {
         let folder = Folder::new("expiry");
