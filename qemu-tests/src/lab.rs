@@ -437,10 +437,12 @@ impl Lab {
     }
 
     /// What an operator could tell apart of the switch: the document, its generation, ports without
-    /// their counters, VLANs, routes and static forwarding entries.
+    /// their counters, VLANs, routes and static forwarding entries. Nothing of the management network, which is
+    /// not netd's: its lease and its router come when they come.
     pub fn visible_state(&self) -> Result<Value> {
         let config: Value = serde_json::from_str(&self.vm.run("corten config --json")?)?;
         let mut ports = self.show("ports")?;
+        ports.retain(|port| port["kind"] != "management");
         for port in &mut ports {
             if let Some(port) = port.as_object_mut() {
                 port.remove("counters");
@@ -448,11 +450,13 @@ impl Lab {
         }
         let mut fdb = self.show("fdb")?;
         fdb.retain(|entry| entry["kind"] == "static");
+        let mut routes = self.show("routes")?;
+        routes.retain(|route| route["vrf"] != "mgmt");
         Ok(serde_json::json!({
             "config": config,
             "ports": ports,
             "vlans": self.show("vlans")?,
-            "routes": self.show("routes")?,
+            "routes": routes,
             "fdb": fdb,
         }))
     }

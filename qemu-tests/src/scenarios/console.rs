@@ -8,7 +8,7 @@ use qemu_tests::serial::{Serial, colour_sequences, framed};
 use crate::lab::{Lab, PASSWORD, Topology, USER, eventually, ssh_command};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 5] = [
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new(
         "a link that is pulled shows on the serial console at 80 by 24",
         Topology::Switch,
@@ -18,6 +18,11 @@ pub const SCENARIOS: [Scenario; 5] = [
         "the console is legible on a vt220 and without colour",
         Topology::Switch,
         legible_without_colour,
+    ),
+    Scenario::new(
+        "a mistake in the editor is shown at its place, and the mended text is applied, reviewed and confirmed",
+        Topology::Switch,
+        edited_on_the_console,
     ),
     Scenario::new("a wrong password is refused on the serial console", Topology::Switch, wrong_password),
     Scenario::new(
@@ -125,6 +130,57 @@ fn compare_paintings(lab: &Lab) -> Result<String> {
         colour_sequences(&coloured) > 0,
         "no colour where it is wanted, so its absence above shows nothing"
     );
+    Ok(String::new())
+}
+
+/// Keys as a terminal sends them.
+const DELETE: &str = "\x1b[3~";
+const END: &str = "\x1b[F";
+const PAGE_DOWN: &str = "\x1b[6~";
+const ESCAPE: &str = "\x1b";
+const CTRL_D: &str = "\x04";
+
+fn edited_on_the_console(lab: &Lab, _: &Run) -> Result<String> {
+    let serial = log_in(lab, PASSWORD)?;
+    let shows =
+        |text: &'static str| serial.wait_for_screen(text, SOON, |screen| screen.contains(text)).map(|_| ());
+    serial.wait_for_screen("the ports", SOON, |screen| row(screen, "swp1").is_some())?;
+    lab.restoring(|| {
+        serial.send(":edit\r")?;
+        shows("(line 1, column 1)")?;
+        serial.send("x")?;
+        serial.send(CTRL_D)?;
+        shows("Mistake")?;
+        shows("(line 1, column 1)")?;
+        let before: serde_json::Value = serde_json::from_str(&lab.vm.run("corten config --json")?)?;
+        ensure!(before["document"] == lab.document, "a text with a mistake was applied: {before}");
+        // The cursor is where the mistake is.
+        serial.send(DELETE)?;
+        let pages = lab.document.lines().count().div_ceil(10);
+        serial.send(PAGE_DOWN.repeat(pages) + END)?;
+        serial.send("\r[vlans.77]\rname = \"typed\"")?;
+        serial.send(CTRL_D)?;
+        shows("What applying it changes")?;
+        serial.send("a")?;
+        eventually("the text runs, unconfirmed", SOON, || {
+            let vlans = lab.show("vlans")?;
+            ensure!(vlans.iter().any(|vlan| vlan["id"] == 77 && vlan["name"] == "typed"), "{vlans:?}");
+            ensure!(
+                lab.vm.run("corten show system --json")?.contains("\"unconfirmed\""),
+                "it needs no confirmation"
+            );
+            Ok(())
+        })?;
+        serial.send(ESCAPE)?;
+        serial.wait_for_screen("the ports again", SOON, |screen| row(screen, "swp1").is_some())?;
+        serial.send(":confirm\r")?;
+        shows("is confirmed")?;
+        let history = lab.vm.run("corten history")?;
+        ensure!(history.contains(USER), "nobody is named as its author:\n{history}");
+        serial.send(ESCAPE)?;
+        serial.send("q")?;
+        serial.wait_for("login: ", SOON).context("q leaves the console")
+    })?;
     Ok(String::new())
 }
 
