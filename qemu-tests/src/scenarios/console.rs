@@ -177,7 +177,9 @@ fn edited_on_the_console(lab: &Lab, _: &Run) -> Result<String> {
         shows("is confirmed")?;
         let history = lab.vm.run("corten history")?;
         ensure!(history.contains(USER), "nobody is named as its author:\n{history}");
+        // Right behind an escape, a letter would be a key of its own.
         serial.send(ESCAPE)?;
+        serial.wait_for_screen("the words gone", SOON, |screen| !screen.contains("is confirmed"))?;
         serial.send("q")?;
         serial.wait_for("login: ", SOON).context("q leaves the console")
     })?;
