@@ -234,12 +234,20 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
             }
             // Whoever starts anew finds it as it is wanted, and knows what was before. The driver resets the link
             // at each setting, so it must not be set again.
-            let flaps = format!("cat /sys/class/net/{port}/carrier_changes");
-            let before = lab.vm.run(&flaps)?;
+            let flaps = || {
+                eventually("its link is up", SOON, || {
+                    let state =
+                        lab.vm.run(&format!("cd /sys/class/net/{port}; cat carrier carrier_changes"))?;
+                    let (up, changes) = state.trim().split_once('\n').with_context(|| state.clone())?;
+                    ensure!(up == "1", "{state}");
+                    Ok(changes.to_owned())
+                })
+            };
+            let before = flaps()?;
             lab.vm.run("systemctl restart netd.service")?;
             lab.wait_for_netd(SOON)?;
             check(expected).with_context(|| format!("{keys}, after a restart of netd"))?;
-            let after = lab.vm.run(&flaps)?;
+            let after = flaps()?;
             ensure!(before == after, "{keys}: the link changed {before} times, and {after} after a restart");
             Ok(())
         })?;
