@@ -138,8 +138,36 @@ fn drift(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(lab.vm.run("ip route show 10.99.0.0/24")?.contains("10.0.8.2"), "it is not there");
         Ok(())
     })?;
-    let document = lab.document.clone() + "\n[drift]\nports = \"report\"\n";
-    lab.with_document(&document, || only_reported(lab))
+    let document = lab.document.clone() + "\n[drift]\nports = \"report\"\nroutes = \"report\"\n";
+    lab.with_document(&document, || {
+        only_reported(lab)?;
+        flaps_are_no_drift(lab)
+    })
+}
+
+/// What a link takes along comes back with it, though what somebody takes away is only told of.
+fn flaps_are_no_drift(lab: &Lab) -> Result<String> {
+    let told =
+        || lab.vm.run("journalctl -b -u netd --no-pager | grep 'only reported' | grep -v swp7 || true");
+    let before = told()?;
+    for _ in 0..3 {
+        lab.vm.set_link(8, false)?;
+        let shrunk = eventually("the group shrinks", SOON, || {
+            let ways = ways(lab)?;
+            ensure!(ways == ["10.0.7.2"], "{ways:?}");
+            Ok(())
+        });
+        lab.vm.set_link(8, true)?;
+        shrunk?;
+        eventually("the group is whole", SOON, || {
+            let ways = ways(lab)?;
+            ensure!(ways == ["10.0.7.2", "10.0.8.2"], "{ways:?}");
+            Ok(())
+        })?;
+    }
+    let after = told()?;
+    ensure!(before == after, "a link that flapped is taken for drift:\n{after}");
+    Ok(String::new())
 }
 
 fn only_reported(lab: &Lab) -> Result<String> {
