@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use netd_api::config::MAX_DOCUMENT_BYTES;
 use netd_api::diagnostic::Diagnostic;
 
-/// The most bytes read. Far above any real document; what is valid, netd's model decides.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// The most bytes read: what netd takes.
+const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64;
 
 /// A document and the name to call it by.
 #[derive(Clone, Debug)]

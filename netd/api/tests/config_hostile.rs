@@ -50,7 +50,7 @@ fn ten_megabytes_of_garbage_are_one_clear_error() {
 fn a_document_beyond_every_limit_is_one_clear_error() {
     let errors = errors(&" ".repeat(MAX_DOCUMENT_BYTES + 1));
     assert_eq!(errors.len(), 1);
-    assert_eq!(errors[0].message, "the document has 134217729 bytes; the limit is 134217728 (128 MiB)");
+    assert_eq!(errors[0].message, "the document has 133169153 bytes; the limit is 133169152 (127 MiB)");
 }
 
 #[test]
