@@ -153,7 +153,16 @@ mod tests {
         let negotiated: Settings = [autoneg.clone(), (Setting::Speed, Value::Number(1000))].into();
         let all: Settings = [autoneg.clone(), (Setting::Speed, Value::unknown())].into();
         assert_eq!(modes("", &negotiated, &set), all);
-        assert_eq!(modes("", &negotiated, &Settings::new()), [autoneg].into());
+        assert_eq!(modes("", &negotiated, &Settings::new()), [autoneg.clone()].into());
+        // Whatever ran before, the same document means the same.
+        let one: Settings = [autoneg, (Setting::Speed, Value::Number(100))].into();
+        assert_eq!(modes("speed = \"100M\"", &negotiated, &set), one);
+        assert_eq!(modes("speed = \"100M\"", &negotiated, &Settings::new()), one);
+        // No driver takes an unknown speed of a port that does not negotiate but did.
+        let fixed: Settings = [(Setting::Autoneg, Value::Flag(false))].into();
+        let before: Settings =
+            [(Setting::Autoneg, Value::Flag(true)), (Setting::Speed, Value::unknown())].into();
+        assert_eq!(modes("autoneg = false", &before, &set), fixed);
     }
 
     #[test]

@@ -58,17 +58,18 @@ fn set_link_mode(inputs: &Inputs, link: &mut Link, name: &str, mode: LinkMode) {
         }
     }
     let Some(original) = inputs.original_modes.get(name) else { return };
-    let fixed = mode.speed_mbps.is_some() || mode.duplex.is_some();
-    let autoneg = mode.autoneg.or_else(|| original.get(&Setting::Autoneg).map(Value::is_on));
+    let negotiated = original.get(&Setting::Autoneg).map(Value::is_on);
+    let autoneg = mode.autoneg.or(negotiated);
     for setting in LINK_MODES {
         let before = original.get(&setting).cloned();
         let value = match setting {
-            Setting::Autoneg if fixed => None,
             Setting::Speed | Setting::FullDuplex => {
                 // What was negotiated is negotiated anew, whatever came of it.
                 let before = before.filter(|before| autoneg != Some(true) && !before.is_unknown());
-                let set = inputs.set_modes.get(name).and_then(|set| set.get(&setting));
-                before.or_else(|| set.filter(|set| !set.is_unknown()).map(|_| Value::unknown()))
+                // One that is only not to negotiate goes on at what it was set to: it never had another.
+                let set = inputs.set_modes.get(name).filter(|_| autoneg == negotiated);
+                let set = set.and_then(|set| set.get(&setting)).filter(|set| !set.is_unknown());
+                before.or_else(|| set.map(|_| Value::unknown()))
             }
             _ => before,
         };

@@ -120,10 +120,11 @@ fn mode(bit: &[u8]) -> Option<Mode> {
 /// Speed in Mbit/s and duplex of a mode's name.
 fn parse(name: &str) -> Option<(u32, bool)> {
     let (speed, rest) = name.split_once("base")?;
-    let (_, duplex) = rest.split_once('/')?;
-    let full_duplex = match duplex {
-        "Full" => true,
-        "Half" => false,
+    let full_duplex = match rest.split_once('/') {
+        Some((_, "Full")) => true,
+        Some((_, "Half")) => false,
+        // The one that is named otherwise.
+        None if rest == "R_FEC" => true,
         _ => return None,
     };
     Some((speed.parse().ok()?, full_duplex))
@@ -214,6 +215,7 @@ mod tests {
 
     #[test]
     fn names_that_are_no_speed_are_none() {
+        assert_eq!(parse("10000baseR_FEC"), Some((10_000, true)));
         for name in
             ["", "Autoneg", "base/Full", "10base", "10baseT/", "10baseT/Both", "99999999999baseT/Full"]
         {

@@ -262,6 +262,15 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
         "after a fixed speed: {:?} instead of {all:?}",
         offered(lab, &port)?
     );
+    // From a fixed speed to whatever it is fixed at, or to an offered one: what ran before does not matter.
+    let fixed = named("autoneg = false\nspeed = \"100M\"\nduplex = \"full\"\n");
+    lab.with_document(&fixed, || {
+        lab.apply_ok(&named("autoneg = false\n"))?;
+        ensure!(!offered(lab, &port)?.0, "it negotiates");
+        lab.apply_ok(&fixed)?;
+        lab.apply_ok(&named("speed = \"100M\"\n"))?;
+        check((true, slow))
+    })?;
     // One part of it stays while the other goes.
     lab.with_document(&named("speed = \"100M\"\nduplex = \"full\"\n"), || {
         lab.with_document(&named("speed = \"100M\"\n"), || check((true, slow)))
