@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use super::extack::KernelError;
 use super::generic::{self, Family, payload_attributes};
 use super::link::Settings;
-use super::offer::Offer;
+use super::offer::{ETHTOOL_A_BITSET_BIT_INDEX, ETHTOOL_A_BITSET_BITS, ETHTOOL_A_BITSET_BITS_BIT, Offer};
 use super::wire::{Message, attributes, read_u8, read_u32};
 use crate::plan::{Setting, Value};
 
@@ -33,10 +33,7 @@ const ETHTOOL_A_LINKSTATE_LINK: u16 = 2;
 const ETHTOOL_A_FEC_MODES: u16 = 2;
 const ETHTOOL_A_FEC_AUTO: u16 = 3;
 const ETHTOOL_A_BITSET_NOMASK: u16 = 1;
-const ETHTOOL_A_BITSET_BITS: u16 = 3;
 const ETHTOOL_A_BITSET_VALUE: u16 = 4;
-const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
-const ETHTOOL_A_BITSET_BIT_INDEX: u16 = 1;
 /// The speed of a port that knows none (`linux/ethtool.h`, as are the values and bits that follow).
 pub const SPEED_UNKNOWN: u32 = u32::MAX;
 const DUPLEX_HALF: u8 = 0;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use super::wire::{Message, attributes, read_u32};
 
-const ETHTOOL_A_BITSET_BITS: u16 = 3;
-const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
-const ETHTOOL_A_BITSET_BIT_INDEX: u16 = 1;
+pub(super) const ETHTOOL_A_BITSET_BITS: u16 = 3;
+pub(super) const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
+pub(super) const ETHTOOL_A_BITSET_BIT_INDEX: u16 = 1;
 const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;
 const ETHTOOL_A_BITSET_BIT_VALUE: u16 = 3;
 
