@@ -1,6 +1,6 @@
 //! What happens on the switch, told to whoever listens: a bounded ring of numbered events ([`ring`]), its
 //! readers ([`watch`]), and the threads that look at links the kernel would tell of too late ([`poll`]) and
-//! what is known of them ([`links`]).
+//! what is known of them (`links`).
 //!
 //! [`Hub`] is what the other rooms see. Telling never waits for a reader.
 
