@@ -36,15 +36,7 @@ pub struct FdbRecord {
 impl FdbRecord {
     /// `learned`, `static`, `local` or `external`.
     pub fn kind(&self) -> &'static str {
-        if self.flags & libc::NTF_EXT_LEARNED != 0 {
-            "external"
-        } else if self.state & libc::NUD_PERMANENT != 0 {
-            "local"
-        } else if self.state & libc::NUD_NOARP != 0 {
-            "static"
-        } else {
-            "learned"
-        }
+        kind(self.state, self.flags)
     }
 
     /// Whether somebody set it: those that are learned, or a device's own, are nobody's.
@@ -64,11 +56,7 @@ impl FdbRecord {
     /// own, which their heads tell.
     fn parse_static(payload: &[u8]) -> Option<FdbRecord> {
         let header = payload.get(..12)?;
-        let (state, flags) = (read_u16(&header[8..]), header[10]);
-        if state & libc::NUD_PERMANENT != 0
-            || state & libc::NUD_NOARP == 0
-            || flags & libc::NTF_EXT_LEARNED != 0
-        {
+        if kind(read_u16(&header[8..]), header[10]) != "static" {
             return None;
         }
         FdbRecord::parse(payload).filter(FdbRecord::is_static)
@@ -99,6 +87,18 @@ impl FdbRecord {
             }
         }
         (entry.mac.len() == 17).then_some(entry)
+    }
+}
+
+fn kind(state: u16, flags: u8) -> &'static str {
+    if flags & libc::NTF_EXT_LEARNED != 0 {
+        "external"
+    } else if state & libc::NUD_PERMANENT != 0 {
+        "local"
+    } else if state & libc::NUD_NOARP != 0 {
+        "static"
+    } else {
+        "learned"
     }
 }
 

@@ -158,7 +158,7 @@ impl Machine {
         self
     }
 
-    /// Adds a port that negotiates its speed, an Intel 82574L without a cable: [`NEGOTIATING`].
+    /// Adds a port that negotiates its speed, an Intel 82574L that nobody is behind: [`NEGOTIATING`].
     pub fn negotiates(mut self) -> Self {
         self.negotiates = true;
         self

@@ -149,21 +149,20 @@ fn drift(lab: &Lab, _: &Run) -> Result<String> {
 fn flaps_are_no_drift(lab: &Lab) -> Result<String> {
     let told =
         || lab.vm.run("journalctl -b -u netd --no-pager | grep 'only reported' | grep -v swp7 || true");
+    let become_ways = |what: &str, expected: &[&str]| {
+        eventually(what, SOON, || {
+            let ways = ways(lab)?;
+            ensure!(ways == expected, "{ways:?}");
+            Ok(())
+        })
+    };
     let before = told()?;
     for _ in 0..3 {
         lab.vm.set_link(8, false)?;
-        let shrunk = eventually("the group shrinks", SOON, || {
-            let ways = ways(lab)?;
-            ensure!(ways == ["10.0.7.2"], "{ways:?}");
-            Ok(())
-        });
+        let shrunk = become_ways("the group shrinks", &["10.0.7.2"]);
         lab.vm.set_link(8, true)?;
         shrunk?;
-        eventually("the group is whole", SOON, || {
-            let ways = ways(lab)?;
-            ensure!(ways == ["10.0.7.2", "10.0.8.2"], "{ways:?}");
-            Ok(())
-        })?;
+        become_ways("the group is whole", &["10.0.7.2", "10.0.8.2"])?;
     }
     let after = told()?;
     ensure!(before == after, "a link that flapped is taken for drift:\n{after}");

@@ -218,6 +218,15 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(found.0 == expected.0 && found.1 == expected.1, "{found:?} instead of {expected:?}");
         Ok(())
     };
+    let as_before = |after: &str| {
+        let found = offered(lab, &port)?;
+        ensure!(found == all, "after {after}: {found:?} instead of {all:?}");
+        Ok(())
+    };
+    let is_fixed = || {
+        ensure!(!offered(lab, &port)?.0, "it negotiates");
+        Ok(())
+    };
     let (slow, full): (&[&str], &[&str]) = (&["100baseT/Half", "100baseT/Full"], &["100baseT/Full"]);
     for (keys, expected) in [
         ("speed = \"100M\"\n", (true, slow)),
@@ -251,22 +260,15 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(before == after, "{keys}: the link changed {before} times, and {after} after a restart");
             Ok(())
         })?;
-        ensure!(offered(lab, &port)? == all, "after {keys}: {:?} instead of {all:?}", offered(lab, &port)?);
+        as_before(keys)?;
     }
-    lab.with_document(&named("autoneg = false\nspeed = \"100M\"\nduplex = \"full\"\n"), || {
-        ensure!(!offered(lab, &port)?.0, "it negotiates");
-        Ok(())
-    })?;
-    ensure!(
-        offered(lab, &port)? == all,
-        "after a fixed speed: {:?} instead of {all:?}",
-        offered(lab, &port)?
-    );
-    // From a fixed speed to whatever it is fixed at, or to an offered one: what ran before does not matter.
     let fixed = named("autoneg = false\nspeed = \"100M\"\nduplex = \"full\"\n");
+    lab.with_document(&fixed, is_fixed)?;
+    as_before("a fixed speed")?;
+    // From a fixed speed to whatever it is fixed at, or to an offered one: what ran before does not matter.
     lab.with_document(&fixed, || {
         lab.apply_ok(&named("autoneg = false\n"))?;
-        ensure!(!offered(lab, &port)?.0, "it negotiates");
+        is_fixed()?;
         lab.apply_ok(&fixed)?;
         lab.apply_ok(&named("speed = \"100M\"\n"))?;
         check((true, slow))
@@ -282,6 +284,6 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
     let refused = format!("{}\n[ports.swp3]\nspeed = \"100M\"\n", named("speed = \"100M\"\n"));
     let answer = lab.apply(&refused)?;
     ensure!(answer.status != 0, "the simulated port took a speed: {}", answer.text);
-    ensure!(offered(lab, &port)? == all, "after undoing: {:?} instead of {all:?}", offered(lab, &port)?);
+    as_before("undoing")?;
     Ok(all.1.join(" "))
 }
