@@ -154,6 +154,12 @@ mod tests {
         let all: Settings = [autoneg.clone(), (Setting::Speed, Value::unknown())].into();
         assert_eq!(modes("", &negotiated, &set), all);
         assert_eq!(modes("", &negotiated, &Settings::new()), [autoneg.clone()].into());
+        // What somebody had it offer is offered again, and so is all of it, whether netd knows to have set it or not.
+        for offered in [Value::from("10baseT/Full 100baseT/Full"), Value::unknown()] {
+            let before: Settings = [autoneg.clone(), (Setting::Speed, offered)].into();
+            assert_eq!(modes("", &before, &set), before);
+            assert_eq!(modes("", &before, &Settings::new()), before);
+        }
         // Whatever ran before, the same document means the same.
         let one: Settings = [autoneg, (Setting::Speed, Value::Number(100))].into();
         assert_eq!(modes("speed = \"100M\"", &negotiated, &set), one);

@@ -64,8 +64,11 @@ fn set_link_mode(inputs: &Inputs, link: &mut Link, name: &str, mode: LinkMode) {
         let before = original.get(&setting).cloned();
         let value = match setting {
             Setting::Speed | Setting::FullDuplex => {
-                // What was negotiated is negotiated anew, whatever came of it.
-                let before = before.filter(|before| autoneg != Some(true) && !before.is_unknown());
+                // Who negotiates offers what was offered, whatever came of that; who does not runs as it ran.
+                let before = before.filter(|before| match autoneg {
+                    Some(true) => negotiated == autoneg && before.number().is_none(),
+                    _ => negotiated != Some(true),
+                });
                 // One that is only not to negotiate goes on at what it was set to: it never had another.
                 let set = inputs.set_modes.get(name).filter(|_| autoneg == negotiated);
                 let set = set.and_then(|set| set.get(&setting)).filter(|set| !set.is_unknown());

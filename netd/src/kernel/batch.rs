@@ -21,7 +21,7 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
         match change(connection, &mut names, action) {
             Ok(Change::Nothing) => {}
             Ok(Change::Message(message)) => sender.push(connection, place, &message, &mut outcomes),
-            Ok(Change::LinkModes { link, modes }) => ports.add_modes(place, link, &modes),
+            Ok(Change::LinkModes { link, modes }) => ports.add_modes(place, link, modes),
             Ok(Change::Fec { link, fec }) => ports.add_fec(place, link, fec),
             Err(error) => outcomes[place] = Err(error),
         }

@@ -6,9 +6,8 @@ use nix::errno::Errno;
 use super::extack::KernelError;
 use super::generic::{self, Family, payload_attributes};
 use super::link::Settings;
-use super::offer::{ETHTOOL_A_BITSET_BIT_INDEX, ETHTOOL_A_BITSET_BITS, ETHTOOL_A_BITSET_BITS_BIT, Offer};
 use super::wire::{Message, attributes, read_u8, read_u32};
-use crate::plan::{Setting, Value};
+use crate::plan::{Mode, Offer, Setting, Value};
 
 /// `linux/ethtool_netlink.h`.
 pub(super) const FAMILY: &str = "ethtool";
@@ -33,9 +32,14 @@ const ETHTOOL_A_LINKSTATE_LINK: u16 = 2;
 const ETHTOOL_A_FEC_MODES: u16 = 2;
 const ETHTOOL_A_FEC_AUTO: u16 = 3;
 const ETHTOOL_A_BITSET_NOMASK: u16 = 1;
+const ETHTOOL_A_BITSET_BITS: u16 = 3;
+const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
+const ETHTOOL_A_BITSET_BIT_INDEX: u16 = 1;
+const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;
+const ETHTOOL_A_BITSET_BIT_VALUE: u16 = 3;
 const ETHTOOL_A_BITSET_VALUE: u16 = 4;
 /// The speed of a port that knows none (`linux/ethtool.h`, as are the values and bits that follow).
-pub const SPEED_UNKNOWN: u32 = u32::MAX;
+const SPEED_UNKNOWN: u32 = u32::MAX;
 const DUPLEX_HALF: u8 = 0;
 const DUPLEX_FULL: u8 = 1;
 const DUPLEX_UNKNOWN: u8 = 0xff;
@@ -43,59 +47,25 @@ const FEC_NONE_BIT: u32 = 49;
 const FEC_RS_BIT: u32 = 50;
 const FEC_BASER_BIT: u32 = 51;
 
-/// Whether both directions work at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duplex {
-    /// One at a time.
-    Half,
-    /// Both.
-    Full,
-    /// To be forgotten; as read, that both are offered.
-    Unknown,
-}
-
-impl Duplex {
-    /// Full, or half.
-    pub fn of(full: bool) -> Duplex {
-        if full { Duplex::Full } else { Duplex::Half }
-    }
-
-    fn value(self) -> Value {
-        match self {
-            Duplex::Unknown => Value::unknown(),
-            duplex => Value::Flag(duplex == Duplex::Full),
-        }
-    }
-}
-
-/// What a port offers where it negotiates, and runs at where it does not: to set, what is not to change is `None`;
-/// as read, what the driver does not know (many know no speed without a carrier).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a port runs at, or is to: to set, what is not to change is `None`; as read, what the driver does not know
+/// (many know no speed without a carrier). Where it negotiates and tells its modes, speed and duplex are those of its
+/// [`Offer`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkModes {
     /// Whether speed and duplex are negotiated.
     pub autoneg: Option<bool>,
-    /// Speed in Mbit/s; [`SPEED_UNKNOWN`] to forget it; as read, that several are offered.
-    pub speed_mbps: Option<u32>,
-    /// Whether both directions work at once.
-    pub duplex: Option<Duplex>,
+    /// Speed in Mbit/s, names of link modes, or that none is to be known any more.
+    pub speed: Option<Value>,
+    /// Whether both directions work at once, or that this is not to be known any more.
+    pub full_duplex: Option<Value>,
 }
 
 impl LinkModes {
     /// Takes over what `other` sets.
-    pub fn merge(&mut self, other: &LinkModes) {
+    pub fn merge(&mut self, other: LinkModes) {
         self.autoneg = other.autoneg.or(self.autoneg);
-        self.speed_mbps = other.speed_mbps.or(self.speed_mbps);
-        self.duplex = other.duplex.or(self.duplex);
-    }
-
-    /// The same without what is to be forgotten: of a port that negotiates, the kernel would look for a mode
-    /// of an unknown speed.
-    fn named(&self) -> LinkModes {
-        LinkModes {
-            speed_mbps: self.speed_mbps.filter(|speed| *speed != SPEED_UNKNOWN),
-            duplex: self.duplex.filter(|duplex| *duplex != Duplex::Unknown),
-            ..*self
-        }
+        self.speed = other.speed.or(self.speed.take());
+        self.full_duplex = other.full_duplex.or(self.full_duplex.take());
     }
 }
 
@@ -121,23 +91,20 @@ impl Ethtool {
         self.family.connection.query(&query, read)
     }
 
-    /// What the port with this index negotiates, or runs at.
-    pub fn link_modes(&mut self, index: u32) -> Result<LinkModes, KernelError> {
+    /// What the port with this index runs at, and what it can and offers if it negotiates. What was negotiated is
+    /// an outcome, perhaps of before: what is set is the offer.
+    pub fn link_modes(&mut self, index: u32) -> Result<(LinkModes, Offer), KernelError> {
         let (told, offer) = self.told_modes(index)?;
         if told.autoneg != Some(true) || offer.is_empty() {
-            return Ok(told);
+            return Ok((told, Offer::default()));
         }
-        // What was negotiated is an outcome, perhaps of before; what is set is what is offered.
-        let known = offer.is_told();
-        let duplex = offer.full_duplex().map_or(Duplex::Unknown, Duplex::of);
-        Ok(LinkModes {
-            autoneg: told.autoneg,
-            speed_mbps: known.then(|| offer.speed_mbps().unwrap_or(SPEED_UNKNOWN)),
-            duplex: known.then_some(duplex),
-        })
+        // A driver may tell what it can, and what it offers only while it is up.
+        let offer = if offer.is_told() { offer } else { Offer::default() };
+        let speed = (!offer.is_empty()).then(|| offer.speed());
+        Ok((LinkModes { autoneg: told.autoneg, speed, full_duplex: None }, offer))
     }
 
-    /// What the port with this index runs at, and what it can and offers.
+    /// What the port with this index runs at, and what it can, whether it negotiates or not.
     fn told_modes(&mut self, index: u32) -> Result<(LinkModes, Offer), KernelError> {
         let read = |_, payload: &[u8]| Some((read_modes(payload), read_offer(payload)));
         Ok(self.query(ETHTOOL_MSG_LINKMODES_GET, index, read)?.unwrap_or_default())
@@ -148,18 +115,23 @@ impl Ethtool {
     pub fn set_link_modes(&mut self, index: u32, modes: &LinkModes) -> Result<(), KernelError> {
         // A driver that tells nothing negotiates nothing, or refuses below.
         let (told, offer) = self.told_modes(index).unwrap_or_default();
-        let id = self.family.id;
+        let (speed, full_duplex) = (modes.speed.as_ref(), modes.full_duplex.as_ref());
+        let mut message = device_message(self.family.id, ETHTOOL_MSG_LINKMODES_SET, index);
+        if let Some(on) = modes.autoneg {
+            message = message.u8(ETHTOOL_A_LINKMODES_AUTONEG, on.into());
+        }
         if modes.autoneg.or(told.autoneg) != Some(true) {
-            return self.family.connection.request(modes_message(id, index, modes));
-        }
-        let named = modes.named();
-        let full_duplex = named.duplex.map(|duplex| duplex == Duplex::Full);
-        if let Some(words) = offer.refusal(named.speed_mbps, full_duplex) {
+            message = put_fixed(message, speed, full_duplex);
+        } else if offer.is_empty() {
+            // The kernel would look for a mode of an unknown speed.
+            let known = |value: &&Value| !value.is_unknown();
+            message = put_fixed(message, speed.filter(known), full_duplex.filter(known));
+        } else if let Some(words) = offer.refusal(speed, full_duplex) {
+            // It would offer nothing at all instead.
             return Err(KernelError::with_words(Errno::EINVAL, words));
-        }
-        let mut message = modes_message(id, index, &named);
-        if named.speed_mbps.is_none() && full_duplex.is_none() && !offer.is_empty() {
-            message = message.nest(ETHTOOL_A_LINKMODES_OURS, |modes| offer.put_all(modes));
+        } else {
+            let chosen = offer.chosen(speed, full_duplex);
+            message = message.nest(ETHTOOL_A_LINKMODES_OURS, |set| put_offer(set, &chosen));
         }
         self.family.connection.request(message)
     }
@@ -188,18 +160,18 @@ impl Ethtool {
         self.query(ETHTOOL_MSG_LINKSTATE_GET, index, |_, payload| read_link_state(payload))
     }
 
-    /// The settings of the port with this index that its driver tells. One that tells nothing is no error:
-    /// a wish for it is refused when it is set.
-    pub fn settings(&mut self, index: u32) -> Settings {
-        let modes = self.link_modes(index).unwrap_or_default();
+    /// The settings of the port with this index that its driver tells, and what it offers if it negotiates. One
+    /// that tells nothing is no error: a wish for it is refused when it is set.
+    pub fn settings(&mut self, index: u32) -> (Settings, Offer) {
+        let (modes, offer) = self.link_modes(index).unwrap_or_default();
         let fec = self.fec(index).ok().flatten();
         let found = [
             (Setting::Autoneg, modes.autoneg.map(Value::Flag)),
-            (Setting::Speed, modes.speed_mbps.map(speed_value)),
-            (Setting::FullDuplex, modes.duplex.map(Duplex::value)),
+            (Setting::Speed, modes.speed),
+            (Setting::FullDuplex, modes.full_duplex),
             (Setting::Fec, fec.map(|fec| Value::from(fec.name()))),
         ];
-        found.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect()
+        (found.into_iter().filter_map(|(setting, value)| Some((setting, value?))).collect(), offer)
     }
 }
 
@@ -214,27 +186,29 @@ fn addressed(family: u16, command: u8, index: u32, flags: u32) -> Message {
     })
 }
 
-fn speed_value(mbps: u32) -> Value {
-    if mbps == SPEED_UNKNOWN { Value::unknown() } else { Value::Number(mbps) }
-}
-
-fn modes_message(family: u16, index: u32, modes: &LinkModes) -> Message {
-    let mut message = device_message(family, ETHTOOL_MSG_LINKMODES_SET, index);
-    if let Some(on) = modes.autoneg {
-        message = message.u8(ETHTOOL_A_LINKMODES_AUTONEG, on.into());
+/// Puts what a port that does not negotiate runs at.
+fn put_fixed(mut message: Message, speed: Option<&Value>, full_duplex: Option<&Value>) -> Message {
+    if let Some(speed) = speed {
+        message = message.u32(ETHTOOL_A_LINKMODES_SPEED, speed.number().unwrap_or(SPEED_UNKNOWN));
     }
-    if let Some(speed) = modes.speed_mbps {
-        message = message.u32(ETHTOOL_A_LINKMODES_SPEED, speed);
-    }
-    if let Some(duplex) = modes.duplex {
-        let value = match duplex {
-            Duplex::Half => DUPLEX_HALF,
-            Duplex::Full => DUPLEX_FULL,
-            Duplex::Unknown => DUPLEX_UNKNOWN,
-        };
-        message = message.u8(ETHTOOL_A_LINKMODES_DUPLEX, value);
+    if let Some(full) = full_duplex {
+        let known = if full.is_on() { DUPLEX_FULL } else { DUPLEX_HALF };
+        message =
+            message.u8(ETHTOOL_A_LINKMODES_DUPLEX, if full.is_unknown() { DUPLEX_UNKNOWN } else { known });
     }
     message
+}
+
+/// Puts which modes are offered and which are not. What the set says of others stays.
+fn put_offer(set: Message, offer: &Offer) -> Message {
+    set.nest(ETHTOOL_A_BITSET_BITS, |bits| {
+        offer.modes().fold(bits, |bits, (mode, offered)| {
+            bits.nest(ETHTOOL_A_BITSET_BITS_BIT, |bit| {
+                let bit = bit.text(ETHTOOL_A_BITSET_BIT_NAME, mode.name());
+                if offered { bit.attribute(ETHTOOL_A_BITSET_BIT_VALUE, &[]) } else { bit }
+            })
+        })
+    })
 }
 
 fn fec_message(family: u16, index: u32, fec: Fec) -> Message {
@@ -264,12 +238,13 @@ pub(super) fn read_modes(payload: &[u8]) -> LinkModes {
         match kind {
             ETHTOOL_A_LINKMODES_AUTONEG => modes.autoneg = Some(read_u8(value) != 0),
             ETHTOOL_A_LINKMODES_SPEED => {
-                modes.speed_mbps = Some(read_u32(value)).filter(|speed| ![0, SPEED_UNKNOWN].contains(speed));
+                let known = Some(read_u32(value)).filter(|speed| ![0, SPEED_UNKNOWN].contains(speed));
+                modes.speed = known.map(Value::Number);
             }
             ETHTOOL_A_LINKMODES_DUPLEX => {
-                modes.duplex = match read_u8(value) {
-                    DUPLEX_HALF => Some(Duplex::Half),
-                    DUPLEX_FULL => Some(Duplex::Full),
+                modes.full_duplex = match read_u8(value) {
+                    DUPLEX_HALF => Some(Value::Flag(false)),
+                    DUPLEX_FULL => Some(Value::Flag(true)),
                     _ => None,
                 };
             }
@@ -281,7 +256,20 @@ pub(super) fn read_modes(payload: &[u8]) -> LinkModes {
 
 fn read_offer(payload: &[u8]) -> Offer {
     let ours = payload_attributes(payload).find(|(kind, _)| *kind == ETHTOOL_A_LINKMODES_OURS);
-    ours.map(|(_, modes)| Offer::read(modes)).unwrap_or_default()
+    ours.map(|(_, modes)| read_modes_set(modes)).unwrap_or_default()
+}
+
+/// From a set of modes with their names. What is no speed is left out.
+pub(super) fn read_modes_set(set: &[u8]) -> Offer {
+    let bits = attributes(set).find(|(kind, _)| *kind == ETHTOOL_A_BITSET_BITS).map(|(_, bits)| bits);
+    let bits = attributes(bits.unwrap_or_default()).filter(|(kind, _)| *kind == ETHTOOL_A_BITSET_BITS_BIT);
+    bits.filter_map(|(_, bit)| read_mode(bit)).collect()
+}
+
+fn read_mode(bit: &[u8]) -> Option<(Mode, bool)> {
+    let part = |wanted: u16| attributes(bit).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let name = std::str::from_utf8(part(ETHTOOL_A_BITSET_BIT_NAME)?).ok()?;
+    Some((Mode::from_name(name.trim_end_matches('\0'))?, part(ETHTOOL_A_BITSET_BIT_VALUE).is_some()))
 }
 
 pub(super) fn read_fec(payload: &[u8]) -> Option<Fec> {
@@ -333,4 +321,44 @@ pub(super) fn read_index(payload: &[u8]) -> u32 {
 pub(super) fn read_link_state(payload: &[u8]) -> Option<bool> {
     let link = payload_attributes(payload).find(|(kind, _)| *kind == ETHTOOL_A_LINKSTATE_LINK);
     link.map(|(_, value)| read_u8(value) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A set as the kernel sends it: numbers, names, and whether each is offered.
+    fn set(modes: &[(u32, &str, bool)]) -> Vec<u8> {
+        let message = Message::new(0, 0, &[]).nest(ETHTOOL_A_BITSET_BITS, |bits| {
+            modes.iter().fold(bits, |bits, (index, name, offered)| {
+                bits.nest(ETHTOOL_A_BITSET_BITS_BIT, |bit| {
+                    let bit =
+                        bit.u32(ETHTOOL_A_BITSET_BIT_INDEX, *index).text(ETHTOOL_A_BITSET_BIT_NAME, name);
+                    if *offered { bit.attribute(ETHTOOL_A_BITSET_BIT_VALUE, &[]) } else { bit }
+                })
+            })
+        });
+        message.finish(1, 0)[16..].to_vec()
+    }
+
+    #[test]
+    fn modes_are_read_by_their_names_and_what_is_no_speed_is_left_out() {
+        let offer = read_modes_set(&set(&[
+            (3, "100baseT/Full", false),
+            (5, "1000baseT/Full", true),
+            (6, "Autoneg", true),
+            (7, "TP", true),
+            (50, "RS", false),
+        ]));
+        let modes: Vec<_> = offer.modes().map(|(mode, offered)| (mode.name(), offered)).collect();
+        assert_eq!(modes, [("100baseT/Full", false), ("1000baseT/Full", true)]);
+        assert!(read_modes_set(&[3; 9]).is_empty());
+    }
+
+    #[test]
+    fn an_offer_is_sent_as_it_is_read() {
+        let offer = read_modes_set(&set(&[(3, "100baseT/Full", false), (5, "1000baseT/Full", true)]));
+        let message = put_offer(Message::new(0, 0, &[]), &offer).finish(1, 0);
+        assert_eq!(read_modes_set(&message[16..]), offer);
+    }
 }

@@ -34,7 +34,6 @@ mod names;
 pub mod neighbour;
 pub mod netns;
 pub mod next_hop;
-mod offer;
 mod port_changes;
 pub mod querier;
 pub mod route;

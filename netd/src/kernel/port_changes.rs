@@ -19,7 +19,7 @@ pub(super) struct PortChanges<'a> {
 
 impl<'a> PortChanges<'a> {
     /// Adds a change of speed, duplex or negotiation.
-    pub fn add_modes(&mut self, place: usize, link: &'a str, modes: &LinkModes) {
+    pub fn add_modes(&mut self, place: usize, link: &'a str, modes: LinkModes) {
         let (merged, places) = self.modes.entry(link).or_default();
         merged.merge(modes);
         places.push(place);

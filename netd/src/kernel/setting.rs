@@ -5,7 +5,7 @@ use nix::libc;
 
 use netd_api::config::model::Fec;
 
-use super::ethtool::{Duplex, LinkModes, SPEED_UNKNOWN};
+use super::ethtool::LinkModes;
 use super::extack::KernelError;
 use super::link::{header, set};
 use super::wire::{Message, hardware_address};
@@ -62,13 +62,9 @@ pub fn change<'a>(
         | Setting::PathCost
         | Setting::ForwardReserved => bridge_port::set(index(link)?, setting, value),
         Setting::Autoneg => return modes(LinkModes { autoneg: Some(on), ..LinkModes::default() }),
-        Setting::Speed => {
-            let speed_mbps = if value.is_unknown() { Some(SPEED_UNKNOWN) } else { number };
-            return modes(LinkModes { speed_mbps, ..LinkModes::default() });
-        }
+        Setting::Speed => return modes(LinkModes { speed: Some(value.clone()), ..LinkModes::default() }),
         Setting::FullDuplex => {
-            let duplex = if value.is_unknown() { Duplex::Unknown } else { Duplex::of(on) };
-            return modes(LinkModes { duplex: Some(duplex), ..LinkModes::default() });
+            return modes(LinkModes { full_duplex: Some(value.clone()), ..LinkModes::default() });
         }
         Setting::Fec => {
             let words = || KernelError::with_words(Errno::EINVAL, format!("{value} is no error correction"));

@@ -11,7 +11,7 @@ use super::mdb::MdbRecord;
 use super::route::OWN_PROTOCOL;
 use super::route_targets::RouteTargets;
 use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, vlan};
-use crate::plan::{FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Setting, Value, VlanTable};
+use crate::plan::{FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting, Value, VlanTable};
 
 /// Which links a snapshot takes in besides those netd made.
 #[derive(Clone, Debug, Default)]
@@ -137,6 +137,7 @@ fn to_link(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> Link 
         carrier: record.has_carrier(),
         master: name(record.master),
         settings,
+        offer: Offer::default(),
         vlans: interfaces.vlans.get(&record.index).cloned().unwrap_or_default(),
         queriers: VlanTable::default(),
         addresses,
@@ -178,7 +179,9 @@ fn add_ethtool(scope: &Scope, interfaces: &Interfaces, network: &mut Network) {
     };
     for record in asked {
         if let Some(link) = network.links.get_mut(&record.name) {
-            link.settings.extend(ethtool.settings(record.index));
+            let (settings, offer) = ethtool.settings(record.index);
+            link.settings.extend(settings);
+            link.offer = offer;
         }
     }
 }

@@ -22,7 +22,7 @@ impl Untold {
         for (link, ..) in sets.clone().filter(|(_, setting, _)| *setting == Setting::Autoneg) {
             self.0.remove(link);
         }
-        for (link, setting, value) in sets.filter(|(_, setting, _)| setting.is_told_with_carrier()) {
+        for (link, setting, value) in sets.filter(|(_, setting, _)| setting.is_speed_or_duplex()) {
             self.0.entry(link.clone()).or_default().insert(setting, value.clone());
         }
     }
@@ -37,10 +37,11 @@ impl Untold {
         self.0.remove(link).is_some()
     }
 
-    /// Adds what the drivers did not tell. What a driver was to forget and tells again is its own.
+    /// Adds what the drivers did not tell. What a driver was to forget and tells again is its own. A port that
+    /// tells its offer has nothing untold.
     pub fn complete(&self, network: &mut Network) {
         for (name, settings) in &self.0 {
-            if let Some(link) = network.links.get_mut(name) {
+            if let Some(link) = network.links.get_mut(name).filter(|link| link.offer.is_empty()) {
                 for (setting, value) in settings {
                     let known = link.settings.entry(*setting).or_insert_with(|| value.clone());
                     if value.is_unknown() {

@@ -120,7 +120,7 @@ fn differs(want: &Link, found: &Link, setting: Setting) -> bool {
     let Some(value) = want.settings.get(&setting) else { return false };
     let old = found.settings.get(&setting);
     // What was never told need not be forgotten.
-    let forgotten = old.is_none() && setting.is_told_with_carrier() && value.is_unknown();
+    let forgotten = old.is_none() && setting.is_speed_or_duplex() && value.is_unknown();
     old != Some(value) && !forgotten
 }
 
@@ -128,27 +128,47 @@ fn differs(want: &Link, found: &Link, setting: Setting) -> bool {
 /// set whatever they were.
 fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
     let mut steps = Vec::new();
-    let differs = |setting: Setting| differs(want, found, setting);
+    let negotiates = offer_to_change(want, found);
+    let differs = |setting: Setting| match negotiates {
+        Some(changes) if setting.is_speed_or_duplex() => changes,
+        _ => differs(want, found, setting),
+    };
     // A driver is told speed and duplex together: one without the other means any.
     let renegotiates = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex].into_iter().any(differs);
     for (setting, value) in &want.settings {
         let (setting, old) = (*setting, found.settings.get(setting));
-        let again =
-            (moved && setting.is_of_bridge_port()) || (renegotiates && setting.is_told_with_carrier());
+        let again = (moved && setting.is_of_bridge_port()) || (renegotiates && setting.is_speed_or_duplex());
         if !differs(setting) && !again {
             continue;
         }
-        let set = |value: &Value, other: Option<&Value>| Action::Set {
+        let set = |setting: Setting, value: &Value, other: Option<&Value>| Action::Set {
             link: name.to_owned(),
             kind: want.kind.clone(),
             setting,
             value: value.clone(),
             raise: value.number() > other.and_then(Value::number),
         };
-        let untold = setting.is_told_with_carrier().then(Value::unknown);
-        let before = old.cloned().or(untold);
-        let inverse = before.map(|before| set(&before, Some(value))).into_iter().collect();
-        steps.push(Step::new(set(value, old), inverse));
+        let inverse = if setting.is_speed_or_duplex() && !found.offer.is_empty() {
+            // The modes of the offer say both.
+            Some(set(Setting::Speed, &found.offer.speed(), None))
+        } else {
+            let untold = setting.is_speed_or_duplex().then(Value::unknown);
+            old.cloned().or(untold).map(|before| set(setting, &before, Some(value)))
+        };
+        steps.push(Step::new(set(setting, value, old), inverse.into_iter().collect()));
     }
     steps
+}
+
+/// Whether a port that negotiates, and tells its modes, offers something else than is wanted. `None` for others, and
+/// for one that is to negotiate no more.
+fn offer_to_change(want: &Link, found: &Link) -> Option<bool> {
+    let stays = want.settings.get(&Setting::Autoneg).is_none_or(Value::is_on);
+    if found.offer.is_empty() || !stays {
+        return None;
+    }
+    let wish = |setting| want.settings.get(&setting);
+    let (speed, full_duplex) = (wish(Setting::Speed), wish(Setting::FullDuplex));
+    let says = speed.is_some() || full_duplex.is_some();
+    Some(says && found.offer.chosen(speed, full_duplex) != found.offer)
 }

@@ -8,6 +8,7 @@ mod address;
 mod link;
 pub mod network;
 mod next_hop;
+pub mod offer;
 mod route;
 pub mod setting;
 mod static_entry;
@@ -20,6 +21,7 @@ pub use network::{
     FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
     RouteKey, RouteTarget,
 };
+pub use offer::{Mode, Offer};
 pub use setting::{LINK_MODES, Setting, Settings, Value};
 pub use step::{Action, Step};
 pub use vlan_table::{VlanMembership, VlanRun, VlanTable};

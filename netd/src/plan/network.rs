@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::offer::Offer;
 use super::setting::{Setting, Settings, Value};
 use super::vlan_table::VlanTable;
 
@@ -50,6 +51,9 @@ pub struct Link {
     /// Settings; one that is wanted but not named here stays as it is.
     #[serde(default)]
     pub settings: Settings,
+    /// Found: what a port that negotiates can offer, and offers. Wishes for its speed and duplex are about that.
+    #[serde(default, skip_serializing_if = "Offer::is_empty")]
+    pub offer: Offer,
     /// VLANs, of a bridge port or the bridge itself.
     #[serde(default)]
     pub vlans: VlanTable,
@@ -83,6 +87,7 @@ impl Link {
             carrier: true,
             master: None,
             settings: BTreeMap::new(),
+            offer: Offer::default(),
             vlans: VlanTable::default(),
             queriers: VlanTable::default(),
             addresses: Vec::new(),

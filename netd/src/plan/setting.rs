@@ -115,8 +115,8 @@ impl Setting {
         )
     }
 
-    /// Whether many drivers tell it only while there is a carrier.
-    pub fn is_told_with_carrier(self) -> bool {
+    /// Whether it is one of those that ports negotiate, and that many drivers tell only while there is a carrier.
+    pub fn is_speed_or_duplex(self) -> bool {
         matches!(self, Setting::Speed | Setting::FullDuplex)
     }
 
