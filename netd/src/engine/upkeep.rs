@@ -56,6 +56,7 @@ impl Engine {
                     look |= name.is_empty() || self.desired.links.contains_key(name)
                 }
                 Event::AddressLost(_)
+                | Event::PortSet
                 | Event::RouteLost(_)
                 | Event::RouteReplaced(_)
                 | Event::NextHop(_)

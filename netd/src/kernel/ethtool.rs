@@ -18,6 +18,10 @@ const ETHTOOL_MSG_LINKMODES_SET: u8 = 5;
 pub(super) const ETHTOOL_MSG_LINKSTATE_GET: u8 = 6;
 const ETHTOOL_MSG_FEC_GET: u8 = 29;
 const ETHTOOL_MSG_FEC_SET: u8 = 30;
+/// Events: others have numbers of their own.
+pub(super) const ETHTOOL_MSG_LINKMODES_NTF: u8 = 5;
+pub(super) const ETHTOOL_MSG_FEC_NTF: u8 = 31;
+pub(super) const ETHTOOL_MCGRP_MONITOR_NAME: &str = "monitor";
 /// Each message begins with this attribute, which names the device.
 const ETHTOOL_A_HEADER: u16 = 1;
 const ETHTOOL_A_HEADER_DEV_INDEX: u16 = 1;

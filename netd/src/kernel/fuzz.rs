@@ -9,7 +9,7 @@ use super::link::LinkRecord;
 use super::neighbour::NeighbourRecord;
 use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
-use super::{devlink, ethtool, generic, mdb, monitor, querier, vlan};
+use super::{devlink, ethtool, generic, mdb, monitor, port_monitor, querier, vlan};
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever
 /// they are, it ends, without a panic.
@@ -27,6 +27,8 @@ pub fn decode(bytes: &[u8]) {
     black_box(devlink::read_port(bytes));
     black_box(ethtool::read_modes(bytes));
     black_box(ethtool::read_fec(bytes));
+    black_box(generic::read_group(bytes, "monitor"));
+    black_box(port_monitor::is_setting(bytes));
     black_box(ethtool::read_modes_set(bytes));
     black_box(ethtool::read_medium(bytes));
     black_box((ethtool::read_index(bytes), ethtool::read_link_state(bytes)));

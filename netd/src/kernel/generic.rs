@@ -5,13 +5,16 @@ use nix::libc;
 
 use super::connection::Connection;
 use super::extack::KernelError;
-use super::wire::{Message, attributes, read_u16};
+use super::wire::{Message, attributes, read_u16, read_u32};
 
 /// `linux/genetlink.h`.
 const GENL_ID_CTRL: u16 = libc::GENL_ID_CTRL as u16;
 const CTRL_CMD_GETFAMILY: u8 = libc::CTRL_CMD_GETFAMILY as u8;
 const CTRL_ATTR_FAMILY_ID: u16 = libc::CTRL_ATTR_FAMILY_ID as u16;
 const CTRL_ATTR_FAMILY_NAME: u16 = libc::CTRL_ATTR_FAMILY_NAME as u16;
+const CTRL_ATTR_MCAST_GROUPS: u16 = libc::CTRL_ATTR_MCAST_GROUPS as u16;
+const CTRL_ATTR_MCAST_GRP_NAME: u16 = libc::CTRL_ATTR_MCAST_GRP_NAME as u16;
+const CTRL_ATTR_MCAST_GRP_ID: u16 = libc::CTRL_ATTR_MCAST_GRP_ID as u16;
 /// Length of `struct genlmsghdr`.
 pub(super) const HEADER_LEN: usize = 4;
 
@@ -28,8 +31,7 @@ impl Family {
     /// Opens a connection and looks the family up.
     pub fn open(name: &str) -> Result<Family, KernelError> {
         let mut connection = Connection::open_generic()?;
-        let query = message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1).text(CTRL_ATTR_FAMILY_NAME, name);
-        let found = connection.query(&query, |_, payload| read_id(payload));
+        let found = connection.query(&family_query(name), |_, payload| read_id(payload));
         let absent = || {
             let words = format!("this kernel has no netlink family `{name}`");
             KernelError::with_words(Errno::EOPNOTSUPP, words)
@@ -41,6 +43,20 @@ impl Family {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A group of events of the family, where both exist.
+pub(super) fn group(family: &str, name: &str) -> Result<Option<u32>, KernelError> {
+    let found = Connection::open_generic()?
+        .query(&family_query(family), |_, payload| Some(read_group(payload, name)));
+    match found {
+        Err(error) if error.is_absent() => Ok(None),
+        found => Ok(found?.flatten()),
+    }
+}
+
+fn family_query(name: &str) -> Message {
+    message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1).text(CTRL_ATTR_FAMILY_NAME, name)
 }
 
 /// A message of a generic family: `struct genlmsghdr`, then attributes.
@@ -55,4 +71,13 @@ pub(super) fn payload_attributes(payload: &[u8]) -> impl Iterator<Item = (u16, &
 
 pub(super) fn read_id(payload: &[u8]) -> Option<u16> {
     payload_attributes(payload).find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID).map(|(_, id)| read_u16(id))
+}
+
+pub(super) fn read_group(payload: &[u8], name: &str) -> Option<u32> {
+    let (_, groups) = payload_attributes(payload).find(|(kind, _)| *kind == CTRL_ATTR_MCAST_GROUPS)?;
+    attributes(groups).find_map(|(_, group)| {
+        let part = |wanted: u16| attributes(group).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+        let named = part(CTRL_ATTR_MCAST_GRP_NAME)?.strip_suffix(&[0])? == name.as_bytes();
+        part(CTRL_ATTR_MCAST_GRP_ID).filter(|_| named).map(read_u32)
+    })
 }

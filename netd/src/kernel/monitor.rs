@@ -1,32 +1,40 @@
-//! Events of the kernel, on a socket of their own.
+//! Events of the kernel, on sockets of their own.
 //!
 //! netd acts on the difference between what is wanted and what is, never on an event's content; so an
 //! event only has to say that a look is due. That makes lost events (`ENOBUFS`) and events that do not
 //! decode harmless: both mean "look".
 
-use std::os::fd::AsFd;
-
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::unix::AsyncFd;
 
 use super::address::AddressRecord;
 use super::connection::for_each_message;
 use super::event_filter;
+use super::event_socket::EventSocket;
 use super::extack::KernelError;
 use super::fdb::FdbRecord;
 use super::link::LinkRecord;
 use super::mdb::{self, MdbRecord};
 use super::neighbour::NeighbourRecord;
 use super::next_hop::{NextHopObjectRecord, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
+use super::port_monitor::PortMonitor;
 use super::route::{OWN_PROTOCOL, RouteRecord};
 use super::wire::read_u32;
 
 /// Room for bursts: a link that goes down flushes all its routes at once.
 const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// What the kernel sends in one event datagram is far below this.
-const DATAGRAM_BYTES: usize = 64 * 1024;
+/// What is heard of the routing family.
+const GROUPS: [u32; 9] = [
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_NEIGH,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_NEXTHOP,
+    libc::RTNLGRP_MDB,
+    libc::RTNLGRP_BRVLAN,
+];
 /// Kinds libc lacks (linux/rtnetlink.h).
 pub(super) const RTM_NEWVLAN: u16 = 112;
 const RTM_DELVLAN: u16 = 113;
@@ -69,14 +77,16 @@ pub enum Event {
     Fdb(FdbRecord),
     /// A multicast group membership that netd had set is gone or changed.
     Mdb(MdbRecord),
+    /// A driver was told another speed, duplex, negotiation or error correction, perhaps by netd.
+    PortSet,
     /// Events were lost: anything may have changed.
     Overrun,
 }
 
-/// The event socket. Open it before the first dump, so that nothing falls in between.
+/// The event sockets. Open them before the first dump, so that nothing falls in between.
 pub struct Monitor {
-    socket: AsyncFd<Socket>,
-    buffer: Vec<u8>,
+    routing: EventSocket,
+    ports: PortMonitor,
     /// Port id of the connection whose changes are no news; 0 for none.
     own: u32,
     recoveries: bool,
@@ -90,30 +100,9 @@ impl Monitor {
 
     /// As [`Monitor::open`], with room for so many bytes of events that are not read yet.
     pub fn with_receive_buffer(bytes: usize) -> Result<Monitor, KernelError> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, 0))?;
-        // Before the first event can arrive.
-        event_filter::attach(&socket, 0, false)?;
-        for group in [
-            libc::RTNLGRP_LINK,
-            libc::RTNLGRP_NEIGH,
-            libc::RTNLGRP_IPV4_IFADDR,
-            libc::RTNLGRP_IPV6_IFADDR,
-            libc::RTNLGRP_IPV4_ROUTE,
-            libc::RTNLGRP_IPV6_ROUTE,
-            libc::RTNLGRP_NEXTHOP,
-            libc::RTNLGRP_MDB,
-            libc::RTNLGRP_BRVLAN,
-        ] {
-            socket.add_membership(group)?;
-        }
-        if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &bytes).is_err() {
-            setsockopt(&socket.as_fd(), sockopt::RcvBuf, &bytes)?;
-        }
-        socket.set_non_blocking(true)?;
-        // SAFETY: the socket owns its descriptor, keeps it for as long as it lives and is never replaced.
-        let socket = unsafe { AsyncFd::register(socket) }.map_err(std::io::Error::from)?;
-        Ok(Monitor { socket, buffer: Vec::with_capacity(DATAGRAM_BYTES), own: 0, recoveries: false })
+        let filter = |socket: &Socket| event_filter::attach(socket, 0, false);
+        let routing = EventSocket::open(NETLINK_ROUTE, &GROUPS, bytes, filter)?;
+        Ok(Monitor { routing, ports: PortMonitor::open()?, own: 0, recoveries: false })
     }
 
     /// From now on, says nothing of routes and next hops that the connection with this port id changes:
@@ -121,7 +110,7 @@ impl Monitor {
     /// since one change brings about another, entries since the kernel does not say who changed them.
     pub fn ignore_changes_by(&mut self, port_id: u32) -> Result<(), KernelError> {
         self.own = port_id;
-        event_filter::attach(self.socket.get_ref(), self.own, self.recoveries)
+        event_filter::attach(self.routing.socket(), self.own, self.recoveries)
     }
 
     /// From now on, tells also of routes of netd's that the hardware takes, or gives back to the kernel: worth
@@ -132,25 +121,17 @@ impl Monitor {
             return Ok(false);
         }
         self.recoveries = hear;
-        event_filter::attach(self.socket.get_ref(), self.own, hear)?;
+        event_filter::attach(self.routing.socket(), self.own, hear)?;
         Ok(hear)
     }
 
     /// Waits for the next events: all of one datagram. May be empty when none concerns netd.
     pub async fn next(&mut self) -> Result<Vec<Event>, KernelError> {
-        loop {
-            let mut ready = self.socket.readable().await?;
-            self.buffer.clear();
-            self.buffer.reserve(DATAGRAM_BYTES);
-            match self.socket.get_ref().recv_from(&mut self.buffer, libc::MSG_TRUNC) {
-                Ok((length, _)) if length > self.buffer.len() => return Ok(vec![Event::Overrun]),
-                Ok((_, sender)) if sender.port_number() != 0 => {}
-                Ok(_) => return Ok(decode(&self.buffer, self.own)),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(vec![Event::Overrun]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(KernelError::from(error)),
+        tokio::select! {
+            datagram = self.routing.next() => {
+                Ok(datagram?.map_or_else(|| vec![Event::Overrun], |datagram| decode(datagram, self.own)))
             }
+            set = self.ports.next() => Ok(if set? { vec![Event::PortSet] } else { Vec::new() }),
         }
     }
 }

@@ -7,11 +7,11 @@ use netd::kernel::monitor::{Event, Monitor};
 use netd::kernel::wire::Message;
 use netd::kernel::{batch, link};
 use netd::plan::{
-    Action, FdbKey, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
+    Action, FdbKey, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Setting,
 };
 
 use crate::common::isolated;
-use crate::room::{BRIDGE, Room, address, create, master};
+use crate::room::{BRIDGE, Room, address, create, master, set};
 
 /// A monitor with the runtime it lives in.
 struct Watch {
@@ -115,6 +115,7 @@ fn kinds(events: &[Event]) -> Vec<&'static str> {
             Event::Fdb(_) => "fdb",
             Event::Mdb(_) => "mdb",
             Event::Neighbour(_) => "neighbour",
+            Event::PortSet => "port set",
             Event::Overrun => "overrun",
             _ => "other",
         })
@@ -249,5 +250,18 @@ fn an_address_is_told_when_it_can_be_used_and_when_it_is_lost() {
         assert!(!seen.iter().any(|event| matches!(event, Event::AddressLost(_))), "{seen:?}");
         room.carry_out([Action::DeleteAddress { link, address }]);
         watch.until("loss", |event| matches!(event, Event::AddressLost(row) if row.address == address));
+    });
+}
+
+#[test]
+fn how_somebody_sets_a_port_without_a_carrier_is_told() {
+    isolated("events::how_somebody_sets_a_port_without_a_carrier_is_told", || {
+        let mut room = Room::new();
+        room.add_tap("swp9");
+        let mut watch = Watch::new();
+        assert_eq!(watch.so_far(&mut room), []);
+        room.carry_out([set("swp9", Setting::Speed, 100u32)]);
+        watch.until("event of the port", |event| *event == Event::PortSet);
+        assert_eq!(watch.so_far(&mut room), []);
     });
 }

@@ -1,6 +1,5 @@
 //! What drivers tell and take: ethtool, link states, breakout.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use netd::kernel::carrier::CarrierLosses;
@@ -49,10 +48,7 @@ fn what_a_driver_does_not_take_is_refused_and_what_it_tells_is_found() {
 fn speed_duplex_and_negotiation_reach_the_driver_together() {
     isolated("ports::speed_duplex_and_negotiation_reach_the_driver_together", || {
         let mut room = Room::new();
-        let made = Command::new("ip").args(["tuntap", "add", "swp9", "mode", "tap"]).status();
-        assert!(made.expect("ip(8) of iproute2").success());
-        room.scope.ports.insert("swp9".to_owned());
-        room.scope.ethtool.insert("swp9".to_owned());
+        room.add_tap("swp9");
         for (speed, full, autoneg) in [(2500u32, true, false), (100, false, true)] {
             let actions = [
                 set("swp9", Setting::Autoneg, autoneg),

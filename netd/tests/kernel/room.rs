@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::process::Command;
 
 use netd::kernel::snapshot::{self, Scope};
 use netd::kernel::veth::{self, VethRequest};
@@ -50,6 +51,14 @@ impl Room {
     /// Index of a link.
     pub fn index(&mut self, name: &str) -> u32 {
         self.find(name).unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// Makes a tap, whose driver keeps what it is told of speeds. It is a port.
+    pub fn add_tap(&mut self, name: &str) {
+        let made = Command::new("ip").args(["tuntap", "add", name, "mode", "tap"]).status();
+        assert!(made.expect("ip(8) of iproute2").success());
+        self.scope.ports.insert(name.to_owned());
+        self.scope.ethtool.insert(name.to_owned());
     }
 
     /// Makes a veth pair, both sides up: a link with a carrier. The first is netd's, and a port.
