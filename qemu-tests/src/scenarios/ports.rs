@@ -236,7 +236,11 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
         lab.with_document(&named(keys), || {
             check(expected).with_context(|| keys.to_owned())?;
             // What somebody else has it offer is drift.
-            for other in ["speed 10 duplex half autoneg on", "advertise 0x2f autoneg on"] {
+            for other in [
+                "speed 10 duplex half autoneg on",
+                "speed 100 duplex full autoneg on",
+                "advertise 0x2f autoneg on",
+            ] {
                 lab.vm.run(&format!("{USE}ethtool -s {port} {other}"))?;
                 eventually("the offer is repaired", SOON, || check(expected))
                     .with_context(|| format!("{keys}, after {other}"))?;
@@ -262,6 +266,9 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
         })?;
         as_before(keys)?;
     }
+    // The port is down now, so that nothing but the setting itself tells of it.
+    lab.vm.run(&format!("{USE}ethtool -s {port} advertise 0x00f autoneg on"))?;
+    eventually("a speed that was taken away is offered again", SOON, || as_before("taking one away"))?;
     let fixed = named("autoneg = false\nspeed = \"100M\"\nduplex = \"full\"\n");
     lab.with_document(&fixed, is_fixed)?;
     as_before("a fixed speed")?;
@@ -285,5 +292,22 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
     let answer = lab.apply(&refused)?;
     ensure!(answer.status != 0, "the simulated port took a speed: {}", answer.text);
     as_before("undoing")?;
+    // Whatever somebody had it offer before netd was first to set it is what it offers again.
+    replug(lab, &port)?;
+    as_before("it was plugged in anew")?;
+    lab.vm.run(&format!("{USE}ethtool -s {port} advertise 0x00a autoneg on"))?;
+    lab.with_document(&named("speed = \"100M\"\n"), || check((true, slow)))?;
+    check((true, &["10baseT/Full", "100baseT/Full"])).context("after some were offered before")?;
+    replug(lab, &port)?;
     Ok(all.1.join(" "))
+}
+
+/// Takes a port from its driver and gives it back: to netd it is another one.
+fn replug(lab: &Lab, port: &str) -> Result<()> {
+    let place = format!("/sys/class/net/{port}");
+    lab.vm.run(&format!(
+        "device=$(readlink -f {place}/device); cd $(readlink -f {place}/device/driver); \
+         echo ${{device##*/}} >unbind; echo ${{device##*/}} >bind"
+    ))?;
+    eventually("the port has its name again", SOON, || lab.vm.run(&format!("ls -d {place}")).map(|_| ()))
 }
