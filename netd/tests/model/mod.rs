@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 
 use netd::kernel::KernelError;
 use netd::plan::{
-    Action, Link, LinkKind, Network, NextHopId, NextHopObject, Route, RouteTarget, Setting, Value,
-    VlanMembership, VlanTable, plan,
+    Action, Link, LinkKind, Network, NextHopId, NextHopObject, Offer, Route, RouteTarget, Setting, Settings,
+    Value, VlanMembership, VlanTable, plan,
 };
 use netd::transaction::Backend;
 use nix::errno::Errno;
+
+/// Settings a port hears together.
+const NEGOTIATED: [Setting; 3] = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex];
 
 /// Picks the actions that fail, by their number from 1 and what they are.
 pub type Faults = Box<dyn FnMut(usize, &Action) -> bool>;
@@ -26,6 +29,8 @@ pub struct Model {
     pub faults: Faults,
     /// What it says of an action that fails.
     pub words: &'static str,
+    /// What ports that negotiate can, by their names, whether they do or not.
+    can: BTreeMap<String, Offer>,
 }
 
 fn failed(errno: Errno, words: &str) -> KernelError {
@@ -35,7 +40,9 @@ fn failed(errno: Errno, words: &str) -> KernelError {
 impl Model {
     /// A model that carries out everything.
     pub fn new(network: Network) -> Model {
-        Model { network, executed: 0, faults: Box::new(|_, _| false), words: "no room in hardware" }
+        let offers = network.links.iter().filter(|(_, link)| !link.offer.is_empty());
+        let can = offers.map(|(name, link)| (name.clone(), link.offer.clone())).collect();
+        Model { network, executed: 0, faults: Box::new(|_, _| false), words: "no room in hardware", can }
     }
 
     /// A model that refuses one action for good: the second time too, when what it needs is there.
@@ -58,6 +65,18 @@ impl Model {
 
     fn link(&mut self, name: &str) -> Result<&mut Link, KernelError> {
         self.network.links.get_mut(name).ok_or_else(|| failed(Errno::ENODEV, &format!("no link {name}")))
+    }
+
+    /// What comes of it when a port is told these settings together: one that negotiates offers what they come to.
+    fn negotiate(&mut self, name: &str, wish: &Settings) {
+        let (Some(can), Some(link)) = (self.can.get(name), self.network.links.get_mut(name)) else { return };
+        if !link.settings.get(&Setting::Autoneg).is_some_and(Value::is_on) {
+            link.offer = Offer::default();
+            return;
+        }
+        link.offer = can.chosen(wish.get(&Setting::Speed), wish.get(&Setting::FullDuplex));
+        link.settings.insert(Setting::Speed, link.offer.speed());
+        link.settings.remove(&Setting::FullDuplex);
     }
 
     fn is_bridge_port(&self, name: &str) -> bool {
@@ -386,6 +405,7 @@ impl Backend for Model {
 
     fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
         let mut outcomes = Vec::new();
+        let mut told = BTreeMap::<&String, Settings>::new();
         for action in actions {
             self.executed += 1;
             let outcome = if (self.faults)(self.executed, action) {
@@ -393,12 +413,20 @@ impl Backend for Model {
             } else {
                 self.carry_out(action)
             };
+            if let (Ok(()), Action::Set { link, setting, value, .. }) = (&outcome, action)
+                && NEGOTIATED.contains(setting)
+            {
+                told.entry(link).or_default().insert(*setting, value.clone());
+            }
             // As in the kernel room: what is gone already needs no removal.
             let gone = |error: &KernelError| error.is_absent();
             outcomes.push(match outcome {
                 Err(error) if action.is_removal() && gone(&error) => Ok(()),
                 outcome => outcome,
             });
+        }
+        for (link, wish) in told {
+            self.negotiate(link, &wish);
         }
         outcomes
     }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use netd::plan::{
-    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
-    RouteKey, RouteTarget, Setting, VlanMembership,
+    FdbKey, Link, LinkKind, MdbKey, Mode, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
+    RouteKey, RouteTarget, Setting, Value, VlanMembership,
 };
 
 use super::fresh;
@@ -34,12 +34,21 @@ impl Random {
 }
 
 const PORTS: usize = 6;
+/// So many of them negotiate nothing.
+const FIXED: usize = 4;
 
 /// Ports as the hardware has them: down, with nothing set.
 pub fn bare() -> Network {
     let mut network = Network::default();
     for number in 1..=PORTS {
-        network.links.insert(format!("swp{number}"), fresh(LinkKind::Hardware));
+        let mut link = fresh(LinkKind::Hardware);
+        if number > FIXED {
+            let names = ["10baseT/Half", "10baseT/Full", "100baseT/Half", "100baseT/Full", "1000baseT/Full"];
+            link.offer = names.into_iter().filter_map(Mode::from_name).map(|mode| (mode, true)).collect();
+            link.set(Setting::Autoneg, true);
+            link.set(Setting::Speed, link.offer.speed());
+        }
+        network.links.insert(format!("swp{number}"), link);
     }
     network
 }
@@ -67,6 +76,9 @@ pub fn network(random: &mut Random) -> Network {
         let mut link = Link::new(LinkKind::Hardware);
         link.owned = false;
         settle(random, &mut link);
+        if number > FIXED {
+            negotiate(random, &mut link);
+        }
         if !lags.is_empty() && random.chance(30) {
             link.master = Some((*random.pick(&lags)).to_owned());
         } else {
@@ -101,6 +113,21 @@ fn settle(random: &mut Random, link: &mut Link) {
     link.set(Setting::Mtu, *random.pick(&[1500_u32, 4000, 9000]));
     link.set(Setting::Alias, *random.pick(&["", "server", "uplink"]));
     link.set(Setting::LinkLocal, random.chance(50));
+}
+
+/// All of it, a speed, a duplex, both, or what somebody chose.
+fn negotiate(random: &mut Random, link: &mut Link) {
+    let negotiates = random.chance(80);
+    link.set(Setting::Autoneg, negotiates);
+    let speed: Value = match random.below(4) {
+        0 if negotiates => Value::unknown(),
+        1 if negotiates => Value::from("10baseT/Half 1000baseT/Full"),
+        _ => Value::Number(*random.pick(&[10, 100])),
+    };
+    link.settings.insert(Setting::Speed, speed);
+    if !negotiates || random.chance(30) {
+        link.set(Setting::FullDuplex, true);
+    }
 }
 
 /// In the bridge, routed, or nothing.
