@@ -270,7 +270,6 @@ impl Engine {
 
     /// The same, for who has another way when it does not come about.
     fn attempt(&mut self, desired: &Network) -> Result<transaction::Report, CommitError> {
-        self.remember_link_modes(desired)?;
         let known = self.untold_modes.clone();
         let outcome = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
         self.save_link_modes_unless(&known);

@@ -18,6 +18,7 @@ impl Engine {
     /// What applying a document would do, a line each step. Nothing is changed.
     pub fn diff(&mut self, document: &str) -> Result<Vec<String>, Failure> {
         let config = self.validate(document).map_err(Failure::invalid)?;
+        self.remember_link_modes(&config)?;
         let desired = self.wanted(&config, &self.attachments);
         let mut actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
         // Whether a link that is raised finds a partner is not known: what needs one is shown.

@@ -15,6 +15,7 @@ impl Engine {
     /// Makes the network as a configuration wants it, or leaves it as it was. Where a driver refuses next hop
     /// objects, routes spell out their next hops from then on. Answers also what is wanted now.
     pub(super) fn commit_wanted(&mut self, config: &Config) -> Result<(Report, Arc<Network>), Failure> {
+        self.remember_link_modes(config)?;
         let desired = self.wanted(config, &self.attachments);
         let error = match self.attempt(&desired) {
             Ok(report) => return Ok((report, desired)),

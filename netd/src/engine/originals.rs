@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use netd_api::config::Config;
+use netd_api::config::model::LinkMode;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::kernel::KernelError;
 use crate::kernel::untold::Untold;
-use crate::plan::{LINK_MODES, Network, Settings};
+use crate::plan::{LINK_MODES, Settings};
 use crate::platform::Device;
 use crate::store::write_atomically;
 
@@ -44,24 +46,26 @@ pub(super) fn load(file: &Path) -> LinkModes {
 }
 
 impl Engine {
-    /// Notes how the ports are set that `desired` sets for the first time.
-    pub(super) fn remember_link_modes(&mut self, desired: &Network) -> Result<(), KernelError> {
-        let names = |name: &&String| self.ports.contains(*name) && !self.original_modes.contains_key(*name);
-        let scope = self.scope(desired);
-        let first: Vec<String> = scope.ethtool.iter().filter(names).cloned().collect();
+    /// Notes how the ports are set that a configuration sets for the first time. Comes before what is wanted is
+    /// worked out, which is about that. Answers whether there were any.
+    pub(super) fn remember_link_modes(&mut self, config: &Config) -> Result<bool, KernelError> {
+        let sets = config.ports.iter().filter(|(_, port)| port.link_mode != LinkMode::default());
+        // A port that is not there yet is noted when it is.
+        let unknown = |name: &&String| self.ports.contains(*name) && !self.original_modes.contains_key(*name);
+        let first: Vec<String> = sets.map(|(name, _)| name).filter(unknown).cloned().collect();
         if first.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let mut found = self.with_kernel(desired, |kernel| kernel.snapshot())?;
+        let desired = self.wanted(config, &self.attachments);
+        let mut found = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
         for name in first {
-            // A port that is not there yet is noted when it is.
             let Some(link) = found.links.remove(&name) else { continue };
             let mut settings = link.settings;
             settings.retain(|setting, _| LINK_MODES.contains(setting));
             self.original_modes.insert(name, settings);
         }
         self.save_link_modes();
-        Ok(())
+        Ok(true)
     }
 
     /// Notes which hardware addresses ports go back to.

@@ -123,6 +123,9 @@ impl Engine {
             return Ok(Look::Wrong);
         }
         let breakout = self.bring_back_ports();
+        if self.managing && self.remember_link_modes(&self.config.clone())? {
+            self.desired = self.wanted(&self.config, &self.attachments);
+        }
         let mut result = self.bring_back()?;
         if self.give_up_objects(&result.refused) {
             result = self.bring_back()?;
@@ -167,7 +170,6 @@ impl Engine {
             (false, Some(before)) => (before.clone(), false),
             (false, None) => return Ok(Reconciled::default()),
         };
-        self.remember_link_modes(&goal)?;
         let (scope, dark) = (self.scope(&goal), self.hub.dark());
         // After that: what goes with a link that is dark is no drift.
         let mut flapped = std::mem::take(&mut self.flapped);

@@ -104,7 +104,7 @@ impl Ethtool {
         }
         // A driver may tell what it can, and what it offers only while it is up.
         let offer = if offer.is_told() { offer } else { Offer::default() };
-        let speed = (!offer.is_empty()).then(|| offer.speed());
+        let speed = (!offer.is_empty()).then(|| offer.as_wish());
         Ok((LinkModes { autoneg: told.autoneg, speed, full_duplex: None }, offer))
     }
 
@@ -117,8 +117,11 @@ impl Ethtool {
     /// Changes what the port with this index negotiates, or runs at. One that negotiates and is told neither speed
     /// nor duplex offers all it can.
     pub fn set_link_modes(&mut self, index: u32, modes: &LinkModes) -> Result<(), KernelError> {
-        // A driver that tells nothing negotiates nothing, or refuses below.
-        let (told, offer) = self.told_modes(index).unwrap_or_default();
+        let (told, offer) = match self.told_modes(index) {
+            // A driver that tells nothing negotiates nothing, or refuses below.
+            Err(error) if error.is_unsupported() => Default::default(),
+            told => told?,
+        };
         let (speed, full_duplex) = (modes.speed.as_ref(), modes.full_duplex.as_ref());
         let mut message = device_message(self.family.id, ETHTOOL_MSG_LINKMODES_SET, index);
         if let Some(on) = modes.autoneg {
@@ -128,7 +131,7 @@ impl Ethtool {
             message = put_fixed(message, speed, full_duplex);
         } else if offer.is_empty() {
             // The kernel would look for a mode of an unknown speed.
-            let known = |value: &&Value| !value.is_unknown();
+            let known = |value: &&Value| value.number().is_some();
             message = put_fixed(message, speed.filter(known), full_duplex.filter(known));
         } else if let Some(words) = offer.refusal(speed, full_duplex) {
             // It would offer nothing at all instead.

@@ -1,5 +1,6 @@
 //! Events of how ports are set, which the `ethtool` family tells: somebody has a port offer, run at or correct
-//! something else. A port without a carrier has no other event of that.
+//! something else. A port without a carrier has no other event of that. Error correction that is set by the older
+//! ioctl is not told.
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 

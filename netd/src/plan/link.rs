@@ -149,8 +149,9 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
             raise: value.number() > other.and_then(Value::number),
         };
         let inverse = if setting.is_speed_or_duplex() && !found.offer.is_empty() {
-            // The modes of the offer say both.
-            Some(set(Setting::Speed, &found.offer.speed(), None))
+            // The modes of the offer say both, once.
+            let first = setting == Setting::Speed || !want.settings.contains_key(&Setting::Speed);
+            first.then(|| set(Setting::Speed, &found.offer.as_wish(), None))
         } else {
             let untold = setting.is_speed_or_duplex().then(Value::unknown);
             old.cloned().or(untold).map(|before| set(setting, &before, Some(value)))

@@ -38,11 +38,10 @@ impl Mode {
     /// Whether it is one of those a wish for a speed and a duplex is about.
     fn fits(&self, speed: Option<&Value>, full_duplex: Option<&Value>) -> bool {
         let of_speed = match speed {
-            Some(Value::Text(names)) if !speed.is_some_and(Value::is_unknown) => {
-                names.split(' ').any(|name| name == self.name)
-            }
+            Some(any) if any.is_unknown() => true,
+            Some(Value::Text(names)) => names.split(' ').any(|name| name == self.name),
             Some(Value::Number(mbps)) => *mbps == self.speed_mbps,
-            _ => true,
+            Some(Value::Flag(_)) | None => true,
         };
         let of_duplex = full_duplex.is_none_or(|full| full.is_unknown() || full.is_on() == self.full_duplex);
         of_speed && of_duplex
@@ -86,8 +85,9 @@ impl Offer {
         self.0.values().any(|offered| *offered)
     }
 
-    /// What is offered, as the speed that has it offered again: unknown for everything, else the names of the modes.
-    pub fn speed(&self) -> Value {
+    /// What is offered, as the wish for a speed that has it offered again: unknown for everything, else the names of
+    /// the modes.
+    pub fn as_wish(&self) -> Value {
         if self.0.values().all(|offered| *offered) {
             return Value::unknown();
         }
@@ -95,8 +95,9 @@ impl Offer {
         Value::Text(names.collect::<Vec<_>>().join(" "))
     }
 
-    /// The same port with what a wish for a speed and a duplex comes to: what it can of that, and no more. Modes of
-    /// which it can none are those of something else that was plugged in: then it offers all it can.
+    /// The same port with what a wish for a speed and a duplex comes to: what it can of that, and no more. Names of
+    /// modes of which it can none, or none of that duplex, are those of something else that was plugged in: then they
+    /// ask for nothing.
     pub fn chosen(&self, speed: Option<&Value>, full_duplex: Option<&Value>) -> Offer {
         let only = |speed: Option<&Value>| -> Offer {
             self.0.keys().map(|mode| (mode.clone(), mode.fits(speed, full_duplex))).collect()
@@ -177,10 +178,13 @@ mod tests {
 
     #[test]
     fn what_is_offered_is_offered_again_by_the_speed_it_is_told_as() {
-        assert_eq!(copper(ALL).speed(), Value::unknown());
-        assert_eq!(copper("100baseT/Full 10baseT/Full").speed(), Value::from("10baseT/Full 100baseT/Full"));
+        assert_eq!(copper(ALL).as_wish(), Value::unknown());
+        assert_eq!(copper("100baseT/Full 10baseT/Full").as_wish(), Value::from("10baseT/Full 100baseT/Full"));
         for offered in [ALL, "1000baseT/Full", "10baseT/Half 100baseT/Full"] {
-            assert_eq!(copper("10baseT/Full").chosen(Some(&copper(offered).speed()), None), copper(offered));
+            assert_eq!(
+                copper("10baseT/Full").chosen(Some(&copper(offered).as_wish()), None),
+                copper(offered)
+            );
         }
         assert!(!copper("").is_told() && copper("10baseT/Full").is_told());
     }

@@ -55,7 +55,7 @@ pub enum Setting {
     LacpFast,
     /// Hardware: whether speed and duplex are negotiated.
     Autoneg,
-    /// Hardware: speed in Mbit/s.
+    /// Hardware: speed in Mbit/s; of a port that negotiates also the link modes it offers, by their names.
     Speed,
     /// Hardware: whether both directions work at once.
     FullDuplex,
@@ -151,7 +151,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// What a driver does not tell: the speed or duplex of a port that was never told one.
+    /// No speed or duplex in particular: of a port that was never told one, to be forgotten, or, where it negotiates,
+    /// all it can.
     pub fn unknown() -> Value {
         Value::from("unknown")
     }

@@ -75,7 +75,7 @@ impl Model {
             return;
         }
         link.offer = can.chosen(wish.get(&Setting::Speed), wish.get(&Setting::FullDuplex));
-        link.settings.insert(Setting::Speed, link.offer.speed());
+        link.settings.insert(Setting::Speed, link.offer.as_wish());
         link.settings.remove(&Setting::FullDuplex);
     }
 

@@ -46,7 +46,7 @@ pub fn bare() -> Network {
             let names = ["10baseT/Half", "10baseT/Full", "100baseT/Half", "100baseT/Full", "1000baseT/Full"];
             link.offer = names.into_iter().filter_map(Mode::from_name).map(|mode| (mode, true)).collect();
             link.set(Setting::Autoneg, true);
-            link.set(Setting::Speed, link.offer.speed());
+            link.set(Setting::Speed, link.offer.as_wish());
         }
         network.links.insert(format!("swp{number}"), link);
     }

@@ -299,6 +299,13 @@ fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
     lab.with_document(&named("speed = \"100M\"\n"), || check((true, slow)))?;
     check((true, &["10baseT/Full", "100baseT/Full"])).context("after some were offered before")?;
     replug(lab, &port)?;
+    // The first document that sets it knows what was offered, as every later one does.
+    lab.vm.run(&format!("{USE}ethtool -s {port} advertise 0x00e autoneg on"))?;
+    lab.with_document(&named("duplex = \"full\"\n"), || {
+        check((true, &["10baseT/Full", "100baseT/Full"])).context("one duplex of those offered before")
+    })?;
+    check((true, &["10baseT/Full", "100baseT/Half", "100baseT/Full"]))?;
+    replug(lab, &port)?;
     Ok(all.1.join(" "))
 }
 
