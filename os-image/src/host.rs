@@ -86,8 +86,8 @@ pub fn ensure_test_tools(consent: &Consent) -> Result<()> {
     ensure(consent, TOOLS.iter().chain(TEST_TOOLS))
 }
 
-fn ensure<'a>(consent: &Consent, tools: impl Iterator<Item = &'a Tool>) -> Result<()> {
-    let missing: Vec<&Tool> = tools.filter(|tool| !Path::new(tool.file).exists()).collect();
+fn ensure<'a>(consent: &Consent, tools: impl Iterator<Item = &'a Tool> + Clone) -> Result<()> {
+    let missing: Vec<&Tool> = tools.clone().filter(|tool| !Path::new(tool.file).exists()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -101,7 +101,8 @@ fn ensure<'a>(consent: &Consent, tools: impl Iterator<Item = &'a Tool>) -> Resul
     }
     install(&missing, root)?;
     match missing.iter().find(|tool| !Path::new(tool.file).exists()) {
-        None => Ok(()),
+        // To install one may remove another, of another release, which is then installed in turn.
+        None => ensure(consent, tools),
         Some(tool) => bail!("{} was installed, but {} is still not there", tool.package, tool.file),
     }
 }
