@@ -72,8 +72,10 @@ impl Connection {
         if let Some(arguments) = arguments {
             request["arguments"] = arguments;
         }
-        let stream = self.reader.get_mut();
-        writeln!(stream, "{request}").with_context(|| format!("cannot send {command} to QEMU"))?;
+        // In one piece: QEMU acts on the last bracket, and may be gone before whatever follows it.
+        let line = format!("{request}\n");
+        let sent = self.reader.get_mut().write_all(line.as_bytes());
+        sent.with_context(|| format!("cannot send {command} to QEMU"))?;
         loop {
             let mut answer = self.receive(command)?;
             if let Some(error) = answer.get("error") {
