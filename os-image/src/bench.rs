@@ -3,7 +3,7 @@
 mod netd;
 
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -37,13 +37,12 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         write_image_sizes()?;
     }
     if wants("boot") {
-        let mut command = Command::new(test::behaviour_program()?);
+        let mut command = test::behaviour_command()?;
         command
             .arg("--bench-dir")
             .arg(paths::output().join("bench"))
             .args(["the image boots by", "the memory used at rest"]);
-        let status =
-            command.env("CORTEN_IMAGE", paths::image()).status().context("starting the measurements")?;
+        let status = command.status().context("starting the measurements")?;
         good &= status.success();
     }
     print_measurements()?;

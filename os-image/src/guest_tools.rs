@@ -9,6 +9,10 @@ use serde_json::Value;
 
 use crate::{paths, process};
 
+/// The agent's package and program.
+const AGENT: &str = "corten-test-agent";
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// What our own programs call. BIRD is among them where this host has it.
 const OTHERS: [&str; 6] = [
     "/usr/sbin/ip",
@@ -30,9 +34,28 @@ pub fn pass(command: &mut Command, program: &Path) {
 /// Builds a test or a benchmark of the workspace and puts it where it is under a name without hashes.
 /// `arguments` are cargo's, `target` is its name of the program.
 pub fn build(arguments: &[&str], target: &str, name: &str) -> Result<PathBuf> {
-    let built = built(arguments, target)?;
+    keep(&built(arguments, target)?, name)
+}
+
+/// Puts a program where it is under a name without hashes.
+pub fn keep(built: &Path, name: &str) -> Result<PathBuf> {
     let program = paths::output().join(name);
     fs::create_dir_all(paths::output())?;
+    fs::copy(built, &program).with_context(|| format!("copying {}", built.display()))?;
+    Ok(program)
+}
+
+/// Builds the agent that runs in the guests of tests: linked with nothing, so that it runs in any.
+pub fn agent() -> Result<PathBuf> {
+    let mut command = process::cargo();
+    command.args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--package", AGENT]);
+    // A folder of its own, since its flags are others than those of the image's programs.
+    let folder = paths::output().join("agent");
+    command.env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    process::run(command.env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
+    let program = paths::output().join("test").join(AGENT);
+    fs::create_dir_all(program.parent().unwrap_or(&program))?;
+    let built = folder.join(TARGET).join("release").join(AGENT);
     fs::copy(&built, &program).with_context(|| format!("copying {}", built.display()))?;
     Ok(program)
 }

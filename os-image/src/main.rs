@@ -15,6 +15,7 @@ mod disk;
 mod elf;
 mod erofs;
 mod grub;
+mod guard;
 mod guest_tools;
 mod host;
 mod kernel;
@@ -65,6 +66,13 @@ enum Command {
     Bench(bench::Options),
     /// Run the full counts of the long tests; an interrupted run goes on where it stopped.
     Soak(soak::Options),
+    /// Run a program so that nothing is left of it; for the other commands.
+    #[command(hide = true)]
+    Guard {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
+    },
     /// Resolve the package list anew and write os-image/packages.lock.
     Lock,
 }
@@ -78,6 +86,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&consent, cli.locked, &options),
         Command::Bench(options) => bench::run(&consent, cli.locked, &options),
         Command::Soak(options) => soak::run(&consent, cli.locked, &options),
+        Command::Guard { words } => guard::run(&words),
         Command::Lock => build::lock(&consent).map(|()| ExitCode::SUCCESS),
     };
     match result {

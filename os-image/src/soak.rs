@@ -15,8 +15,8 @@ use crate::{build, guest_tools, host, paths, test};
 #[derive(Args)]
 pub struct Options {
     /// Part of the long tests' names: `containers` (rounds of them), `netd` (kills in the booted image),
-    /// `netd-model` (chaos on a model of the kernel), `fuzz` (hostile input). Without it, all of them one after
-    /// the other.
+    /// `netd-model` (chaos on a model of the kernel), `fuzz` (hostile input), `behaviours` (all of them ten times, in
+    /// random order). Without it, all of them one after the other.
     name: Option<String>,
 }
 
@@ -55,13 +55,17 @@ const LONG_TESTS: [LongTest; 2] = [
 /// Long tests in the booted image, as the behaviours' program names them.
 const IMAGE_TESTS: [&str; 2] = ["containers", "netd"];
 
+/// All behaviours again and again, each time in another order.
+const BEHAVIOURS: &str = "behaviours";
+const BEHAVIOUR_RUNS: u32 = 10;
+
 /// Runs long tests. Progress is kept in target/os/soak/NAME.json, so that an interrupted run goes on.
 pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<ExitCode> {
     let wants = |name: &str| options.name.as_deref().is_none_or(|part| name.contains(part));
     let in_image = IMAGE_TESTS.into_iter().any(wants);
     ensure!(
-        in_image || LONG_TESTS.iter().any(|long| wants(long.name)),
-        "no long test's name contains {:?}: there are {}",
+        in_image || wants(BEHAVIOURS) || LONG_TESTS.iter().any(|long| wants(long.name)),
+        "no long test's name contains {:?}: there are {BEHAVIOURS}, {}",
         options.name.as_deref().unwrap_or_default(),
         IMAGE_TESTS.into_iter().chain(LONG_TESTS.iter().map(|long| long.name)).collect::<Vec<_>>().join(", ")
     );
@@ -75,21 +79,46 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         }
         good &= outcome.is_ok();
     }
-    if in_image {
+    if in_image || wants(BEHAVIOURS) {
         build::build(consent, locked)?;
-        good &= behaviours(options)?;
+    }
+    if in_image {
+        good &= rounds_in_image(options)?;
+    }
+    if wants(BEHAVIOURS) {
+        build::test_kernel(locked)?;
+        let outcome = all_behaviours();
+        match &outcome {
+            Ok(detail) => println!("ok      {BEHAVIOURS}: {detail}"),
+            Err(error) => println!("FAILED  {BEHAVIOURS}: {error:#}"),
+        }
+        good &= outcome.is_ok();
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn behaviours(options: &Options) -> Result<bool> {
-    let mut command = Command::new(test::behaviour_program()?);
-    command.arg("--soak").arg("--soak-dir").arg(folder());
-    if let Some(name) = &options.name {
-        command.arg(name);
-    }
-    let status = command.env("CORTEN_IMAGE", paths::image()).status().context("starting the long tests")?;
+fn rounds_in_image(options: &Options) -> Result<bool> {
+    let mut command = test::behaviour_command()?;
+    command.arg("--soak").arg("--soak-dir").arg(folder()).args(&options.name);
+    let status = command.status().context("starting the long tests")?;
     Ok(status.success())
+}
+
+/// Runs all behaviours again and again. The first failure ends it; its seed is told.
+fn all_behaviours() -> Result<String> {
+    let tools = test::programs_for_guests()?;
+    let soak = Soak::new(&folder(), random::from_system() % 1_000_000_000, &paths::image())?;
+    let outcome = soak.rounds(BEHAVIOURS, BEHAVIOUR_RUNS, |seed, number| {
+        let mut command = test::behaviour_command()?;
+        guest_tools::pass(&mut command, &tools);
+        command.args(["--seed", &(seed + u64::from(number)).to_string()]);
+        let status = command.status().context("starting the behaviours' program")?;
+        ensure!(status.success(), "seed {}: it ended with {status}", seed + u64::from(number));
+        Ok(())
+    });
+    let outcome = outcome.map(|done| format!("{done} runs"));
+    soak.finish(BEHAVIOURS, &outcome)?;
+    outcome
 }
 
 fn folder() -> PathBuf {

@@ -33,31 +33,116 @@ pub struct Row {
     pub detail: String,
 }
 
-/// The rows of a run.
-#[derive(Debug, Default)]
+impl Row {
+    /// A failure that the runner itself tells of.
+    pub fn failed(name: &str) -> Row {
+        Row { name: name.to_owned(), result: Outcome::Failed, seconds: 0.0, detail: String::new() }
+    }
+}
+
+/// What a test program or a chain of behaviours cost.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Machines that were booted.
+    #[serde(default)]
+    pub boots: u32,
+    /// Machines that were cloned.
+    #[serde(default)]
+    pub clones: u32,
+    /// Calls of the agents in the guests.
+    #[serde(default)]
+    pub commands: u64,
+    /// How long it waited for something to happen, in seconds.
+    #[serde(default)]
+    pub waited_s: f64,
+    /// Tests that ran.
+    #[serde(default)]
+    pub scenarios: usize,
+}
+
+/// What all that stands may take, in minutes on two processors once everything is cached. Capabilities that are to
+/// come have budgets of their own.
+const GROUND_BUDGET_MIN: f64 = 14.0;
+
+/// A run.
+#[derive(Debug, Default, Serialize)]
 pub struct Summary {
-    /// Rows in the order they ran.
-    pub rows: Vec<Row>,
+    /// How long it took, in seconds.
+    pub wall_s: f64,
+    /// Lanes that computed.
+    pub lanes: usize,
+    /// Test programs and chains, in the order in which they ended.
+    pub groups: Vec<Group>,
+    /// Tests.
+    pub tests: Vec<Row>,
+}
+
+/// The results of a test program, as it writes them.
+#[derive(Deserialize)]
+struct Results {
+    groups: Vec<Group>,
+    tests: Vec<Row>,
 }
 
 impl Summary {
-    /// Adds the rows a test program wrote as JSON.
-    pub fn read_rows(&mut self, path: &Path) -> Result<()> {
+    /// Adds a group with its tests.
+    pub fn add(&mut self, group: Group, tests: Vec<Row>) {
+        self.groups.push(group);
+        self.tests.extend(tests);
+    }
+
+    /// Adds the results that a test program wrote as JSON; answers whether there is a failure among them.
+    pub fn read(&mut self, path: &Path) -> Result<bool> {
         let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let rows: Vec<Row> =
+        let results: Results =
             serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))?;
-        self.rows.extend(rows);
-        Ok(())
+        let failed = results.tests.iter().any(|row| row.result == Outcome::Failed);
+        self.groups.extend(results.groups);
+        self.tests.extend(results.tests);
+        Ok(failed)
+    }
+
+    /// What each group cost, the longest first, and what all of it did.
+    pub fn table(&self) -> String {
+        let mut groups: Vec<&Group> = self.groups.iter().collect();
+        groups.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let heads = ["group", "tests", "seconds", "boots", "clones", "commands", "waited"];
+        let [name, tests, seconds, boots, clones, commands, waited] = heads;
+        let mut text =
+            format!("{name:<28} {tests:>6} {seconds:>8} {boots:>6} {clones:>7} {commands:>9} {waited:>7}\n");
+        let mut line = |group: &Group| {
+            let Group { name, seconds, boots, clones, commands, waited_s, scenarios } = group;
+            text.push_str(&format!(
+                "{name:<28} {scenarios:>6} {seconds:>8.1} {boots:>6} {clones:>7} {commands:>9} {waited_s:>7.1}\n"
+            ));
+        };
+        let mut all = Group { name: "all".to_owned(), ..Group::default() };
+        for group in groups {
+            line(group);
+            all.seconds += group.seconds;
+            all.boots += group.boots;
+            all.clones += group.clones;
+            all.commands += group.commands;
+            all.waited_s += group.waited_s;
+            all.scenarios += group.scenarios;
+        }
+        line(&all);
+        let used = self.wall_s / 60.0;
+        text + &format!("used {used:.1} min of the budget of {GROUND_BUDGET_MIN:.0} min\n")
     }
 
     /// How many rows ended so.
     pub fn count(&self, outcome: Outcome) -> usize {
-        self.rows.iter().filter(|row| row.result == outcome).count()
+        self.tests.iter().filter(|row| row.result == outcome).count()
     }
 
-    /// Writes the rows to a file.
+    /// Writes it to a file.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(&self.rows)?;
+        let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         cache::write_atomic(path, text.as_bytes())
     }
@@ -65,7 +150,7 @@ impl Summary {
     /// The failures again, and the closing line that programs look for.
     pub fn closing(&self) -> String {
         let mut text = String::new();
-        for row in self.rows.iter().filter(|row| row.result != Outcome::Passed) {
+        for row in self.tests.iter().filter(|row| row.result != Outcome::Passed) {
             let word = if row.result == Outcome::Failed { "FAILED" } else { "skipped" };
             text.push_str(&format!("{word}  {}\n", row.name));
             for line in row.detail.lines() {
@@ -92,11 +177,12 @@ mod tests {
     #[test]
     fn the_closing_names_failures_and_counts_all() {
         let summary = Summary {
-            rows: vec![
+            tests: vec![
                 row("a", Outcome::Passed, ""),
                 row("b", Outcome::Failed, "lost\nframes"),
                 row("c", Outcome::Skipped, ""),
             ],
+            ..Summary::default()
         };
         assert_eq!(
             summary.closing(),

@@ -58,7 +58,7 @@ pub struct Demo {
 
 /// Plugs a host into every port of a machine that runs [`config`].
 pub fn plug(vm: &Vm) -> Result<Demo> {
-    let ports = u16::try_from(vm.wires().len()).context("more ports than a machine has")?;
+    let ports = vm.ports();
     let hosts = (1..=ports)
         .map(|port| Host::start(vm.wire(port)?, host_config(port, ports)))
         .collect::<Result<Vec<_>>>()?;

@@ -154,7 +154,7 @@ impl<'a> View<'a> {
 }
 
 /// Whether `needle` is somewhere in `haystack`.
-pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     find(haystack, needle).is_some()
 }
 

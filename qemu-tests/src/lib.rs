@@ -5,7 +5,8 @@
 //!
 //! Start reading at [`machine::Machine`], which says what is booted, and [`machine::Vm`], which runs.
 //! The far end of a port is a [`wire::Wire`]; raw [`frame::Frame`]s (with [`packet::Packet`]s in them), a
-//! [`host::Host`] with a TCP/IP stack or a [`lacp::Partner`] go on it. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
+//! [`host::Host`] with a TCP/IP stack or a [`lacp::Partner`] go on it. A [`patch::Patch`] is a cable between two
+//! machines that can be bad in many ways. [`machine::Template`]s are machines that were saved. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
 //! machine's remote control. [`demo`] plugs a small network into every port. The scenarios themselves
 //! are in the program `qemu-tests` (`src/main.rs`).
 //!
@@ -35,10 +36,13 @@ pub mod lacp;
 pub mod machine;
 pub mod measure;
 pub mod packet;
+pub mod patch;
 pub mod qmp;
 pub mod random;
+pub mod run_folder;
 pub mod serial;
 pub mod soak;
 mod sync;
 pub mod tools;
+pub mod waiting;
 pub mod wire;

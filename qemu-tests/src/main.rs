@@ -1,7 +1,7 @@
 //! `qemu-tests`: boots the built image and shows, behaviour by behaviour, what a user would see.
 //!
-//! Start reading at [`scenarios::all`], the list of behaviours. Each runs in a [`lab`]: one booted
-//! machine that several behaviours share. [`runner`] boots the labs, runs what was chosen and reports.
+//! Start reading at [`scenarios::all`], the list of behaviours. Each runs on a [`lab`], a machine that was booted or
+//! cloned, which those of a file share. [`runner`] makes the machines, runs what was chosen and reports.
 
 mod lab;
 mod runner;
@@ -10,23 +10,35 @@ mod scenarios;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
+use qemu_tests::run_folder::RunFolder;
 
 /// Boots the Corten image under QEMU and checks what a user would see.
 #[derive(Parser)]
-#[command(name = "qemu-tests", version)]
+#[command(name = "qemu-tests", version, after_help = AFTER_HELP)]
 struct Options {
     /// Run only behaviours whose name or machine contains this text.
     filter: Vec<String>,
     /// List the behaviours, one a line, and the machine each runs on.
     #[arg(long)]
     list: bool,
-    /// Write the results to this file: an array of {name, result, seconds, detail}.
+    /// Write the results to this file: {groups: […], tests: [{name, result, seconds, detail}]}.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Seed of payloads and choices; by default a new one, printed.
+    /// Seed of payloads, of choices and of the order of chains; by default a new one, printed, and the longest chain
+    /// first.
     #[arg(long)]
     seed: Option<u64>,
+    /// Give each behaviour a machine of its own, instead of one a chain.
+    #[arg(long)]
+    isolate: bool,
+    /// Run only this part of the chains, for people who share them among machines: `2/3` is the second of three.
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: runner::Shard,
+    /// How many chains that compute run beside each other [default: the number of processors].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     /// Run only the long runs, in full; --list --soak names them. One that was interrupted goes on.
     #[arg(long)]
     soak: bool,
@@ -47,15 +59,27 @@ struct Options {
     log_dir: Option<PathBuf>,
 }
 
+const AFTER_HELP: &str = "Exit codes: 0 all passed, 1 some failed, 2 wrong usage or no behaviour fits.";
+
+/// Nothing fits the names on the command line.
+const NOTHING_FITS: u8 = 2;
+
 fn main() -> ExitCode {
+    // SAFETY: nothing was opened yet, so that the descriptors named in the environment are those we were started with.
+    let tokens = unsafe { jobserver::Client::from_env() };
     let options = Options::parse();
     let output = qemu_tests::machine::output_folder();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let settings = runner::Settings {
         filters: options.filter,
         json: options.json,
-        seed: options.seed.unwrap_or_else(qemu_tests::random::from_system),
+        seed: options.seed,
         soak_folder: options.soak.then(|| options.soak_dir.unwrap_or_else(|| output.join("soak"))),
         bench: options.bench,
+        isolate: options.isolate,
+        shard: options.shard,
+        jobs: options.jobs.unwrap_or(processors).max(1),
+        tokens,
         tools: options.tool,
         bench_folder: options.bench_dir.unwrap_or_else(|| output.join("bench")),
         log_folder: options.log_dir.unwrap_or_else(|| output.join("test/logs")),
@@ -64,12 +88,19 @@ fn main() -> ExitCode {
         runner::list(&settings);
         return ExitCode::SUCCESS;
     }
-    match runner::run(&settings) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match in_a_folder(|| runner::run(&settings)) {
+        Ok(Some(true)) => ExitCode::SUCCESS,
+        Ok(Some(false)) => ExitCode::FAILURE,
+        Ok(None) => ExitCode::from(NOTHING_FITS),
         Err(error) => {
             eprintln!("qemu-tests: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does something whose temporary files are gone afterwards, however it ends.
+fn in_a_folder<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _folder = RunFolder::new()?;
+    work()
 }

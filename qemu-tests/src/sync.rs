@@ -3,6 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::waiting::counted;
+
 /// Locks, poisoned or not.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -15,11 +17,11 @@ pub(crate) fn wait_until<'a, T>(
     guard: MutexGuard<'a, T>,
     deadline: Option<Instant>,
 ) -> MutexGuard<'a, T> {
-    match deadline {
+    counted(|| match deadline {
         None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
         Some(deadline) => {
             let timeout = deadline.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
             condition.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
         }
-    }
+    })
 }

@@ -1,5 +1,5 @@
-//! Programs of this host for a guest whose image has none of them: a read-only disk that holds them with
-//! the libraries and the loader they are used to.
+//! The disk that only tests attach: the agent, and programs of this host for a guest whose image has none of them,
+//! with the libraries and the loader they are used to.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,16 +12,11 @@ use tempfile::TempDir;
 
 /// Serial number of the disk, by which the guest finds it.
 pub const SERIAL: &str = "corten-tools";
+/// Where the guest mounts it.
+pub const MOUNT: &str = "/run/tools";
 
-/// For the guest's root shell: mounts the disk and puts its programs first in the path.
-pub const USE: &str = "\
-for disk in /sys/block/vd*; do
-    [ \"$(cat $disk/serial)\" = corten-tools ] || continue
-    mkdir -p /run/tools
-    mountpoint -q /run/tools || mount -o ro /dev/${disk##*/} /run/tools
-done
-export PATH=/run/tools/bin:$PATH
-";
+/// For scripts in the guest: puts the disk's programs first in the path.
+pub const USE: &str = "export PATH=/run/tools/bin:$PATH\n";
 
 /// A disk of programs; the file goes with it.
 pub struct Tools {
@@ -29,13 +24,14 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Packs programs, each under its file's name.
-    pub fn pack(programs: &[PathBuf]) -> Result<Tools> {
+    /// Packs the agent, which is linked with nothing, and programs, each under its file's name.
+    pub fn pack(agent: &Path, programs: &[PathBuf]) -> Result<Tools> {
         let folder = TempDir::new().context("cannot make a temporary folder")?;
         let tree = folder.path().join("tree");
         for name in ["bin", "lib", "program"] {
             fs::create_dir_all(tree.join(name)).context("cannot make a folder")?;
         }
+        fs::copy(agent, tree.join("agent")).with_context(|| format!("cannot pack {}", agent.display()))?;
         for program in programs {
             add(program, &tree).with_context(|| format!("cannot pack {}", program.display()))?;
         }
@@ -115,7 +111,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_program_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Tools::pack(&[file.path().to_owned()]).map(drop).unwrap_err();
+        let error = Tools::pack(Path::new("/bin/sh"), &[file.path().to_owned()]).map(drop).unwrap_err();
         assert!(format!("{error:#}").contains("cannot pack"), "{error:#}");
     }
 }

@@ -21,7 +21,7 @@ use crate::sync::{lock, wait_until};
 /// Frames a capture holds before it drops new ones (and says so).
 const CAPTURE_LIMIT: usize = 65_536;
 /// Largest frame read: a 9216-byte jumbo frame with tags fits.
-const FRAME_LIMIT_BYTES: usize = 16_384;
+pub(crate) const FRAME_LIMIT_BYTES: usize = 16_384;
 /// How long a send waits for the switch to take frames before it gives up.
 const SEND_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -66,7 +66,7 @@ struct Inner {
     socket: UnixDatagram,
     local: PathBuf,
     remote: PathBuf,
-    captures: Mutex<Vec<Weak<Queue>>>,
+    tap: Tap,
     sent: AtomicU64,
     not_sent: AtomicU64,
     received: AtomicU64,
@@ -83,7 +83,7 @@ impl Wire {
             socket,
             local: local.to_owned(),
             remote: remote.to_owned(),
-            captures: Mutex::default(),
+            tap: Tap::new(name),
             sent: AtomicU64::new(0),
             not_sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -141,14 +141,56 @@ impl Wire {
 
     /// Captures, from now on, the frames that pass the filter. It runs in the reader: keep it cheap.
     pub fn capture_if(&self, filter: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Capture {
+        self.0.inner.tap.capture_if(filter)
+    }
+}
+
+/// Where frames come by that whoever wants may capture.
+pub(crate) struct Tap {
+    name: String,
+    captures: Captures,
+}
+
+type Captures = Arc<Mutex<Vec<Weak<Queue>>>>;
+
+impl Tap {
+    pub(crate) fn new(name: &str) -> Tap {
+        Tap { name: name.to_owned(), captures: Arc::default() }
+    }
+
+    pub(crate) fn capture_if(&self, filter: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Capture {
         let queue = Arc::new(Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
             filter: Box::new(filter),
-            wire: self.name().to_owned(),
+            wire: self.name.clone(),
         });
-        lock(&self.0.inner.captures).push(Arc::downgrade(&queue));
-        Capture { queue, wire: Arc::downgrade(&self.0.inner) }
+        lock(&self.captures).push(Arc::downgrade(&queue));
+        Capture { queue, captures: Arc::downgrade(&self.captures) }
+    }
+
+    /// Hands a frame to every capture.
+    pub(crate) fn offer(&self, at: Instant, bytes: &[u8]) {
+        let mut captures = lock(&self.captures);
+        if captures.is_empty() {
+            return;
+        }
+        let bytes: Arc<[u8]> = Arc::from(bytes);
+        captures.retain(|capture| match capture.upgrade() {
+            Some(queue) => {
+                queue.offer(at, &bytes);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Ends every wait: no more frames come.
+    pub(crate) fn close(&self) {
+        for queue in lock(&self.captures).iter().filter_map(Weak::upgrade) {
+            lock(&queue.state).closed = true;
+            queue.changed.notify_all();
+        }
     }
 }
 
@@ -181,14 +223,7 @@ impl Inner {
             };
             let at = Instant::now();
             self.received.fetch_add(1, Ordering::Relaxed);
-            let bytes: Arc<[u8]> = Arc::from(&buffer[..length]);
-            lock(&self.captures).retain(|capture| match capture.upgrade() {
-                Some(queue) => {
-                    queue.offer(at, &bytes);
-                    true
-                }
-                None => false,
-            });
+            self.tap.offer(at, &buffer[..length]);
         }
     }
 }
@@ -200,10 +235,7 @@ impl Drop for Handle {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-        for queue in lock(&self.inner.captures).iter().filter_map(Weak::upgrade) {
-            lock(&queue.state).closed = true;
-            queue.changed.notify_all();
-        }
+        self.inner.tap.close();
         let _ = std::fs::remove_file(&self.inner.local);
     }
 }
@@ -268,7 +300,7 @@ impl Queue {
 /// Frames of a wire, kept from the moment the capture was opened until it is dropped.
 pub struct Capture {
     queue: Arc<Queue>,
-    wire: Weak<Inner>,
+    captures: Weak<Mutex<Vec<Weak<Queue>>>>,
 }
 
 impl Capture {
@@ -314,9 +346,9 @@ impl Capture {
 
     /// Everything captured so far and not taken yet: at least what other captures of the wire saw.
     pub fn drain(&self) -> Vec<Captured> {
-        let wire = self.wire.upgrade();
+        let captures = self.captures.upgrade();
         // The reader holds this lock while it hands a frame to one capture after the other.
-        let _handed_out = wire.as_ref().map(|inner| lock(&inner.captures));
+        let _handed_out = captures.as_ref().map(|captures| lock(captures));
         lock(&self.queue.state).frames.drain(..).collect()
     }
 

@@ -18,10 +18,9 @@ pub fn measure() -> Result<bool> {
     on_host.arg("--json").arg(folder.join("netd.json"));
     let mut good = on_host.status().context("starting netd's benchmark")?.success();
     println!("netd in the booted image");
-    let mut in_guest = Command::new(test::behaviour_program()?);
+    let mut in_guest = test::behaviour_command()?;
     in_guest.arg("--bench").arg("--bench-dir").arg(&folder);
     guest_tools::pass(&mut in_guest, &program);
-    in_guest.env("CORTEN_IMAGE", paths::image());
     good &= in_guest.status().context("starting the measurements in the guest")?.success();
     Ok(good)
 }

@@ -1,7 +1,7 @@
 //! Whether KVM really works here.
 //!
 //! `/dev/kvm` may open and yet run no kernel (nested or emulated virtualisation). So it is tried: first
-//! a boot sector that must answer fast, then, when that works, the image itself up to its root shell.
+//! a boot sector that must answer fast, then, when that works, the image itself up to its set-up dialog.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -26,7 +26,7 @@ pub enum Accelerator {
 
 /// A working KVM answers within a fraction of a second; one that emulates real mode takes many.
 const SECTOR_TIMEOUT: Duration = Duration::from_secs(3);
-/// A working KVM boots the image to its shell in a few seconds.
+/// A working KVM boots the image to its dialog in a few seconds.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(40);
 /// `isa-debug-exit` ends QEMU with twice the byte written, plus one.
 const EXIT_STATUS: i32 = 0x2a << 1 | 1;
@@ -78,10 +78,11 @@ fn boots_a_sector() -> Result<bool> {
     Ok(status.and_then(|status| status.code()) == Some(EXIT_STATUS))
 }
 
+/// What an image says on the serial line once it is up, before anybody configured it.
+const WELCOME: &str = "Welcome to Corten.";
+
 fn boots_an_image(image: &Path) -> bool {
-    let machine = Machine::from_image(image).name("kvm-probe").ports(0).test_shell();
-    match super::Vm::start_with(machine, Accelerator::Kvm) {
-        Ok(vm) => vm.wait_for_shell(IMAGE_TIMEOUT).is_ok(),
-        Err(_) => false,
-    }
+    let machine = Machine::from_image(image).name("kvm-probe").ports(0);
+    let welcomed = |vm: super::Vm| vm.serial()?.wait_for(WELCOME, IMAGE_TIMEOUT).map(drop);
+    super::Vm::start_with(machine, Accelerator::Kvm).and_then(welcomed).is_ok()
 }

@@ -9,8 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use corten_test_agent::protocol::PORT_NAME;
+
+use super::memory::MemoryFile;
+use super::template::{self, Saved};
 use super::{
-    Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, NEGOTIATING, boot_slot, credentials, shell,
+    Accelerator, Asic, Boot, Channel, Console, Firmware, Machine, NEGOTIATING, boot_slot, credentials, door,
 };
 use crate::frame::Mac;
 use crate::tools;
@@ -27,45 +31,62 @@ const FUNCTIONS: u16 = 8;
 /// Names of the sockets in a machine's folder. Ours are bound before QEMU starts; QEMU connects.
 pub(super) const SERIAL_SOCKET: &str = "serial";
 pub(super) const MONITOR_SOCKET: &str = "qmp";
-pub(super) const SHELL_SOCKET: &str = "shell";
+pub(super) const AGENT_SOCKET: &str = "agent";
 
 /// QEMU's end and ours of a port's wire.
 pub(super) fn wire_sockets(port: u16) -> (String, String) {
     (format!("p{port}.q"), format!("p{port}.h"))
 }
 
-/// Builds the command line; files that QEMU needs are made in `folder`.
-pub(super) fn build(machine: &Machine, accelerator: Accelerator, folder: &Path) -> Result<Command> {
+/// How a machine starts.
+pub(super) enum Start<'a> {
+    /// Its processors start anew.
+    Boot,
+    /// It goes on where another was saved.
+    Clone(&'a Saved),
+}
+
+/// Builds the command line; files that QEMU needs are made in `folder`. `memory` is what can be saved.
+pub(super) fn build(
+    machine: &Machine,
+    accelerator: Accelerator,
+    folder: &Path,
+    start: &Start<'_>,
+    memory: Option<&MemoryFile>,
+) -> Result<Command> {
     let mut qemu = Line(Command::new(PROGRAM));
-    qemu.add(&["-name", &machine.name, "-machine", "q35", "-nodefaults", "-no-user-config"]);
+    qemu.add(&["-name", &machine.name, "-nodefaults", "-no-user-config"]);
     qemu.add(&accelerator.arguments());
-    qemu.add(&["-smp", "2", "-m", &format!("{}M", machine.memory_mib)]);
+    main_memory(&mut qemu, machine, start, memory);
+    qemu.add(&["-smp", &machine.cpus.to_string(), "-m", &format!("{}M", machine.memory_mib)]);
     qemu.add(&["-display", "none", "-vga", "none"]);
     if !machine.reboots {
         qemu.add(&["-no-reboot"]);
     }
-    boot(&mut qemu, machine, folder)?;
-    if let Some(tools) = &machine.tools {
-        qemu.path("-drive", "if=none,id=tools,format=raw,readonly=on,file=", tools);
+    boot(&mut qemu, machine, folder, start)?;
+    if let Some(disk) = &machine.agent_disk {
+        qemu.path("-drive", "if=none,id=tools,format=raw,readonly=on,file=", disk);
         qemu.device(&format!("virtio-blk-pci,bus=pcie.0,addr=07.0,drive=tools,serial={}", tools::SERIAL));
     }
     consoles(&mut qemu, machine, folder)?;
     qemu.device("virtio-rng-pci,bus=pcie.0,addr=04.0");
-    management(&mut qemu);
+    // A clone has another generation, whereupon the guest's kernel reseeds its random generator.
+    qemu.device("vmgenid,guid=auto");
+    management(&mut qemu, machine.number);
     match machine.asic {
-        Asic::Virtio => virtio_ports(&mut qemu, machine.ports, folder),
-        Asic::Rocker => rocker_ports(&mut qemu, machine.ports, folder),
+        Asic::Virtio => virtio_ports(&mut qemu, machine, folder),
+        Asic::Rocker => rocker_ports(&mut qemu, machine, folder),
     }
     if machine.negotiates {
         let (slot, function) = place(NEGOTIATING);
         qemu.device(&format!(
             "e1000e,bus=pcie.0,addr={slot:02x}.{function},multifunction=on,mac={},romfile=",
-            port_mac(NEGOTIATING)
+            port_mac(machine.number, NEGOTIATING)
         ));
     }
     let mut all = machine.credentials.clone();
-    if machine.test_shell {
-        all.extend(shell::credentials());
+    if machine.agent_disk.is_some() {
+        all.extend(door::credentials());
     }
     for (name, value) in &all {
         qemu.0.args(credentials::arguments(name, value, Channel::Smbios, folder)?);
@@ -74,6 +95,18 @@ pub(super) fn build(machine: &Machine, accelerator: Accelerator, folder: &Path) 
         qemu.0.args(credentials::arguments("corten.config", document.as_bytes(), *channel, folder)?);
     }
     Ok(qemu.0)
+}
+
+/// Main memory: QEMU's own, a file that can be saved, or another's copied on write.
+fn main_memory(qemu: &mut Line, machine: &Machine, start: &Start<'_>, memory: Option<&MemoryFile>) {
+    let (file, share) = match (memory, start) {
+        (Some(memory), _) => (memory.path(), "on"),
+        (None, Start::Clone(saved)) => (saved.memory.path(), "off"),
+        (None, Start::Boot) => return qemu.add(&["-machine", "q35"]),
+    };
+    qemu.add(&["-machine", "q35,memory-backend=ram"]);
+    let size = machine.memory_mib;
+    qemu.path("-object", &format!("memory-backend-file,id=ram,size={size}M,share={share},mem-path="), &file);
 }
 
 struct Line(Command);
@@ -95,13 +128,19 @@ impl Line {
     }
 }
 
-fn boot(qemu: &mut Line, machine: &Machine, folder: &Path) -> Result<()> {
+fn boot(qemu: &mut Line, machine: &Machine, folder: &Path, start: &Start<'_>) -> Result<()> {
     if machine.firmware == Firmware::Uefi {
         firmware(qemu, folder)?;
     }
+    if let Start::Clone(_) = start {
+        qemu.add(&["-incoming", "defer"]);
+    }
     match &machine.boot {
         Boot::Image(image) => {
-            disk(qemu, image, folder)?;
+            match start {
+                Start::Boot => disk(qemu, image, "raw", folder)?,
+                Start::Clone(saved) => disk(qemu, &saved.disk, "qcow2", folder)?,
+            }
             if let Some(kernel) = &machine.kernel {
                 qemu.0.arg("-kernel").arg(kernel);
                 qemu.add(&["-append", &boot_slot::command_line(image)?]);
@@ -128,11 +167,11 @@ fn firmware(qemu: &mut Line, folder: &Path) -> Result<()> {
 }
 
 /// The image, behind an overlay that takes the writes.
-fn disk(qemu: &mut Line, image: &Path, folder: &Path) -> Result<()> {
+fn disk(qemu: &mut Line, image: &Path, format: &str, folder: &Path) -> Result<()> {
     let image = image.canonicalize().with_context(|| format!("cannot find image {}", image.display()))?;
-    let overlay = folder.join("disk.qcow2");
+    let overlay = template::disk(folder);
     let made = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
         .arg(&image)
         .arg(&overlay)
         .output()
@@ -154,29 +193,30 @@ fn consoles(qemu: &mut Line, machine: &Machine, folder: &Path) -> Result<()> {
     }
     qemu.path("-chardev", "socket,id=qmp0,path=", &folder.join(MONITOR_SOCKET));
     qemu.add(&["-mon", "chardev=qmp0,mode=control"]);
-    if machine.test_shell {
-        qemu.path("-chardev", "socket,id=shell0,path=", &folder.join(SHELL_SOCKET));
+    if machine.agent_disk.is_some() {
+        qemu.path("-chardev", "socket,id=agent0,path=", &folder.join(AGENT_SOCKET));
         qemu.device("virtio-serial-pci,id=serial,bus=pcie.0,addr=05.0,max_ports=2");
-        qemu.device(&format!("virtserialport,bus=serial.0,nr=1,chardev=shell0,name={}", shell::PORT_NAME));
+        qemu.device(&format!("virtserialport,bus=serial.0,nr=1,chardev=agent0,name={PORT_NAME}"));
     }
     Ok(())
 }
 
 /// The management port, behind QEMU's own network: DHCP, and the guest's SSH on a port of 127.0.0.1. It
 /// reaches nothing else.
-fn management(qemu: &mut Line) {
+fn management(qemu: &mut Line, number: u8) {
     qemu.add(&["-netdev", "user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"]);
-    qemu.device("virtio-net-pci,bus=pcie.0,addr=02.0,netdev=mgmt,id=mgmt-nic,mac=02:c0:27:e2:ff:00,romfile=");
+    let mac = Mac([0x02, 0xc0, 0x27, 0xe2, 0xff, number]);
+    qemu.device(&format!("virtio-net-pci,bus=pcie.0,addr=02.0,netdev=mgmt,id=mgmt-nic,mac={mac},romfile="));
 }
 
-fn virtio_ports(qemu: &mut Line, ports: u16, folder: &Path) {
-    for port in 1..=ports {
-        wire(qemu, port, folder);
+fn virtio_ports(qemu: &mut Line, machine: &Machine, folder: &Path) {
+    for port in 1..=machine.ports {
+        wire(qemu, machine, port, folder);
         let (slot, function) = place(port);
         qemu.device(&format!(
             "virtio-net-pci,bus=pcie.0,addr={slot:02x}.{function},multifunction=on,netdev=p{port},id=nic{port},\
              mac={},romfile=",
-            port_mac(port)
+            port_mac(machine.number, port)
         ));
     }
 }
@@ -186,28 +226,36 @@ fn place(port: u16) -> (u16, u16) {
     (FIRST_PORT_SLOT + (port - 1) / FUNCTIONS, (port - 1) % FUNCTIONS)
 }
 
-fn rocker_ports(qemu: &mut Line, ports: u16, folder: &Path) {
+fn rocker_ports(qemu: &mut Line, machine: &Machine, folder: &Path) {
     // An array property of a device cannot be given its length in `-device` (QEMU 7.2).
-    qemu.add(&["-global", &format!("rocker.len-ports={ports}")]);
-    let mut device = format!("rocker,bus=pcie.0,addr=06.0,name=sw1,fp_start_macaddr={}", port_mac(1));
-    for port in 1..=ports {
-        wire(qemu, port, folder);
+    qemu.add(&["-global", &format!("rocker.len-ports={}", machine.ports)]);
+    let first = port_mac(machine.number, 1);
+    let mut device = format!("rocker,bus=pcie.0,addr=06.0,name=sw1,fp_start_macaddr={first}");
+    for port in 1..=machine.ports {
+        wire(qemu, machine, port, folder);
         device.push_str(&format!(",ports[{}]=p{port}", port - 1));
     }
     qemu.device(&device);
 }
 
-fn wire(qemu: &mut Line, port: u16, folder: &Path) {
-    let (theirs, ours) = wire_sockets(port);
+fn wire(qemu: &mut Line, machine: &Machine, port: u16, folder: &Path) {
+    let (local, remote) = match machine.cables.get(&port) {
+        Some(cable) => (cable.local.clone(), cable.remote.clone()),
+        None => {
+            let (theirs, ours) = wire_sockets(port);
+            (folder.join(theirs), folder.join(ours))
+        }
+    };
     let mut argument = OsString::from(format!("dgram,id=p{port},local.type=unix,local.path="));
-    argument.push(folder.join(theirs));
+    argument.push(local);
     argument.push(",remote.type=unix,remote.path=");
-    argument.push(folder.join(ours));
+    argument.push(remote);
     qemu.0.arg("-netdev").arg(argument);
 }
 
-/// Hardware address of a front-panel port.
-pub(super) fn port_mac(port: u16) -> Mac {
-    let [high, low] = port.to_be_bytes();
-    Mac([0x02, 0xc0, 0x27, 0xe1, high, low])
+/// Hardware address of a front-panel port of the machine with this number.
+pub(super) fn port_mac(machine: u8, port: u16) -> Mac {
+    // No machine has more than 64 ports.
+    let [_, port] = port.to_be_bytes();
+    Mac([0x02, 0xc0, 0x27, 0xe1, machine, port])
 }

@@ -1,20 +1,25 @@
 //! What is booted ([`Machine`]) and what runs ([`Vm`]).
 
 mod accelerator;
+mod agent;
 mod boot_slot;
 mod child;
 mod command;
 mod credentials;
-mod shell;
+mod door;
+mod memory;
+mod template;
 mod vm;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 pub use accelerator::{Accelerator, probe};
+pub use agent::{Agent, Armed, Output};
 pub use credentials::Channel;
-pub use shell::Output;
+pub use template::Template;
 pub use vm::Vm;
 
 /// Front-panel ports a machine may have: eight slots of eight functions; the emulated ASIC has at most 62.
@@ -77,10 +82,22 @@ pub struct Machine {
     console: Console,
     credentials: Vec<(String, Vec<u8>)>,
     config: Option<(String, Channel)>,
-    test_shell: bool,
     reboots: bool,
     log_folder: Option<PathBuf>,
-    tools: Option<PathBuf>,
+    agent_disk: Option<PathBuf>,
+    cpus: u8,
+    number: u8,
+    saveable: bool,
+    cables: BTreeMap<u16, Cable>,
+}
+
+/// Where a port leads that no test holds the other end of: sockets, which the other end has the other way round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cable {
+    /// The port's own socket.
+    pub local: PathBuf,
+    /// The other end's.
+    pub remote: PathBuf,
 }
 
 #[derive(Clone, Debug)]
@@ -126,10 +143,13 @@ impl Machine {
             console: Console::default(),
             credentials: Vec::new(),
             config: None,
-            test_shell: false,
             reboots: true,
             log_folder: None,
-            tools: None,
+            agent_disk: None,
+            cpus: 2,
+            number: 0,
+            saveable: false,
+            cables: BTreeMap::new(),
         }
     }
 
@@ -194,12 +214,6 @@ impl Machine {
         self
     }
 
-    /// Opens a root shell for [`Vm::sh`]: a unit passed as a credential runs it, the image stays as it is.
-    pub fn test_shell(mut self) -> Self {
-        self.test_shell = true;
-        self
-    }
-
     /// Ends the machine when the guest reboots, instead of rebooting it.
     pub fn no_reboot(mut self) -> Self {
         self.reboots = false;
@@ -212,9 +226,34 @@ impl Machine {
         self
     }
 
-    /// A second disk, which the guest can only read: see [`crate::tools`].
-    pub fn tools(mut self, disk: &Path) -> Self {
-        self.tools = Some(disk.to_owned());
+    /// Attaches the disk of [`crate::tools`] and has the guest run the agent on it, for [`Vm::sh`]: the image stays
+    /// as it is.
+    pub fn agent(mut self, disk: &Path) -> Self {
+        self.agent_disk = Some(disk.to_owned());
+        self
+    }
+
+    /// Number of processors.
+    pub fn cpus(mut self, cpus: u8) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// Which of several machines that meet each other it is: hardware addresses have the number.
+    pub fn number(mut self, number: u8) -> Self {
+        self.number = number;
+        self
+    }
+
+    /// Allows [`Vm::save`]: main memory is a file.
+    pub fn saveable(mut self) -> Self {
+        self.saveable = true;
+        self
+    }
+
+    /// Where a front-panel port leads, instead of to a [`crate::wire::Wire`].
+    pub fn cable(mut self, port: u16, cable: Cable) -> Self {
+        self.cables.insert(port, cable);
         self
     }
 
@@ -243,11 +282,36 @@ pub fn image() -> Result<PathBuf> {
 
 /// The kernel that only tests boot: `$CORTEN_TEST_KERNEL`, else `target/os/test/vmlinuz` of the workspace.
 pub fn test_kernel() -> Result<PathBuf> {
-    let path = match std::env::var_os("CORTEN_TEST_KERNEL") {
+    let path = test_kernel_path();
+    ensure!(path.is_file(), "there is no test kernel at {}: `cargo os test` builds it", path.display());
+    Ok(path)
+}
+
+/// Whether the kernel that only tests boot is there, or will not come: whoever builds it keeps a file beside it that
+/// ends with `.pending` until then.
+pub fn test_kernel_is_decided() -> bool {
+    !pending(&test_kernel_path()).exists()
+}
+
+/// The file that says that a kernel is being built.
+pub fn pending(kernel: &Path) -> PathBuf {
+    kernel.with_extension("pending")
+}
+
+fn test_kernel_path() -> PathBuf {
+    match std::env::var_os("CORTEN_TEST_KERNEL") {
         Some(path) => PathBuf::from(path),
         None => output_folder().join("test/vmlinuz"),
+    }
+}
+
+/// The agent for the guest: `$CORTEN_TEST_AGENT`, else `target/os/test/corten-test-agent` of the workspace.
+pub fn agent_program() -> Result<PathBuf> {
+    let path = match std::env::var_os("CORTEN_TEST_AGENT") {
+        Some(path) => PathBuf::from(path),
+        None => output_folder().join("test/corten-test-agent"),
     };
-    ensure!(path.is_file(), "there is no test kernel at {}: `cargo os test` builds it", path.display());
+    ensure!(path.is_file(), "there is no agent at {}: `cargo os test` builds it", path.display());
     Ok(path)
 }
 

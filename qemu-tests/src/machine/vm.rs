@@ -3,14 +3,17 @@
 use std::io::ErrorKind;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
 
+use super::agent::{Agent, Output};
 use super::child::Qemu;
-use super::command::{self, MONITOR_SOCKET, SERIAL_SOCKET, SHELL_SOCKET};
-use super::shell::{Output, Shell};
+use super::command::{self, AGENT_SOCKET, MONITOR_SOCKET, SERIAL_SOCKET, Start};
+use super::memory::MemoryFile;
+use super::template::{self, Parts, Saved, Template};
 use super::{Accelerator, Asic, Boot, Console, Machine, accelerator};
 use crate::frame::Mac;
 use crate::qmp::Qmp;
@@ -19,6 +22,10 @@ use crate::wire::Wire;
 
 /// How long QEMU may take to open its sockets.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long QEMU may take from the end of its monitor to its own.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long QEMU may take to end once it was told to.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a command of [`Vm::sh`] may run, translated processors considered.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest path of a Unix socket (`sun_path`), its end included.
@@ -30,14 +37,18 @@ pub struct Vm {
     qemu: Qemu,
     qmp: Qmp,
     serial: Option<Serial>,
-    shell: Option<Shell>,
-    wires: Vec<Wire>,
+    agent: Option<Agent>,
+    wires: Vec<Option<Wire>>,
     accelerator: Accelerator,
-    asic: Asic,
+    machine: Machine,
     ssh_port: u16,
-    name: String,
     started: Instant,
-    _folder: TempDir,
+    /// Main memory, if it can be saved.
+    memory: Option<MemoryFile>,
+    /// What the disk and the memory lie on, if it is a clone.
+    base: Option<Arc<Saved>>,
+    /// There until the machine is saved.
+    folder: Option<TempDir>,
 }
 
 impl Vm {
@@ -51,7 +62,29 @@ impl Vm {
     }
 
     pub(super) fn start_with(machine: Machine, accelerator: Accelerator) -> Result<Vm> {
-        let folder = tempfile::Builder::new().prefix("corten-").tempdir().context("no temporary folder")?;
+        let bytes = u64::from(machine.memory_mib) * 1024 * 1024;
+        let memory = machine.saveable.then(|| MemoryFile::new(bytes)).transpose()?;
+        Vm::spawn(machine, accelerator, memory, None)
+    }
+
+    /// Starts a machine where another was saved.
+    pub(super) fn start_clone(machine: Machine, accelerator: Accelerator, saved: &Arc<Saved>) -> Result<Vm> {
+        let memory = machine.saveable.then(|| saved.memory.copy()).transpose()?;
+        let vm = Vm::spawn(machine, accelerator, memory, Some(Arc::clone(saved)))?;
+        if let Some(agent) = &vm.agent {
+            // It stood still meanwhile.
+            agent.set_clock()?;
+        }
+        Ok(vm)
+    }
+
+    fn spawn(
+        machine: Machine,
+        accelerator: Accelerator,
+        memory: Option<MemoryFile>,
+        base: Option<Arc<Saved>>,
+    ) -> Result<Vm> {
+        let folder = tempfile::Builder::new().prefix("vm-").tempdir().context("no temporary folder")?;
         let path = folder.path();
         // The longest name, and a byte for its end.
         ensure!(
@@ -63,10 +96,11 @@ impl Vm {
         let monitor = listen(path, MONITOR_SOCKET)?;
         let serial =
             (machine.console == Console::Terminal).then(|| listen(path, SERIAL_SOCKET)).transpose()?;
-        let shell = machine.test_shell.then(|| listen(path, SHELL_SOCKET)).transpose()?;
-        let wires = open_wires(machine.ports, path)?;
+        let agent = machine.agent_disk.is_some().then(|| listen(path, AGENT_SOCKET)).transpose()?;
+        let wires = open_wires(&machine, path)?;
 
-        let line = command::build(&machine, accelerator, path)?;
+        let start = base.as_deref().map_or(Start::Boot, Start::Clone);
+        let line = command::build(&machine, accelerator, path, &start, memory.as_ref())?;
         let started = Instant::now();
         let messages = (machine.console == Console::Terminal).then_some(logs.qemu.as_path());
         let mut qemu = Qemu::spawn(line, messages)?;
@@ -75,29 +109,68 @@ impl Vm {
             None => None,
         };
         let qmp = Qmp::new(accept(&monitor, &mut qemu, "monitor")?)?;
-        let shell = match shell {
-            Some(listener) => Some(Shell::new(accept(&listener, &mut qemu, "root shell")?)?),
+        let agent = match agent {
             None => None,
+            Some(listener) => {
+                let stream = accept(&listener, &mut qemu, "agent's line")?;
+                Some(if base.is_some() { Agent::of_a_clone(stream)? } else { Agent::of_a_boot(stream)? })
+            }
         };
+        if let Some(base) = &base {
+            let ended = || {
+                let status = qemu.wait_until(Instant::now() + LAST_WORDS_TIMEOUT);
+                status.map(|status| format!("{status}: {}", qemu.said()))
+            };
+            template::restore(&qmp, &base.state, ended)?;
+        }
         let ssh_port = forwarded_port(&qmp.human("info usernet")?)?;
+        let folder = Some(folder);
         Ok(Vm {
             qemu,
             qmp,
             serial,
-            shell,
+            agent,
             wires,
             accelerator,
-            asic: machine.asic,
+            machine,
             ssh_port,
-            name: machine.name,
             started,
-            _folder: folder,
+            memory,
+            base,
+            folder,
+        })
+    }
+
+    /// Stops the processors, before several machines are saved as they stand at the same time.
+    pub fn pause(&self) -> Result<()> {
+        self.qmp.execute("stop").map(drop)
+    }
+
+    /// Saves the machine as it stands, and ends it. Nothing may be asked of its agent meanwhile.
+    pub fn save(mut self) -> Result<Template> {
+        let name = self.machine.name.clone();
+        let template = self.save_parts().with_context(|| format!("cannot save machine {name}"))?;
+        Ok(Template::new(template))
+    }
+
+    fn save_parts(&mut self) -> Result<Parts> {
+        ensure!(self.memory.is_some(), "it was not started for that");
+        let folder = self.folder.take().context("it was saved before")?;
+        template::save(&self.qmp, &template::state(folder.path()))?;
+        self.qmp.quit()?;
+        ensure!(self.qemu.wait_until(Instant::now() + END_TIMEOUT).is_some(), "QEMU does not end");
+        Ok(Parts {
+            machine: self.machine.clone(),
+            accelerator: self.accelerator,
+            memory: self.memory.take().context("it has no memory of its own")?,
+            base: self.base.take(),
+            folder,
         })
     }
 
     /// Name, as the log files have it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.machine.name
     }
 
     /// What runs the guest's instructions.
@@ -118,24 +191,24 @@ impl Vm {
     /// The far end of front-panel port `number`, from 1.
     pub fn wire(&self, number: u16) -> Result<&Wire> {
         let index = usize::from(number).checked_sub(1);
-        index
-            .and_then(|index| self.wires.get(index))
-            .with_context(|| format!("machine {} has no port {number}", self.name))
+        let wire = index.and_then(|index| self.wires.get(index));
+        let wire = wire.with_context(|| format!("machine {} has no port {number}", self.name()))?;
+        wire.as_ref().with_context(|| format!("a cable leads from port {number} of machine {}", self.name()))
     }
 
-    /// All wires, in the order of the ports.
-    pub fn wires(&self) -> &[Wire] {
-        &self.wires
+    /// Number of front-panel ports.
+    pub fn ports(&self) -> u16 {
+        self.machine.ports
     }
 
     /// Hardware address of front-panel port `number`.
     pub fn port_mac(&self, number: u16) -> Mac {
-        command::port_mac(number)
+        command::port_mac(self.machine.number, number)
     }
 
     /// Pulls or plugs the cable of front-panel port `number`.
     pub fn set_link(&self, number: u16, up: bool) -> Result<()> {
-        let name = match self.asic {
+        let name = match self.machine.asic {
             Asic::Virtio => format!("nic{number}"),
             Asic::Rocker => format!("p{number}"),
         };
@@ -149,7 +222,7 @@ impl Vm {
 
     /// The terminal on the serial line; an error when the console is inherited.
     pub fn serial(&self) -> Result<&Serial> {
-        self.serial.as_ref().with_context(|| format!("the console of machine {} is inherited", self.name))
+        self.serial.as_ref().with_context(|| format!("the console of machine {} is inherited", self.name()))
     }
 
     /// The port of 127.0.0.1 that leads to the guest's SSH server.
@@ -157,15 +230,17 @@ impl Vm {
         self.ssh_port
     }
 
-    /// Waits until the guest runs the root shell.
-    pub fn wait_for_shell(&self, timeout: Duration) -> Result<()> {
-        let outcome = self.shell()?.wait(timeout);
+    /// Waits until the guest runs the agent.
+    pub fn wait_for_agent(&self, timeout: Duration) -> Result<()> {
+        let outcome = self.agent()?.wait(timeout);
         outcome.with_context(|| self.where_it_stands())
     }
 
-    /// Waits until the guest runs the root shell anew, after a reboot.
-    pub fn wait_for_new_shell(&self, timeout: Duration) -> Result<()> {
-        let outcome = self.shell()?.wait_anew(timeout);
+    /// Reboots the guest, and waits until it runs the agent anew.
+    pub fn reboot(&self, timeout: Duration) -> Result<()> {
+        let hellos = self.agent()?.hellos();
+        self.run("systemctl --no-block reboot")?;
+        let outcome = self.agent()?.wait_anew(hellos, timeout);
         outcome.with_context(|| self.where_it_stands())
     }
 
@@ -174,9 +249,9 @@ impl Vm {
         self.sh_within(command, COMMAND_TIMEOUT)
     }
 
-    /// Runs a command in the guest as root; past the time-out the guest kills it (status 137).
+    /// Runs a command in the guest as root; past the time-out the guest kills it, and that is an error.
     pub fn sh_within(&self, command: &str, timeout: Duration) -> Result<Output> {
-        self.shell()?.run(command, timeout)
+        self.agent()?.exec(command, timeout).with_context(|| format!("in the guest: {command}"))
     }
 
     /// Runs a command in the guest that must succeed, and answers what it printed.
@@ -201,7 +276,7 @@ impl Vm {
         match self.qemu.wait_until(Instant::now() + timeout) {
             Some(status) if status.success() => Ok(()),
             Some(status) => bail!("QEMU ended with {status}: {}", self.qemu.said()),
-            None => bail!("machine {} did not power off within {} s", self.name, timeout.as_secs()),
+            None => bail!("machine {} did not power off within {} s", self.name(), timeout.as_secs()),
         }
     }
 
@@ -209,12 +284,13 @@ impl Vm {
     pub fn where_it_stands(&self) -> String {
         match &self.serial {
             Some(serial) => format!("serial log: {}\nlast lines:\n{}", serial.log().display(), serial.tail()),
-            None => format!("machine {} has its console elsewhere", self.name),
+            None => format!("machine {} has its console elsewhere", self.name()),
         }
     }
 
-    fn shell(&self) -> Result<&Shell> {
-        self.shell.as_ref().with_context(|| format!("machine {} was started without a root shell", self.name))
+    /// The agent in the guest.
+    pub fn agent(&self) -> Result<&Agent> {
+        self.agent.as_ref().with_context(|| format!("machine {} was started without an agent", self.name()))
     }
 }
 
@@ -243,12 +319,14 @@ impl Logs {
     }
 }
 
-fn open_wires(ports: u16, folder: &Path) -> Result<Vec<Wire>> {
-    (1..=ports)
-        .map(|port| {
-            let (theirs, ours) = command::wire_sockets(port);
-            Wire::open(&format!("swp{port}"), &folder.join(ours), &folder.join(theirs))
-        })
+/// The wires of all ports that no cable leads from.
+fn open_wires(machine: &Machine, folder: &Path) -> Result<Vec<Option<Wire>>> {
+    let open = |port| {
+        let (theirs, ours) = command::wire_sockets(port);
+        Wire::open(&format!("swp{port}"), &folder.join(ours), &folder.join(theirs))
+    };
+    (1..=machine.ports)
+        .map(|port| (!machine.cables.contains_key(&port)).then(|| open(port)).transpose())
         .collect()
 }
 

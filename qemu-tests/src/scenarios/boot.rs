@@ -44,20 +44,16 @@ pub const SCENARIOS: [Scenario; 6] = [
 fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {
     ensure!(!efi(lab)?, "the machine was booted by UEFI");
     lab.wait_for_netd(Duration::from_secs(30))?;
-    let first = lab.first_frame.context("no frame was awaited during the boot")?;
-    let kernel_start = kernel_start(lab)?;
-    let seconds = first.at.saturating_duration_since(kernel_start).as_secs_f64();
-    let ready = lab.ready.saturating_duration_since(kernel_start).as_secs_f64();
+    let seconds = lab.boot.first_frame_s.context("no frame was awaited during the boot")?;
     run.measured(Measurement::new("kernel start to first forwarded frame", seconds, "s"));
-    run.measured(Measurement::new("kernel start to netd ready", ready, "s"));
+    run.measured(Measurement::new("kernel start to netd ready", lab.boot.ready_s, "s"));
     Ok(format!("first frame {seconds:.1} s after the kernel's start"))
 }
 
 fn boots_by_uefi(lab: &Lab, run: &Run) -> Result<String> {
     ensure!(efi(lab)?, "the machine was not booted by UEFI");
     lab.wait_for_netd(Duration::from_secs(30))?;
-    let ready = lab.ready.saturating_duration_since(kernel_start(lab)?).as_secs_f64();
-    run.measured(Measurement::new("kernel start to netd ready (UEFI)", ready, "s"));
+    run.measured(Measurement::new("kernel start to netd ready (UEFI)", lab.boot.ready_s, "s"));
     let document = lab.vm.run("corten config")?;
     ensure!(
         document.trim() == lab.document.trim(),
@@ -68,21 +64,6 @@ fn boots_by_uefi(lab: &Lab, run: &Run) -> Result<String> {
 
 fn efi(lab: &Lab) -> Result<bool> {
     Ok(lab.vm.sh("test -d /sys/firmware/efi")?.status == 0)
-}
-
-/// When the guest's kernel started, by the guest's own clock.
-fn kernel_start(lab: &Lab) -> Result<Instant> {
-    let before = Instant::now();
-    let uptime = lab.vm.run("cat /proc/uptime")?;
-    let asked_for = before.elapsed() / 2;
-    let seconds: f64 = uptime
-        .split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .with_context(|| format!("/proc/uptime reads {uptime:?}"))?;
-    (before + asked_for)
-        .checked_sub(Duration::from_secs_f64(seconds))
-        .context("the guest is older than this host")
 }
 
 fn memory_at_rest(lab: &Lab, run: &Run) -> Result<String> {
@@ -105,7 +86,7 @@ fn the_demo_works(lab: &Lab, _: &Run) -> Result<String> {
     // The demo makes its own traffic: within half a minute the switch has learned every host.
     eventually("every port of the demo learned a host", Duration::from_secs(60), || {
         let fdb = lab.show("fdb")?;
-        for port in 1..=lab.vm.wires().len() {
+        for port in 1..=lab.vm.ports() {
             let name = format!("swp{port}");
             let learned =
                 fdb.iter().any(|entry| entry["port"] == name.as_str() && entry["kind"] == "learned");
@@ -123,9 +104,8 @@ fn survives_a_reboot(lab: &Lab, _: &Run) -> Result<String> {
     let changed = lab.document.replace("demo host 1\"", "renamed\"");
     ensure!(changed != lab.document, "nothing was changed");
     lab.apply_ok(&changed)?;
-    lab.vm.run("systemctl --no-block reboot")?;
     let boot = Duration::from_secs(240);
-    lab.vm.wait_for_new_shell(boot)?;
+    lab.vm.reboot(boot)?;
     lab.wait_for_netd(boot)?;
     let document = lab.vm.run("corten config")?;
     ensure!(document.trim() == changed.trim(), "after the reboot the switch runs:\n{document}");
@@ -139,9 +119,9 @@ fn survives_a_reboot(lab: &Lab, _: &Run) -> Result<String> {
 fn survives_a_broken_startup(lab: &Lab, _: &Run) -> Result<String> {
     // Written as a change, so that there is a generation to fall back to whatever ran before.
     lab.apply_ok(&lab.document)?;
-    lab.vm.run("echo 'vlan 10 =' >>/var/lib/corten/netd/startup.toml; sync; systemctl --no-block reboot")?;
+    lab.vm.run("echo 'vlan 10 =' >>/var/lib/corten/netd/startup.toml; sync")?;
     let boot = Duration::from_secs(240);
-    lab.vm.wait_for_new_shell(boot)?;
+    lab.vm.reboot(boot)?;
     lab.wait_for_netd(boot)?;
     eventually("frames cross", Duration::from_secs(30), || {
         cross(lab, At(1, None), At(2, None), Mac::BROADCAST)

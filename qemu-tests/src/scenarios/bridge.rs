@@ -14,7 +14,9 @@ use crate::runner::{Run, Scenario};
 pub const SCENARIOS: [Scenario; 8] = [
     Scenario::new("a frame never leaves by the port it came in by", Topology::Switch, never_back),
     Scenario::new("an address that moves takes its frames along", Topology::Switch, moving),
-    Scenario::new("an address that is silent for the ageing time is forgotten", Topology::Switch, ageing),
+    Scenario::new("an address that is silent for the ageing time is forgotten", Topology::Switch, ageing)
+        .waits()
+        .takes(25),
     Scenario::new(
         "a static address stays at its port whoever else claims it",
         Topology::Switch,

@@ -9,12 +9,16 @@ use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 6] = [
-    Scenario::new("an unconfirmed change is taken back when its time runs out", Topology::Switch, expires),
+    Scenario::new("an unconfirmed change is taken back when its time runs out", Topology::Switch, expires)
+        .waits()
+        .takes(12),
     Scenario::new(
         "a confirmation survives a kill of netd, and so does its end",
         Topology::Switch,
         survives_a_kill,
-    ),
+    )
+    .waits()
+    .takes(30),
     Scenario::new(
         "a confirmed change stays, and a rollback brings the one before back",
         Topology::Switch,
@@ -34,7 +38,8 @@ pub const SCENARIOS: [Scenario; 6] = [
         "a link that goes down reaches a subscriber, and ECMP shrinks, while another port flaps",
         Topology::Switch,
         link_down_while_another_flaps,
-    ),
+    )
+    .also_on_two_cpus(),
 ];
 
 const SOON: Duration = Duration::from_secs(30);

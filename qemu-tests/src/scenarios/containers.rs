@@ -11,10 +11,10 @@ use crate::runner::{Run, Scenario};
 pub const SCENARIOS: [Scenario; 2] = [
     Scenario::new(
         "a container with a port in VLAN 10 answers a host on swp1, and no more once it is stopped",
-        Topology::Switch,
+        Topology::Containers,
         a_container_is_a_port,
     ),
-    Scenario::new("rounds of containers leave nothing behind", Topology::Switch, nothing_is_left)
+    Scenario::new("rounds of containers leave nothing behind", Topology::Containers, nothing_is_left)
         .soaks("containers"),
 ];
 
@@ -67,7 +67,8 @@ fn stop_command(name: &str) -> String {
     )
 }
 
-fn import(lab: &Lab) -> Result<()> {
+/// What a machine for containers has beyond its boot.
+pub fn prepare(lab: &Lab) -> Result<()> {
     lab.vm.run("systemctl start containerd.service")?;
     lab.vm.run_within(IMPORT, CONTAINER_TIMEOUT).map(drop)
 }
@@ -84,7 +85,6 @@ fn attachments(lab: &Lab) -> Result<Vec<serde_json::Value>> {
 }
 
 fn a_container_is_a_port(lab: &Lab, _: &Run) -> Result<String> {
-    import(lab)?;
     let host = lab.member(1, 10)?;
     let outcome = its_life(lab, &host);
     clean_up(lab, "box1")?;
@@ -186,7 +186,6 @@ fn differences(before: &[String], after: &[String]) -> Vec<String> {
 }
 
 fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
-    import(lab)?;
     let round = format!("{} && {}", run_command("round"), stop_command("round"));
     // The first round warms up what containerd keeps for good.
     lab.vm.run_within(&round, CONTAINER_TIMEOUT)?;

@@ -19,7 +19,9 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
     "an LACP LAG spreads flows over its members, survives one that fails or falls silent, and shows it",
     Topology::Switch,
     lacp_with_a_partner,
-)];
+)
+.waits()
+.takes(40)];
 
 /// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
 const SOON: Duration = Duration::from_secs(30);

@@ -22,7 +22,9 @@ pub const SCENARIOS: [Scenario; 5] = [
         "an IPv6 address that a host has already is refused with its line, or told when its link comes up",
         Topology::Switch,
         address_of_another,
-    ),
+    )
+    .waits()
+    .takes(15),
     Scenario::new("the longest matching prefix decides, by IPv4 and IPv6", Topology::Switch, longest_prefix),
     Scenario::new(
         "a packet too large for its way is told so, or cut where that is allowed",

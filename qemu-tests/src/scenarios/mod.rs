@@ -15,6 +15,7 @@
 //! | jumbo frames pass, larger ones do not | `bridge` | a jumbo frame passes |
 //! | isolated ports | `objects` | isolated ports cannot talk |
 //! | LAGs survive the loss of a member | `objects`, `lag` | a static LAG; an LACP LAG |
+//! | two switches share a VLAN over a LAG | `fabric` | hosts of one VLAN on two switches; a cable of a trunk; a cable that is cut one way |
 //! | LACP detects a silent member | `lag` | an LACP LAG |
 //! | unjoined groups flood, joined ones are pruned | `multicast` | a group floods; a group goes to those who joined it |
 //! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN; a querier in one VLAN; the switch asks for members |
@@ -37,9 +38,11 @@ mod console;
 mod containers;
 mod control_plane;
 mod ecmp;
+mod fabric;
 mod first_boot;
 mod flows;
 mod frames;
+mod harness;
 mod kernel_dump;
 mod kills;
 mod lag;
@@ -62,33 +65,40 @@ mod vrfs;
 
 use crate::runner::Scenario;
 
-/// All behaviours. On each machine they run in this order.
-pub fn all() -> Vec<Scenario> {
-    let mut all = Vec::new();
-    all.extend(boot::SCENARIOS);
-    all.extend(frames::SCENARIOS);
-    all.extend(bridge::SCENARIOS);
-    all.extend(multicast::SCENARIOS);
-    all.extend(priority::SCENARIOS);
-    all.extend(ports::SCENARIOS);
-    all.extend(routing::SCENARIOS);
-    all.extend(layer3::SCENARIOS);
-    all.extend(ecmp::SCENARIOS);
-    all.extend(vrfs::SCENARIOS);
-    all.extend(objects::SCENARIOS);
-    all.extend(lag::SCENARIOS);
-    all.extend(changes::SCENARIOS);
-    all.extend(mistakes::SCENARIOS);
-    all.extend(control_plane::SCENARIOS);
-    all.extend(resilience::SCENARIOS);
-    all.extend(kills::SCENARIOS);
-    all.extend(console::SCENARIOS);
-    all.extend(containers::SCENARIOS);
-    all.extend(rocker::SCENARIOS);
-    all.extend(netdevsim::SCENARIOS);
-    // Last: ports of a simulated ASIC do not come up again.
-    all.extend(platforms::SCENARIOS);
-    all.extend(first_boot::SCENARIOS);
-    all.extend(measured::SCENARIOS);
-    all
+pub use containers::prepare as prepare_containers;
+
+/// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
+pub fn all() -> Vec<(&'static str, Scenario)> {
+    let files: [(&str, &[Scenario]); 26] = [
+        ("harness", &harness::SCENARIOS),
+        ("boot", &boot::SCENARIOS),
+        ("frames", &frames::SCENARIOS),
+        ("bridge", &bridge::SCENARIOS),
+        ("multicast", &multicast::SCENARIOS),
+        ("priority", &priority::SCENARIOS),
+        ("ports", &ports::SCENARIOS),
+        ("routing", &routing::SCENARIOS),
+        ("layer3", &layer3::SCENARIOS),
+        ("ecmp", &ecmp::SCENARIOS),
+        ("vrfs", &vrfs::SCENARIOS),
+        ("objects", &objects::SCENARIOS),
+        ("lag", &lag::SCENARIOS),
+        ("changes", &changes::SCENARIOS),
+        ("mistakes", &mistakes::SCENARIOS),
+        ("control-plane", &control_plane::SCENARIOS),
+        ("resilience", &resilience::SCENARIOS),
+        ("kills", &kills::SCENARIOS),
+        ("console", &console::SCENARIOS),
+        ("containers", &containers::SCENARIOS),
+        ("rocker", &rocker::SCENARIOS),
+        ("netdevsim", &netdevsim::SCENARIOS),
+        ("fabric", &fabric::SCENARIOS),
+        ("platforms", &platforms::SCENARIOS),
+        ("first-boot", &first_boot::SCENARIOS),
+        ("measured", &measured::SCENARIOS),
+    ];
+    let named = |(file, scenarios): (&'static str, &[Scenario])| {
+        scenarios.iter().map(move |scenario| (file, scenario.clone())).collect::<Vec<_>>()
+    };
+    files.into_iter().flat_map(named).collect()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use qemu_tests::frame::{Frame, Mac, View};
-use qemu_tests::wire::{Capture, Wire};
+use qemu_tests::wire::{Capture, Captured, Wire};
 
 use crate::lab::fresh_payload;
 
@@ -34,6 +34,7 @@ pub struct Stream {
     stop: Arc<AtomicBool>,
     sender: Option<JoinHandle<Result<u64>>>,
     received: BTreeSet<u64>,
+    repeated: u64,
 }
 
 /// What came of a stream.
@@ -42,6 +43,8 @@ pub struct Tally {
     pub sent: u64,
     /// Numbers that did not arrive.
     pub missing: Vec<u64>,
+    /// Frames that arrived again.
+    pub repeated: u64,
 }
 
 impl Tally {
@@ -65,7 +68,7 @@ impl Stream {
             .name("numbered".to_owned())
             .spawn(move || send(&wire, &of_sender, interval, &stopped))
             .context("cannot start a sender")?;
-        Ok(Stream { label, capture, stop, sender: Some(sender), received: BTreeSet::new() })
+        Ok(Stream { label, capture, stop, sender: Some(sender), received: BTreeSet::new(), repeated: 0 })
     }
 
     /// Waits until `count` more frames have arrived.
@@ -81,9 +84,15 @@ impl Stream {
                     timeout.as_secs_f64()
                 )
             })?;
-            self.received.extend(captured.view().and_then(|view| number(&self.label, &view)));
+            self.count(&captured);
         }
         Ok(())
+    }
+
+    fn count(&mut self, captured: &Captured) {
+        if let Some(number) = captured.view().and_then(|view| number(&self.label, &view)) {
+            self.repeated += u64::from(!self.received.insert(number));
+        }
     }
 
     /// Stops sending and tells what arrived.
@@ -92,11 +101,11 @@ impl Stream {
         let deadline = Instant::now() + DRAIN;
         while (self.received.len() as u64) < sent {
             let Some(captured) = self.capture.next_before(deadline) else { break };
-            self.received.extend(captured.view().and_then(|view| number(&self.label, &view)));
+            self.count(&captured);
         }
         ensure!(self.capture.overflowed() == 0, "the capture overflowed, so a gap means nothing");
         let missing = (0..sent).filter(|number| !self.received.contains(number)).collect();
-        Ok(Tally { sent, missing })
+        Ok(Tally { sent, missing, repeated: self.repeated })
     }
 
     fn stop_sending(&mut self) -> Result<u64> {

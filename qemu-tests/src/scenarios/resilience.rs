@@ -15,13 +15,18 @@ pub const SCENARIOS: [Scenario; 3] = [
         Topology::Switch,
         netd_killed,
     )
-    .soaks("netd-kill"),
+    .soaks("netd-kill")
+    .alone()
+    .also_on_two_cpus(),
     Scenario::new(
         "netd that hangs at its work is started anew, and at rest nothing watches it",
         Topology::Switch,
         netd_hangs,
-    ),
-    Scenario::new("the check for gaps notices a flap of the port", Topology::Switch, a_flap_is_noticed),
+    )
+    .alone()
+    .takes(60),
+    Scenario::new("the check for gaps notices a flap of the port", Topology::Switch, a_flap_is_noticed)
+        .alone(),
 ];
 
 /// Frames a second. Each fits well within what translated processors forward.

@@ -1,0 +1,161 @@
+//! Runs a program so that nothing is left of it: no process it started, no temporary file, no mount.
+//!
+//! The guard is the program's parent and the adoptive parent of whatever it leaves behind. It ends all of them when
+//! the program ends, and also when whoever started the guard is gone, which it sees by the end of a pipe.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// How long processes that were killed may take to be gone.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A command that runs a program under guard. Its standard input must stay open for as long as it is to run: see
+/// [`spawn`].
+pub fn command(program: &Command) -> Result<Command> {
+    let mut guarded = Command::new(std::env::current_exe().context("finding this program")?);
+    guarded.arg("guard").arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => guarded.env(name, value),
+            None => guarded.env_remove(name),
+        };
+    }
+    if let Some(folder) = program.get_current_dir() {
+        guarded.current_dir(folder);
+    }
+    Ok(guarded)
+}
+
+/// Starts such a command. It is not reached by what the terminal sends: it ends when this process does.
+pub fn spawn(command: &mut Command) -> Result<Child> {
+    let what = crate::process::describe(command);
+    command.stdin(Stdio::piped()).process_group(0);
+    command.spawn().with_context(|| format!("starting `{what}`"))
+}
+
+/// The guard itself: runs the words as a command line.
+pub fn run(words: &[OsString]) -> Result<ExitCode> {
+    prctl::set_child_subreaper(true).context("cannot adopt processes")?;
+    let scratch = tempfile::Builder::new().prefix("corten-").tempdir().context("no temporary folder")?;
+    let (program, arguments) = words.split_first().context("no program was named")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("TMPDIR", scratch.path()).stdin(Stdio::null());
+    let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+    let child = Pid::from_raw(child.id() as i32);
+
+    let (gone, is_gone) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let mut rest = Vec::new();
+        // An error ends it as well as the end.
+        let _ = std::io::stdin().read_to_end(&mut rest);
+        let _ = gone.send(());
+    });
+    let status = wait(child, &is_gone)?;
+    end_descendants()?;
+    unmount_below(scratch.path())?;
+    scratch.close().context("removing temporary files")?;
+    let code = status.map_or(1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Waits for the program, and reaps what it left meanwhile; `None` when whoever started us is gone.
+fn wait(child: Pid, is_gone: &mpsc::Receiver<()>) -> Result<Option<ExitStatus>> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)).context("cannot wait")? {
+            WaitStatus::Exited(pid, code) if pid == child => {
+                return Ok(Some(ExitStatus::from_raw(code << 8)));
+            }
+            WaitStatus::Signaled(pid, signal, _) if pid == child => {
+                return Ok(Some(ExitStatus::from_raw(signal as i32)));
+            }
+            WaitStatus::StillAlive => {}
+            _ => continue,
+        }
+        // The end of a child and that of a pipe cannot be waited for at once without signals.
+        if is_gone.recv_timeout(POLL_INTERVAL).is_ok() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Kills everything that descends from this process, until there is nothing.
+fn end_descendants() -> Result<()> {
+    let deadline = Instant::now() + END_TIMEOUT;
+    loop {
+        while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
+            waitpid(None, Some(WaitPidFlag::WNOHANG))
+        {}
+        let left = descendants(std::process::id() as i32)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "processes {left:?} do not end");
+        for pid in left {
+            // It may be gone meanwhile.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Processes that descend from one.
+fn descendants(of: i32) -> Result<Vec<i32>> {
+    let mut children = BTreeMap::<i32, Vec<i32>>::new();
+    for entry in fs::read_dir("/proc").context("reading /proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may be gone meanwhile.
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        if let Some(parent) = parent(&stat) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let (mut found, mut next) = (Vec::new(), vec![of]);
+    while let Some(pid) = next.pop() {
+        let below = children.remove(&pid).unwrap_or_default();
+        next.extend(&below);
+        found.extend(below);
+    }
+    Ok(found)
+}
+
+/// The parent in a line of /proc/PID/stat, whose second field may contain blanks and brackets.
+fn parent(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Unmounts what is mounted in a folder, the innermost first.
+fn unmount_below(folder: &Path) -> Result<()> {
+    let table = fs::read_to_string("/proc/self/mountinfo").context("reading mounts")?;
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    for point in points.filter(|point| point.starts_with(folder)).collect::<Vec<_>>().into_iter().rev() {
+        umount2(point, MntFlags::MNT_DETACH).with_context(|| format!("unmounting {}", point.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parent_is_read_whatever_a_program_is_called() {
+        assert_eq!(parent("12 (a) b (c)) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("12 (sh"), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! `cargo os test`: the unit tests of the workspace and the behaviours of the booted image, in lanes beside each
+//! other.
+//!
+//! The unit tests run here, the behaviours in the program `qemu-tests`. Both take tokens of one job server, so that no
+//! more computes at a time than there are processors.
+
+mod programs;
+mod units;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use jobserver::Client;
+use qemu_tests::machine;
+
+use crate::summary::{Group, Outcome, Row, Summary};
+use crate::{bench, build, guard, guest_tools, host, paths, process};
+use programs::Program;
+
+/// What to test.
+#[derive(Args)]
+pub struct Options {
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+    /// Only the unit tests; no image is built.
+    #[arg(long, conflicts_with = "behaviours")]
+    unit: bool,
+    /// Only the behaviours of the booted image.
+    #[arg(long)]
+    behaviours: bool,
+    /// Seed of what the tests choose at random, and of the order of the behaviours' chains; printed by each run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Give each behaviour a machine of its own, instead of one a chain.
+    #[arg(long)]
+    isolate: bool,
+    /// Run only this part of the tests, for people who share them among machines: `2/3` is the second of three.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// How many tests that compute run beside each other [default: the number of processors].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+/// `2/3`: which part, and of how many.
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+    parts
+        .filter(|(number, of)| (1..=*of).contains(number))
+        .ok_or_else(|| format!("{text:?} is no part such as 2/3"))
+}
+
+/// Runs the tests; the exit code says whether all passed.
+pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    host::ensure_test_tools(consent)?;
+    let folder = paths::output().join("test");
+    fs::create_dir_all(&folder)?;
+    if !options.unit {
+        build::build(consent, locked)?;
+        bench::write_image_sizes()?;
+    }
+    let programs = programs::compile()?;
+    let behaviours = if options.unit { None } else { Some(behaviour_command()?) };
+    let jobs = options.jobs.unwrap_or_else(processors).max(1);
+    let tokens = Client::new(jobs).context("cannot make a job server")?;
+    let tests = &Tests { options, jobs, tokens, programs: &programs, summary: Mutex::default() };
+    thread::scope(|scope| {
+        let units = (!options.behaviours).then(|| scope.spawn(|| tests.units()));
+        let behaviours = behaviours.map(|command| scope.spawn(move || tests.behaviours(command, locked)));
+        for done in units.into_iter().chain(behaviours) {
+            done.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    let mut summary = std::mem::take(&mut *tests.summary.lock().unwrap_or_else(PoisonError::into_inner));
+    summary.wall_s = started.elapsed().as_secs_f64();
+    summary.lanes = jobs;
+    summary.write(&folder.join("summary.json"))?;
+    println!("\n{}", summary.table());
+    println!("Summary ({:.0} s, {})", summary.wall_s, folder.join("summary.json").display());
+    if !options.unit {
+        bench::print_measurements()?;
+    }
+    print!("{}", summary.closing());
+    if summary.tests.is_empty() {
+        eprintln!("no test's name contains {:?}", options.filter.as_deref().unwrap_or_default());
+    }
+    let good = summary.count(Outcome::Failed) == 0 && summary.count(Outcome::Passed) > 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A run of tests.
+struct Tests<'a> {
+    options: &'a Options,
+    jobs: usize,
+    tokens: Client,
+    programs: &'a [Program],
+    summary: Mutex<Summary>,
+}
+
+impl Tests<'_> {
+    fn units(&self) -> Result<()> {
+        let (number, of) = self.options.shard.unwrap_or((1, 1));
+        let here: Vec<Program> = self.programs.iter().skip(number - 1).step_by(of).cloned().collect();
+        units::run(&here, self.options.filter.as_deref(), &self.tokens, &|group, rows| {
+            self.report(group, rows)
+        })
+    }
+
+    fn report(&self, group: Group, rows: Vec<Row>) {
+        if rows.is_empty() {
+            return;
+        }
+        let failed = rows.iter().filter(|row| row.result == Outcome::Failed);
+        let names: Vec<&str> = failed.map(|row| row.name.as_str()).collect();
+        println!(
+            "-- {}: {:.0} s, {} of {} passed",
+            group.name,
+            group.seconds,
+            rows.len() - names.len(),
+            rows.len()
+        );
+        names.iter().for_each(|name| println!("FAILED          {name}"));
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).add(group, rows);
+    }
+
+    /// Runs the behaviours' program, while the kernel that some of them need is built.
+    fn behaviours(&self, command: Command, locked: bool) -> Result<()> {
+        let kernel = paths::test_kernel();
+        let pending = machine::pending(&kernel);
+        fs::write(&pending, "").with_context(|| format!("writing {}", pending.display()))?;
+        thread::scope(|scope| {
+            let built = scope.spawn(|| {
+                let built = build::test_kernel(locked);
+                // Whoever waits for it goes on, with it or without.
+                fs::remove_file(&pending).with_context(|| format!("removing {}", pending.display()))?;
+                built
+            });
+            let outcome = self.behaviours_program(command);
+            let built = built.join().map_err(|_| anyhow::anyhow!("the kernel's thread panicked"))?;
+            if let Err(error) = built {
+                let mut row = Row::failed("the kernel that only tests boot is built");
+                row.detail = format!("{error:#}");
+                self.report(Group { name: "test kernel".to_owned(), ..Group::default() }, vec![row]);
+            }
+            outcome
+        })
+    }
+
+    fn behaviours_program(&self, mut command: Command) -> Result<()> {
+        let json = paths::output().join("test/behaviours.json");
+        if json.exists() {
+            fs::remove_file(&json)?;
+        }
+        command.arg("--json").arg(&json).arg("--bench-dir").arg(paths::output().join("bench"));
+        command.args(["--jobs", &self.jobs.to_string()]);
+        guest_tools::pass(&mut command, &kernel_tests(self.programs)?);
+        if let Some(seed) = self.options.seed {
+            command.args(["--seed", &seed.to_string()]);
+        }
+        if let Some((number, of)) = self.options.shard {
+            command.args(["--shard", &format!("{number}/{of}")]);
+        }
+        if self.options.isolate {
+            command.arg("--isolate");
+        }
+        command.args(&self.options.filter);
+        let mut guarded = guard::command(&command)?;
+        guarded.stdout(Stdio::piped());
+        self.tokens.configure(&mut guarded);
+        let mut child = guard::spawn(&mut guarded)?;
+        let open = child.stdin.take();
+        let output = child.stdout.take().context("no standard output")?;
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // Its closing line counts behaviours alone.
+            if !line.ends_with(" failed, 0 skipped") {
+                println!("{line}");
+            }
+        }
+        let status = child.wait().context("waiting for the behaviours' program")?;
+        drop(open);
+        let mut told = false;
+        if json.exists() {
+            let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
+            told = summary.read(&json)?;
+        }
+        if !status.success() && status.code() != Some(NOTHING_FITS) && !told {
+            let mut row = Row::failed("the behaviours of the booted image are run to the end");
+            row.detail = format!("the program ended with {status}");
+            self.report(Group { name: "behaviours".to_owned(), ..Group::default() }, vec![row]);
+        }
+        Ok(())
+    }
+}
+
+/// What the behaviours' program exits with when no name fits: the filter may be meant for unit tests.
+const NOTHING_FITS: i32 = 2;
+
+/// The tests of netd's kernel layer, which also run in a guest.
+fn kernel_tests(programs: &[Program]) -> Result<PathBuf> {
+    guest_tools::keep(&programs::find(programs, "netd", "kernel")?.path, "netd-kernel-tests")
+}
+
+/// Compiles the test programs, and answers the one that guests get.
+pub fn programs_for_guests() -> Result<PathBuf> {
+    kernel_tests(&programs::compile()?)
+}
+
+/// Builds the program of black-box tests and the agent for its guests; answers what runs it on the image.
+pub fn behaviour_command() -> Result<Command> {
+    process::run(process::cargo().args(["build", "--quiet", "--locked", "--package", "qemu-tests"]))?;
+    let me = std::env::current_exe().context("finding this program")?;
+    // Both are built into the same folder by the same cargo.
+    let program = me.with_file_name("qemu-tests");
+    ensure!(program.exists(), "cargo built no {}", program.display());
+    let mut command = Command::new(program);
+    command.env("CORTEN_IMAGE", paths::image()).env("CORTEN_TEST_KERNEL", paths::test_kernel());
+    command.env("CORTEN_TEST_AGENT", guest_tools::agent()?);
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_is_a_number_and_a_count() {
+        assert_eq!(shard("2/3"), Ok((2, 3)));
+        for wrong in ["2", "0/3", "4/3", "a/b"] {
+            assert!(shard(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Chains: scenarios that share a machine one after the other, and how one is run.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use anyhow::{Context, Error, Result, anyhow};
+use qemu_tests::random::Random;
+use qemu_tests::waiting;
+
+use super::report::{Group, Row};
+use super::{Ground, Lane, Run, Scenario};
+
+/// Scenarios of a file that need the same kind of machine, in order.
+#[derive(Clone)]
+pub struct Chain {
+    /// Name of the file, and what tells it from other chains of that file.
+    pub name: String,
+    /// What they run on.
+    pub ground: Ground,
+    /// Processors of the machine.
+    pub cpus: u8,
+    /// Where it runs.
+    pub lane: Lane,
+    /// What it shows.
+    pub scenarios: Vec<Scenario>,
+}
+
+impl Chain {
+    /// How long it takes about, in seconds.
+    pub fn seconds(&self) -> u32 {
+        self.scenarios.iter().map(|scenario| scenario.seconds).sum()
+    }
+}
+
+/// Puts scenarios into chains: those of a file that need the same. `isolate` gives each a chain of its own.
+pub fn chains(scenarios: Vec<(&'static str, Scenario)>, isolate: bool) -> Vec<Chain> {
+    let mut chains: Vec<Chain> = Vec::new();
+    for (file, scenario) in scenarios {
+        let fits = |chain: &&mut Chain| {
+            chain.scenarios.last().is_some_and(|last| {
+                last.ground == scenario.ground && last.cpus == scenario.cpus && last.lane == scenario.lane
+            }) && chain.name.split(' ').next() == Some(file)
+        };
+        match chains.iter_mut().find(fits).filter(|_| !isolate) {
+            Some(chain) => chain.scenarios.push(scenario),
+            None => chains.push(Chain {
+                name: file.to_owned(),
+                ground: scenario.ground,
+                cpus: scenario.cpus,
+                lane: scenario.lane,
+                scenarios: vec![scenario],
+            }),
+        }
+    }
+    // Names are those of log files.
+    let mut names = BTreeMap::<String, u32>::new();
+    for chain in &mut chains {
+        let count = names.entry(chain.name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            chain.name += &format!(" {count}");
+        }
+    }
+    chains
+}
+
+/// Orders chains: the longest first, or, to find those that depend on each other, as a seed has it.
+pub fn order(chains: &mut [Chain], shuffle: Option<u64>) {
+    match shuffle {
+        None => chains.sort_by_key(|chain| std::cmp::Reverse(chain.seconds())),
+        Some(seed) => {
+            let mut random = Random::new(seed);
+            for last in (1..chains.len()).rev() {
+                chains.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
+            }
+        }
+    }
+}
+
+/// What a chain runs on.
+pub trait Stage {
+    /// A machine, or several.
+    type Set;
+    /// Gets one.
+    fn set(&self, chain: &Chain, name: &str) -> Result<Provided<Self::Set>>;
+    /// Shows a scenario on it.
+    fn show(&self, scenario: &Scenario, set: &Self::Set, run: &Run) -> Result<String>;
+    /// Says that nobody uses it after the next scenario.
+    fn discard_afterwards(&self, set: &Self::Set);
+    /// Whether it is fit for the next scenario.
+    fn is_well(&self, set: &Self::Set) -> Result<()>;
+    /// Where to look for more, and how many commands its guests were given.
+    fn about(&self, set: &Self::Set) -> (String, u64);
+}
+
+/// A machine that a stage provided.
+pub struct Provided<S> {
+    /// The machine.
+    pub set: S,
+    /// Machines booted for it.
+    pub boots: u32,
+    /// Machines cloned for it.
+    pub clones: u32,
+}
+
+/// Runs a chain. What comes after a failure runs on a machine of its own again.
+pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
+    let started = Instant::now();
+    waiting::take();
+    let mut group = Group::of(&chain.name);
+    let (mut set, mut spoiled_by): (Option<S::Set>, Option<&str>) = (None, None);
+    let mut rows = Vec::new();
+    for (number, scenario) in chain.scenarios.iter().enumerate() {
+        let began = Instant::now();
+        let here = match set.take() {
+            Some(set) => Ok(set),
+            None => provide(stage, chain, rows.len(), &mut group),
+        };
+        let outcome = here.and_then(|here| {
+            if number + 1 == chain.scenarios.len() {
+                stage.discard_afterwards(&here);
+            }
+            let outcome = guarded(|| stage.show(scenario, &here, run)).and_then(|detail| {
+                guarded(|| stage.is_well(&here)).context("it left the machine unfit for others")?;
+                Ok(detail)
+            });
+            let (log, _) = stage.about(&here);
+            let outcome = outcome.with_context(|| format!("serial log: {log}"));
+            group.waited_s += waiting::take().as_secs_f64();
+            if outcome.is_ok() && number + 1 < chain.scenarios.len() {
+                set = Some(here);
+            } else {
+                group.commands += stage.about(&here).1;
+            }
+            outcome
+        });
+        let mut row = Row::of(scenario, began.elapsed(), run.ended(scenario, outcome));
+        row.notes = run.take_notes();
+        if let Some(spoiler) = spoiled_by {
+            row.notes.insert(0, format!("on a fresh machine, after the failure of: {spoiler}"));
+        }
+        // Said of the first that gets the fresh machine.
+        spoiled_by = row.failed().then_some(scenario.name);
+        rows.push(row);
+    }
+    group.seconds = started.elapsed().as_secs_f64();
+    group.scenarios = rows.len();
+    (group, rows)
+}
+
+fn provide<S: Stage>(stage: &S, chain: &Chain, number: usize, group: &mut Group) -> Result<S::Set> {
+    let name = if number == 0 { chain.name.clone() } else { format!("{} from {}", chain.name, number + 1) };
+    let provided = guarded(|| stage.set(chain, &name.replace(' ', "-")));
+    let provided = provided.context("its machine did not come up")?;
+    group.boots += provided.boots;
+    group.clones += provided.clones;
+    Ok(provided.set)
+}
+
+/// Turns a panic into a failure of the one scenario.
+pub fn guarded<T>(show: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(show)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    anyhow!("panic: {}", text.unwrap_or("no message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use anyhow::{bail, ensure};
+
+    use super::*;
+    use crate::lab::{Lab, Topology};
+
+    fn unused(_: &Lab, _: &Run) -> Result<String> {
+        bail!("the fake stage shows scenarios itself")
+    }
+
+    fn scenario(name: &'static str) -> Scenario {
+        Scenario::new(name, Topology::Switch, unused)
+    }
+
+    /// A stage whose machines are numbers. Names of scenarios say what becomes of the machine.
+    #[derive(Default)]
+    struct Fake {
+        made: Cell<u32>,
+        unfit: RefCell<Vec<u32>>,
+        discarded: Cell<u32>,
+    }
+
+    impl Stage for Fake {
+        type Set = u32;
+
+        fn set(&self, _: &Chain, _: &str) -> Result<Provided<u32>> {
+            self.made.set(self.made.get() + 1);
+            ensure!(self.made.get() != 99, "no machine");
+            Ok(Provided { set: self.made.get(), boots: 0, clones: 1 })
+        }
+
+        fn show(&self, scenario: &Scenario, set: &u32, _: &Run) -> Result<String> {
+            ensure!(!self.unfit.borrow().contains(set), "the machine is degraded");
+            match scenario.name {
+                "degrades" => self.unfit.borrow_mut().push(*set),
+                "fails" => bail!("it fails"),
+                "panics" => panic!("it panics"),
+                _ => {}
+            }
+            Ok(set.to_string())
+        }
+
+        fn discard_afterwards(&self, _: &u32) {
+            self.discarded.set(self.discarded.get() + 1);
+        }
+
+        fn is_well(&self, set: &u32) -> Result<()> {
+            ensure!(!self.unfit.borrow().contains(set), "netd is degraded");
+            Ok(())
+        }
+
+        fn about(&self, set: &u32) -> (String, u64) {
+            (format!("log {set}"), 5)
+        }
+    }
+
+    fn ran(names: &[&'static str]) -> (Fake, Group, Vec<Row>) {
+        let scenarios = names.iter().map(|name| ("file", scenario(name))).collect();
+        let chains = chains(scenarios, false);
+        assert_eq!(chains.len(), 1);
+        let stage = Fake::default();
+        let (group, rows) = run(&stage, &chains[0], &Run::of_tests());
+        (stage, group, rows)
+    }
+
+    fn results(rows: &[Row]) -> Vec<bool> {
+        rows.iter().map(|row| !row.failed()).collect()
+    }
+
+    #[test]
+    fn chain_shares_one_machine() {
+        let (stage, group, rows) = ran(&["a", "b", "c"]);
+        assert_eq!(results(&rows), [true, true, true]);
+        assert_eq!((group.clones, group.commands, stage.discarded.get()), (1, 5, 1));
+        assert!(rows.iter().all(|row| row.detail == "1" && row.notes.is_empty()));
+    }
+
+    #[test]
+    fn scenario_that_leaves_netd_degraded_fails_alone() {
+        let (_, group, rows) = ran(&["a", "degrades", "c", "d"]);
+        assert_eq!(results(&rows), [true, false, true, true]);
+        assert!(
+            rows[1].detail.contains("unfit") && rows[1].detail.contains("netd is degraded"),
+            "{:?}",
+            rows[1]
+        );
+        assert_eq!((&*rows[2].detail, &*rows[3].detail), ("2", "2"), "the rest shares a fresh machine");
+        assert!(rows[2].notes[0].contains("after the failure of: degrades"), "{:?}", rows[2]);
+        assert_eq!(group.clones, 2);
+    }
+
+    #[test]
+    fn failures_and_panics_spoil_nobody_else() {
+        let (_, group, rows) = ran(&["fails", "b", "panics", "d"]);
+        assert_eq!(results(&rows), [false, true, false, true]);
+        assert!(rows[2].detail.contains("it panics"));
+        assert_eq!(group.clones, 3);
+    }
+
+    #[test]
+    fn isolated_scenarios_get_a_machine_each() {
+        let scenarios = || ["a", "b"].map(|name| ("file", scenario(name))).to_vec();
+        assert_eq!(chains(scenarios(), false).len(), 1);
+        let isolated = chains(scenarios(), true);
+        let names: Vec<&str> = isolated.iter().map(|chain| &*chain.name).collect();
+        assert_eq!(names, ["file", "file 2"]);
+    }
+
+    #[test]
+    fn longest_chains_come_first_unless_a_seed_says_otherwise() {
+        let scenarios = (1..=9).map(|seconds| ("file", scenario("a").takes(seconds))).collect();
+        let mut chains = chains(scenarios, true);
+        order(&mut chains, None);
+        let seconds = |chains: &[Chain]| chains.iter().map(Chain::seconds).collect::<Vec<_>>();
+        assert_eq!(seconds(&chains), [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        order(&mut chains, Some(7));
+        let shuffled = seconds(&chains);
+        assert_ne!(shuffled, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        order(&mut chains, None);
+        order(&mut chains, Some(7));
+        assert_eq!(seconds(&chains), shuffled);
+    }
+}

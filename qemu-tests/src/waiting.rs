@@ -1,0 +1,78 @@
+//! Waiting, counted: how long the scenarios of a thread waited for something to happen.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+thread_local! {
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Pause after the first question of [`eventually`], and after the last.
+const PAUSES: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(200)];
+
+/// Does something that waits.
+pub fn counted<T>(wait: impl FnOnce() -> T) -> T {
+    let before = Instant::now();
+    let answer = wait();
+    WAITED.set(WAITED.get() + before.elapsed());
+    answer
+}
+
+/// Waits for a time that is itself what is tested, such as a time-out of the switch.
+pub fn pause(time: Duration) {
+    counted(|| std::thread::sleep(time));
+}
+
+/// How long this thread has waited since this was last asked.
+pub fn take() -> Duration {
+    WAITED.replace(Duration::ZERO)
+}
+
+/// Calls `check` until it succeeds; past the time-out, its last error is the answer.
+pub fn eventually<T>(what: &str, timeout: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + timeout;
+    let mut between = PAUSES[0];
+    loop {
+        match check() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("{what}: not within {:.0} s", timeout.as_secs_f64())));
+            }
+            // State can only be asked for; a pause keeps the asking from slowing down what is awaited.
+            Err(_) => pause(between),
+        }
+        between = (between * 3 / 2).min(PAUSES[1]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::ensure;
+
+    use super::*;
+
+    #[test]
+    fn waits_are_counted_for_their_own_thread() {
+        take();
+        pause(Duration::from_millis(20));
+        std::thread::spawn(|| pause(Duration::from_secs(1))).join().unwrap();
+        let waited = take();
+        assert!(waited >= Duration::from_millis(20) && waited < Duration::from_secs(1), "{waited:?}");
+        assert_eq!(take(), Duration::ZERO);
+    }
+
+    #[test]
+    fn eventually_answers_the_last_error() {
+        let mut asked = 0;
+        let outcome = eventually("the third question", Duration::from_secs(10), || {
+            asked += 1;
+            ensure!(asked == 3, "asked {asked} times");
+            Ok(asked)
+        });
+        assert_eq!(outcome.unwrap(), 3);
+        let error = eventually("nothing", Duration::ZERO, || -> Result<()> { anyhow::bail!("never") });
+        assert!(format!("{:#}", error.unwrap_err()).contains("never"));
+    }
+}
