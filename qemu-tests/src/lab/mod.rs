@@ -159,10 +159,11 @@ impl Lab {
     }
 
     /// The same for a machine that is to be saved.
-    pub fn boot_saveable(topology: Topology, cpus: u8, bench: &Arc<Bench>) -> Result<Lab> {
+    pub fn boot_saveable(topology: Topology, name: &str, cpus: u8, bench: &Arc<Bench>) -> Result<Lab> {
         let key = Key::generate()?;
         let document = topology.document(&key.public);
-        Lab::start(topology, document, key, bench, |machine| machine.cpus(cpus).saveable())?.finish()
+        Lab::start(topology, document, key, bench, |machine| machine.name(name).cpus(cpus).saveable())?
+            .finish()
     }
 
     fn start(

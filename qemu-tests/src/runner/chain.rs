@@ -10,7 +10,7 @@ use qemu_tests::random::Random;
 use qemu_tests::waiting;
 
 use super::report::{Group, Row};
-use super::{Ground, Lane, Run, Scenario};
+use super::{Ground, Kind, Lane, Run, Scenario};
 
 /// Scenarios of a file that need the same kind of machine, in order.
 #[derive(Clone)]
@@ -28,6 +28,11 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// The machine it needs.
+    pub fn kind(&self) -> Kind {
+        Kind { ground: self.ground, cpus: self.cpus }
+    }
+
     /// How long it takes about, in seconds.
     pub fn seconds(&self) -> u32 {
         self.scenarios.iter().map(|scenario| scenario.seconds).sum()

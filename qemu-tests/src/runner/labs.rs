@@ -8,13 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use super::chain::{Chain, Provided, Stage};
 use super::report::Group;
-use super::{Ground, Run, Scenario, Show};
+use super::{Ground, Kind, Run, Scenario, Show};
 use crate::lab::fabric::{Fabric, FabricTemplate};
 use crate::lab::{Bench, Lab, LabTemplate, Origin, Topology};
 use crate::scenarios;
-
-/// Processors of templates: a scenario that needs more boots.
-pub const TEMPLATE_CPUS: u8 = 1;
 
 /// What is known of a template.
 #[derive(Clone)]
@@ -29,7 +26,7 @@ enum Known {
 pub struct Labs {
     bench: Arc<Bench>,
     seed: u64,
-    templates: Mutex<BTreeMap<&'static str, Known>>,
+    templates: Mutex<BTreeMap<String, Known>>,
 }
 
 /// One switch or several, or none.
@@ -48,50 +45,51 @@ impl Labs {
         Labs { bench: Arc::new(bench), seed, templates: Mutex::default() }
     }
 
-    fn known(&self, ground: Ground) -> Option<Known> {
-        self.templates.lock().unwrap_or_else(PoisonError::into_inner).get(ground.name()).cloned()
+    fn known(&self, kind: Kind) -> Option<Known> {
+        self.templates.lock().unwrap_or_else(PoisonError::into_inner).get(&kind.name()).cloned()
     }
 
-    fn learn(&self, ground: Ground, known: Known) {
-        self.templates.lock().unwrap_or_else(PoisonError::into_inner).insert(ground.name(), known);
+    fn learn(&self, kind: Kind, known: Known) {
+        self.templates.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.name(), known);
     }
 
     /// Whether chains on this kind of machine need not wait for a template any more.
-    pub fn is_decided(&self, ground: Ground) -> bool {
-        ground.origin() == Origin::Boot || self.known(ground).is_some()
+    pub fn is_decided(&self, kind: Kind) -> bool {
+        kind.ground.origin() == Origin::Boot || self.known(kind).is_some()
     }
 
     /// Makes the template of a kind of machine. If that fails, chains boot.
-    pub fn make_template(&self, ground: Ground) -> Group {
+    pub fn make_template(&self, kind: Kind) -> Group {
         let started = Instant::now();
-        let mut group = Group::of(&format!("template {}", ground.name()));
-        match self.template(ground, &mut group) {
-            Ok(known) => self.learn(ground, known),
-            Err(error) => self.do_without(ground, "cannot be made", &error),
+        let mut group = Group::of(&format!("template {}", kind.name()));
+        match self.template(kind, &mut group) {
+            Ok(known) => self.learn(kind, known),
+            Err(error) => self.do_without(kind, "cannot be made", &error),
         }
         group.seconds = started.elapsed().as_secs_f64();
         group
     }
 
-    fn do_without(&self, ground: Ground, what: &str, error: &anyhow::Error) {
-        println!("   the template {} {what}, its chains boot instead: {error:#}", ground.name());
-        self.learn(ground, Known::Unavailable);
+    fn do_without(&self, kind: Kind, what: &str, error: &anyhow::Error) {
+        println!("   the template {} {what}, its chains boot instead: {error:#}", kind.name());
+        self.learn(kind, Known::Unavailable);
     }
 
-    fn template(&self, ground: Ground, group: &mut Group) -> Result<Known> {
-        let topology = match ground {
+    fn template(&self, kind: Kind, group: &mut Group) -> Result<Known> {
+        let topology = match kind.ground {
             Ground::Host => bail!("no machine is needed"),
             Ground::Lab(topology) => topology,
             Ground::Fabric(spec) => {
                 group.boots += spec.switches.len() as u32;
-                let fabric = Fabric::boot(spec, spec.name, TEMPLATE_CPUS, &self.bench, true)?;
+                let fabric = Fabric::boot(spec, &file_name(&kind.name()), kind.cpus, &self.bench, true)?;
                 group.commands += commands(&fabric.switches);
                 return Ok(Known::Fabric(Arc::new(fabric.save()?)));
             }
         };
         let lab = match topology.origin() {
             Origin::Derived(base) => {
-                let Some(Known::Lab(template)) = self.known(Ground::Lab(base)) else {
+                let Some(Known::Lab(template)) = self.known(Kind { ground: Ground::Lab(base), ..kind })
+                else {
                     bail!("the template {} is not there", base.name());
                 };
                 group.clones += 1;
@@ -99,7 +97,7 @@ impl Labs {
             }
             Origin::Template | Origin::Boot => {
                 group.boots += 1;
-                Lab::boot_saveable(topology, TEMPLATE_CPUS, &self.bench)?
+                Lab::boot_saveable(topology, &file_name(&kind.name()), kind.cpus, &self.bench)?
             }
         };
         self.prepare(&lab)?;
@@ -115,8 +113,8 @@ impl Labs {
         }
     }
 
-    fn cloned(&self, ground: Ground, name: &str) -> Result<Option<Set>> {
-        Ok(match self.known(ground) {
+    fn cloned(&self, kind: Kind, name: &str) -> Result<Option<Set>> {
+        Ok(match self.known(kind) {
             Some(Known::Lab(template)) => Some(Set::Lab(Box::new(LabTemplate::clone_lab(&template, name)?))),
             Some(Known::Fabric(template)) => Some(Set::Fabric(template.clone_fabric(name, self.seed)?)),
             Some(Known::Unavailable) | None => None,
@@ -134,6 +132,11 @@ impl Labs {
             Ground::Fabric(spec) => Ok(Set::Fabric(Fabric::boot(spec, name, cpus, &self.bench, false)?)),
         }
     }
+}
+
+/// A name without blanks and commas, for logs and QEMU's command line.
+fn file_name(name: &str) -> String {
+    name.replace(", ", "-").replace(' ', "-")
 }
 
 fn commands(labs: &[Lab]) -> u64 {
@@ -154,15 +157,13 @@ impl Stage for Labs {
     type Set = Set;
 
     fn set(&self, chain: &Chain, name: &str) -> Result<Provided<Set>> {
-        if chain.cpus == TEMPLATE_CPUS {
-            match self.cloned(chain.ground, name) {
-                Ok(Some(set)) => {
-                    let clones = set.labs().len() as u32;
-                    return Ok(Provided { set, boots: 0, clones });
-                }
-                Ok(None) => {}
-                Err(error) => self.do_without(chain.ground, "does not restore", &error),
+        match self.cloned(chain.kind(), name) {
+            Ok(Some(set)) => {
+                let clones = set.labs().len() as u32;
+                return Ok(Provided { set, boots: 0, clones });
             }
+            Ok(None) => {}
+            Err(error) => self.do_without(chain.kind(), "does not restore", &error),
         }
         let set = self.booted(chain.ground, name, chain.cpus)?;
         let boots = set.labs().len() as u32;

@@ -13,8 +13,7 @@ use jobserver::{Acquired, Client};
 use qemu_tests::machine::test_kernel_is_decided;
 
 use super::chain::Chain;
-use super::labs::TEMPLATE_CPUS;
-use super::{Ground, Lane};
+use super::{Ground, Kind, Lane};
 use crate::lab::Origin;
 
 /// How often it is looked for the test kernel, which another process makes.
@@ -23,14 +22,14 @@ const KERNEL_INTERVAL: Duration = Duration::from_secs(1);
 /// Something that a lane does.
 pub enum Work {
     /// Makes a template.
-    Template(Ground),
+    Template(Kind),
     /// Runs a chain.
     Chain(Box<Chain>),
 }
 
 /// What is left to do.
 struct Left {
-    templates: Vec<Ground>,
+    templates: Vec<Kind>,
     chains: Vec<Chain>,
     /// Templates that are being made.
     making: usize,
@@ -41,7 +40,7 @@ pub struct Board<'a> {
     left: Mutex<Left>,
     changed: Condvar,
     /// Whether chains on a kind of machine need not wait any more.
-    is_ready: &'a (dyn Fn(Ground) -> bool + Sync),
+    is_ready: &'a (dyn Fn(Kind) -> bool + Sync),
 }
 
 /// What a lane is to do next.
@@ -55,14 +54,12 @@ enum Next {
 
 impl<'a> Board<'a> {
     /// A list of chains in the order in which they are to begin.
-    pub fn new(chains: Vec<Chain>, is_ready: &'a (dyn Fn(Ground) -> bool + Sync)) -> Board<'a> {
+    pub fn new(chains: Vec<Chain>, is_ready: &'a (dyn Fn(Kind) -> bool + Sync)) -> Board<'a> {
         let mut templates = Vec::new();
         for chain in &chains {
-            if chain.cpus == TEMPLATE_CPUS {
-                need(chain.ground, &mut templates);
-            }
+            need(chain.kind(), &mut templates);
         }
-        templates.retain(|ground| !is_ready(*ground));
+        templates.retain(|kind| !is_ready(*kind));
         Board { left: Mutex::new(Left { templates, chains, making: 0 }), changed: Condvar::new(), is_ready }
     }
 
@@ -73,9 +70,11 @@ impl<'a> Board<'a> {
     fn next(&self, waits_only: bool) -> Next {
         let mut left = self.left();
         if !waits_only {
-            let base_ready = |ground: &Ground| match ground.origin() {
-                Origin::Derived(base) => (self.is_ready)(Ground::Lab(base)),
-                Origin::Template | Origin::Boot => !ground.needs_test_kernel() || test_kernel_is_decided(),
+            let base_ready = |kind: &Kind| match kind.ground.origin() {
+                Origin::Derived(base) => (self.is_ready)(Kind { ground: Ground::Lab(base), ..*kind }),
+                Origin::Template | Origin::Boot => {
+                    !kind.ground.needs_test_kernel() || test_kernel_is_decided()
+                }
             };
             if let Some(at) = left.templates.iter().position(base_ready) {
                 left.making += 1;
@@ -84,9 +83,7 @@ impl<'a> Board<'a> {
         }
         let Left { chains, .. } = &mut *left;
         let ready = |chain: &Chain| {
-            let ground = chain.ground;
-            (chain.cpus != TEMPLATE_CPUS || (self.is_ready)(ground))
-                && (!ground.needs_test_kernel() || test_kernel_is_decided())
+            (self.is_ready)(chain.kind()) && (!chain.ground.needs_test_kernel() || test_kernel_is_decided())
         };
         // Chains that wait have their own lane; the others help once they have nothing else to do.
         let here = |chain: &&Chain| (chain.lane == Lane::Waits) == waits_only;
@@ -147,14 +144,14 @@ impl<'a> Board<'a> {
 }
 
 /// Adds a kind of machine to the templates to be made, after what it begins as.
-fn need(ground: Ground, templates: &mut Vec<Ground>) {
-    match ground.origin() {
-        _ if templates.contains(&ground) => {}
+fn need(kind: Kind, templates: &mut Vec<Kind>) {
+    match kind.ground.origin() {
+        _ if templates.contains(&kind) => {}
         Origin::Boot => {}
-        Origin::Template => templates.push(ground),
+        Origin::Template => templates.push(kind),
         Origin::Derived(base) => {
-            need(Ground::Lab(base), templates);
-            templates.push(ground);
+            need(Kind { ground: Ground::Lab(base), ..kind }, templates);
+            templates.push(kind);
         }
     }
 }
@@ -217,17 +214,16 @@ mod tests {
             chain("booted", Topology::Rocker, Lane::Cpu),
         ];
         let made = Mutex::new(Vec::new());
-        let ready =
-            |ground: Ground| ground.origin() == Origin::Boot || made.lock().unwrap().contains(&ground);
+        let ready = |kind: Kind| kind.ground.origin() == Origin::Boot || made.lock().unwrap().contains(&kind);
         let board = Board::new(chains, &ready);
         let done = Mutex::new(Vec::new());
         let work = |work: Work| match work {
-            Work::Template(ground) => {
-                done.lock().unwrap().push(format!("template {}", ground.name()));
-                made.lock().unwrap().push(ground);
+            Work::Template(kind) => {
+                done.lock().unwrap().push(format!("template {}", kind.name()));
+                made.lock().unwrap().push(kind);
             }
             Work::Chain(chain) => {
-                assert!(ready(chain.ground), "{} began without its template", chain.name);
+                assert!(ready(chain.kind()), "{} began without its template", chain.name);
                 done.lock().unwrap().push(chain.name);
             }
         };
@@ -241,7 +237,7 @@ mod tests {
     fn waiting_chains_run_beside_the_lanes_that_compute() {
         let chains =
             vec![chain("busy", Topology::Rocker, Lane::Cpu), chain("waits", Topology::Rocker, Lane::Waits)];
-        let ready = |_: Ground| true;
+        let ready = |_: Kind| true;
         let board = Board::new(chains, &ready);
         let waited = AtomicBool::new(false);
         let work = |work: Work| {
@@ -261,7 +257,7 @@ mod tests {
     fn one_lane_does_everything_when_there_is_no_other() {
         let chains =
             vec![chain("busy", Topology::Rocker, Lane::Cpu), chain("waits", Topology::Rocker, Lane::Waits)];
-        let ready = |_: Ground| true;
+        let ready = |_: Kind| true;
         let board = Board::new(chains, &ready);
         let done = AtomicUsize::new(0);
         let work = |_: Work| {

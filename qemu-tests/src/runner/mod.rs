@@ -111,6 +111,23 @@ impl Ground {
     }
 }
 
+/// A kind of machine with so many processors.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Kind {
+    /// What it is.
+    pub ground: Ground,
+    /// Its processors.
+    pub cpus: u8,
+}
+
+impl Kind {
+    /// Its name.
+    pub fn name(self) -> String {
+        let name = self.ground.name();
+        if self.cpus == 1 { name.to_owned() } else { format!("{name}, {} processors", self.cpus) }
+    }
+}
+
 impl PartialEq for Ground {
     fn eq(&self, other: &Ground) -> bool {
         self.name() == other.name()
@@ -407,13 +424,13 @@ fn all(settings: &Settings, chains: Vec<Chain>, labs: &Labs, run: &Run) -> Resul
         locked(&reports).push((group, rows));
     };
     let work = |work: Work| match work {
-        Work::Template(ground) => report(labs.make_template(ground), Vec::new()),
+        Work::Template(kind) => report(labs.make_template(kind), Vec::new()),
         Work::Chain(chain) => {
             let (group, rows) = chain::run(labs, &chain, &run.for_chain());
             report(group, rows);
         }
     };
-    let ready = |ground: Ground| labs.is_decided(ground);
+    let ready = |kind: Kind| labs.is_decided(kind);
     let together = Board::new(beside, &ready);
     together.run(&tokens, lanes, lanes > 1, &work)?;
     if !alone.is_empty() {
