@@ -3,7 +3,8 @@
 //! The hosts answer ARP, ping and HTTP and ping each other now and then, so that the switch has learned
 //! addresses and moving counters to show.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub fn config(ports: u16) -> String {
 
 /// A running demo; it stops when dropped.
 pub struct Demo {
+    hosts: Arc<[Host]>,
     stop: Option<Sender<()>>,
     traffic: Option<JoinHandle<()>>,
 }
@@ -60,14 +62,22 @@ pub struct Demo {
 pub fn plug(vm: &Vm) -> Result<Demo> {
     let ports = vm.ports();
     let hosts = (1..=ports)
-        .map(|port| Host::start(vm.wire(port)?, host_config(port, ports)))
-        .collect::<Result<Vec<_>>>()?;
+        .map(|port| Host::start(vm.wire(port)?, host_config(port, ports)?))
+        .collect::<Result<Arc<[_]>>>()?;
     let (stop, stopped) = channel();
+    let pinging = Arc::clone(&hosts);
     let traffic = std::thread::Builder::new()
         .name("demo".to_owned())
-        .spawn(move || make_traffic(&hosts, &stopped))
+        .spawn(move || make_traffic(&pinging, &stopped))
         .context("cannot start the demo's traffic")?;
-    Ok(Demo { stop: Some(stop), traffic: Some(traffic) })
+    Ok(Demo { hosts, stop: Some(stop), traffic: Some(traffic) })
+}
+
+impl Demo {
+    /// The hosts, in the order of their ports.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
 }
 
 impl Drop for Demo {
@@ -89,14 +99,21 @@ fn address_of(port: u16, ports: u16) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, vlan_of(port, ports), FIRST_HOST + port as u8)
 }
 
-fn host_config(port: u16, ports: u16) -> HostConfig {
-    let vlan = vlan_of(port, ports);
-    let address = address_of(port, ports);
-    HostConfig::new(&format!("demo{port}"), Mac::of_host(port))
+/// What the host on a port answers to HTTP.
+pub fn page(port: u16, ports: u16) -> String {
+    let (address, vlan) = (address_of(port, ports), vlan_of(port, ports));
+    format!("Host {port} of the demo, {address}, behind swp{port} in VLAN {vlan}.\n")
+}
+
+fn host_config(port: u16, ports: u16) -> Result<HostConfig> {
+    let (address, vlan) = (address_of(port, ports), vlan_of(port, ports));
+    let gateway: Ipv6Addr = format!("2001:db8:{vlan}::1").parse().context("no address of a gateway")?;
+    Ok(HostConfig::new(&format!("demo{port}"), Mac::of_host(port))
         .address(&format!("{address}/24"))
         .address(&format!("2001:db8:{vlan}::{port:x}00/64"))
         .gateway(Ipv4Addr::new(10, 0, vlan, 1))
-        .http(&format!("Host {port} of the demo, {address}, behind swp{port} in VLAN {vlan}.\n"))
+        .gateway(gateway)
+        .http(&page(port, ports)))
 }
 
 /// Lets the hosts ping each other, in their VLAN and across, until told to stop.

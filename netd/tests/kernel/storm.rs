@@ -14,6 +14,8 @@ use netd::dbus;
 use netd::events::Hub;
 use netd::kernel::monitor::Monitor;
 use netd::kernel::wire::Message;
+use netd::kernel::{link, vlan};
+use netd::plan::VlanMembership;
 use netd_api::bus::{Config1Proxy, State1Proxy};
 use netd_api::events::{Event, EventKind, Events1Proxy};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -22,10 +24,17 @@ use tokio::sync::oneshot;
 use zbus::Connection;
 
 use crate::common::{Folder, isolated};
+use crate::room::BRIDGE;
 use crate::service;
 
-/// Changes of the storm.
+/// Changes of the storm, unless `NETD_TEST_STORM` has another number.
 const CHANGES: u32 = 100_000;
+/// Set where the kernel knows VLANs of bridges: the storm is about these, too.
+const WITH_VLANS: &str = "NETD_TEST_VLANS";
+/// VLANs of netd's bridge, the first of which the storm takes away again and again.
+const OWN_VLANS: [u16; 2] = [10, 20];
+/// A VLAN that others give it.
+const FOREIGN_VLAN: u16 = 30;
 /// Routes of netd's, some of which the storm takes away again and again.
 const OWN_ROUTES: u32 = 120;
 /// Room for events: about ten.
@@ -41,10 +50,23 @@ fn document(drift: &str) -> String {
     let mut document = format!(
         "version = 1\n[drift]\nroutes = \"{drift}\"\n[lags.uplink]\nmembers = [\"swp1\"]\nmode = \"static\"\n"
     );
+    if has_vlans() {
+        for id in OWN_VLANS {
+            document.push_str(&format!("[vlans.{id}]\naddresses = [\"192.0.{id}.1/24\"]\n"));
+        }
+    }
     for number in 0..OWN_ROUTES {
         document.push_str(&format!("[[routes]]\nprefix = \"{}/32\"\nblackhole = true\n", own(number)));
     }
     document
+}
+
+fn changes() -> u32 {
+    std::env::var("NETD_TEST_STORM").map_or(CHANGES, |text| text.parse().expect("a number of changes"))
+}
+
+fn has_vlans() -> bool {
+    std::env::var_os(WITH_VLANS).is_some()
 }
 
 fn own(number: u32) -> Ipv4Addr {
@@ -75,14 +97,17 @@ fn alias(link: &str, number: u32) -> Message {
     message.attribute(libc::IFLA_IFALIAS, number.to_string().as_bytes())
 }
 
-/// What others do: a change of routes or of links, the same for the same number.
-fn change(number: u32) -> Message {
+/// What others do: a change of routes, of links or, with a bridge that knows them, of VLANs; the same for the same
+/// number.
+fn change(number: u32, bridge: Option<u32>) -> Message {
     let create = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
-    match number % 8 {
-        0 => route(libc::RTM_DELROUTE, 0, own(number / 8 % (OWN_ROUTES / 2))),
-        1 => alias("uplink", number),
-        2 => alias("stranger", number),
-        3 => route(libc::RTM_DELROUTE, 0, foreign(number / 2)),
+    match (number % 8, bridge) {
+        (0, _) => route(libc::RTM_DELROUTE, 0, own(number / 8 % (OWN_ROUTES / 2))),
+        (1, _) => alias("uplink", number),
+        (2, _) => alias("stranger", number),
+        (3, _) => route(libc::RTM_DELROUTE, 0, foreign(number / 2)),
+        (4, Some(bridge)) if number % 16 == 4 => vlan::delete(bridge, OWN_VLANS[0], OWN_VLANS[0], true),
+        (4, Some(bridge)) => vlan::add(bridge, FOREIGN_VLAN, FOREIGN_VLAN, VlanMembership::default(), true),
         _ => route(libc::RTM_NEWROUTE, create, foreign(number)),
     }
 }
@@ -92,11 +117,13 @@ fn storm() -> Duration {
     let mut socket = Socket::new(NETLINK_ROUTE).expect("a socket");
     socket.bind_auto().expect("bound");
     socket.connect(&SocketAddr::new(0, 0)).expect("connected");
+    let bridge = has_vlans().then(bridge_index);
+    let changes = changes();
     let began = Instant::now();
     let mut batch = Vec::with_capacity(BATCH_BYTES);
-    for number in 0..CHANGES {
-        change(number).append_to(&mut batch, number + 1);
-        if batch.len() > BATCH_BYTES - 256 || number + 1 == CHANGES {
+    for number in 0..changes {
+        change(number, bridge).append_to(&mut batch, number + 1);
+        if batch.len() > BATCH_BYTES - 256 || number + 1 == changes {
             socket.send(&batch, 0).expect("sent");
             batch.clear();
             let mut answers = Vec::with_capacity(BATCH_BYTES);
@@ -106,6 +133,29 @@ fn storm() -> Duration {
         }
     }
     began.elapsed()
+}
+
+fn bridge_index() -> u32 {
+    let mut connection = netd::kernel::Connection::open().expect("netlink");
+    link::find_by_name(&mut connection, BRIDGE).expect("a query").expect("netd made its bridge").index
+}
+
+/// VLANs of the bridge itself, by bridge(8).
+fn bridge_vlans() -> BTreeSet<u16> {
+    let output = Command::new("bridge").args(["-j", "vlan", "show", "dev", BRIDGE]).output();
+    let output = output.expect("bridge(8) of iproute2");
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let vlans = rows[0]["vlans"].as_array().into_iter().flatten();
+    vlans.map(|row| row["vlan"].as_u64().expect("a VLAN") as u16).collect()
+}
+
+/// Whether the bridge, where it knows VLANs, is in netd's alone.
+fn check_vlans() -> Result<(), String> {
+    let wanted = BTreeSet::from(OWN_VLANS);
+    match has_vlans().then(bridge_vlans) {
+        Some(found) if found != wanted => Err(format!("the bridge is in VLANs {found:?}")),
+        _ => Ok(()),
+    }
 }
 
 /// Events the kernel could not hand to the event sockets of this namespace (`/proc/net/netlink`).
@@ -218,10 +268,16 @@ fn a_storm_of_changes_by_others_leaves_netd_with_the_truth_and_its_routes() {
         with_netd("repair", async |client| {
             assert_eq!(missing_of_own(&dumped()), Vec::<u32>::new(), "netd's routes are there before");
             assert_eq!(link_state(&client, "uplink").await, Some(EventKind::LinkUp));
+            assert_eq!(check_vlans(), Ok(()), "before");
             let lost = lost_events();
             let took = storm();
             ip("link set partner down");
-            println!("{CHANGES} changes in {} ms, {} events lost", took.as_millis(), lost_events() - lost);
+            println!(
+                "{} changes in {} ms, {} events lost",
+                changes(),
+                took.as_millis(),
+                lost_events() - lost
+            );
             assert!(lost_events() > lost, "no event was lost, so this shows nothing");
             eventually(async || {
                 let (shown, dumped) = (shown(&client).await, dumped());
@@ -232,7 +288,7 @@ fn a_storm_of_changes_by_others_leaves_netd_with_the_truth_and_its_routes() {
                         let differs = shown.symmetric_difference(&dumped).take(9).collect::<Vec<_>>();
                         Err(format!("netd shows other routes than the kernel has: {differs:?}"))
                     }
-                    () => Ok(()),
+                    () => check_vlans(),
                 }
             })
             .await;

@@ -1,13 +1,13 @@
 //! The bridge's own rules: what it learns, forgets and fixes, what is too large, what stays on its link.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use qemu_tests::frame::{Frame, Mac};
 
 use super::frames::{At, frame};
 use super::objects::{changed, with_document};
-use super::reach::{ports_reached, ports_reached_by, reaches, speak};
+use super::reach::{ports_reached, ports_reached_before, ports_reached_by, reaches, speak};
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
@@ -96,7 +96,9 @@ fn ageing(lab: &Lab, _: &Run) -> Result<String> {
     let document = lab.document.clone() + &format!("\n[bridge]\nageing-time = {AGEING_S}\n");
     let quiet = station(20);
     with_document(lab, &document, || {
+        let mut spoke = Instant::now();
         eventually("swp1 is learned on", SOON, || {
+            spoke = Instant::now();
             speak(lab, At(1, None), quiet)?;
             reaches(lab, At(2, None), station(21), quiet, &[1])
         })?;
@@ -106,6 +108,12 @@ fn ageing(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(!learned(lab, quiet)?, "`corten show fdb` still has {quiet}");
             Ok(())
         })?;
+        let remembered = spoke.elapsed();
+        ensure!(
+            remembered >= Duration::from_secs(AGEING_S),
+            "it was forgotten {} ms after it spoke",
+            remembered.as_millis()
+        );
         reaches(lab, At(2, None), station(21), quiet, &[1, 5, 6]).context("once it is forgotten")
     })
 }
@@ -218,7 +226,10 @@ fn subinterface_is_apart(lab: &Lab, _: &Run) -> Result<String> {
             reaches(lab, At(1, None), station(50), Mac::BROADCAST, &[2, 5, 6])
         })?;
         for destination in [Mac::BROADCAST, Mac::of_host(1), station(51)] {
-            reaches(lab, At(11, Some(10)), station(52), destination, &[])?;
+            let build = |payload: &str| Ok(frame(station(52), destination, Some(10), payload));
+            let fence = || host.ping_all_answered("10.0.111.1".parse()?, 1).map(drop);
+            let reached = ports_reached_before(lab, At(11, None), build, fence)?;
+            ensure!(reached.is_empty(), "a frame of the subinterface to {destination} left by {reached:?}");
         }
         Ok(())
     })
@@ -270,7 +281,7 @@ fn spanning_tree_frames(lab: &Lab) -> Result<()> {
     let payload = fresh_payload("bpdu");
     let (out, own) = (lab.vm.wire(2)?.capture_text(&payload), lab.vm.wire(2)?.capture());
     let bytes = Frame::new(station(60), reserved(SPANNING_TREE)).payload(&payload).build();
-    let deadline = std::time::Instant::now() + SOON;
+    let deadline = Instant::now() + SOON;
     let mut seen = 0;
     while seen < 2 {
         lab.vm.wire(1)?.send(&bytes);

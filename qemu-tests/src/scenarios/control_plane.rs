@@ -134,43 +134,108 @@ impl Drop for Listeners<'_> {
     }
 }
 
-/// Tries to connect to every socket at every address; answers those that accepted.
-fn accepting(host: &Host, addresses: &[IpAddr], ports: &BTreeSet<u16>) -> Result<Vec<SocketAddr>> {
+/// Rules of the test's own around netd's: which sockets somebody in VLAN 10 sent something to, before netd's rules
+/// and behind them.
+const WITNESS: &str = "\
+table inet corten-test {
+    set arrived4 { typeof ip daddr . meta l4proto . th dport; size 65535; flags dynamic; }
+    set arrived6 { typeof ip6 daddr . meta l4proto . th dport; size 65535; flags dynamic; }
+    set passed4 { typeof ip daddr . meta l4proto . th dport; size 65535; flags dynamic; }
+    set passed6 { typeof ip6 daddr . meta l4proto . th dport; size 65535; flags dynamic; }
+    chain arrives {
+        type filter hook input priority filter - 10;
+        iifname != \"vlan10\" accept
+        meta l4proto { tcp, udp } add @arrived4 { ip daddr . meta l4proto . th dport }
+        meta l4proto { tcp, udp } add @arrived6 { ip6 daddr . meta l4proto . th dport }
+    }
+    chain passes {
+        type filter hook input priority filter + 10;
+        iifname != \"vlan10\" accept
+        meta l4proto { tcp, udp } add @passed4 { ip daddr . meta l4proto . th dport }
+        meta l4proto { tcp, udp } add @passed6 { ip6 daddr . meta l4proto . th dport }
+    }
+}";
+
+/// A socket as somebody addressed it.
+type Target = (IpAddr, Socket);
+
+struct Witness<'a>(&'a Lab);
+
+impl<'a> Witness<'a> {
+    fn start(lab: &'a Lab) -> Result<Self> {
+        let witness = Witness(lab);
+        witness.stop()?;
+        lab.vm.run(&format!("nft -f - <<'END'\n{WITNESS}\nEND"))?;
+        Ok(witness)
+    }
+
+    fn stop(&self) -> Result<()> {
+        self.0.vm.sh("nft delete table inet corten-test 2>/dev/null").map(drop)
+    }
+
+    /// What was sent to the switch.
+    fn arrived(&self) -> Result<BTreeSet<Target>> {
+        Ok(&self.set("arrived4")? | &self.set("arrived6")?)
+    }
+
+    /// What of that netd's rules let pass.
+    fn passed(&self) -> Result<BTreeSet<Target>> {
+        Ok(&self.set("passed4")? | &self.set("passed6")?)
+    }
+
+    fn set(&self, name: &str) -> Result<BTreeSet<Target>> {
+        let text = self.0.vm.run(&format!("nft -n list set inet corten-test {name}"))?;
+        // A set that is empty has no list of elements.
+        let Some((_, elements)) = text.split_once("elements = {") else { return Ok(BTreeSet::new()) };
+        let (elements, _) = elements.split_once('}').with_context(|| format!("no end: {text}"))?;
+        let target = |element: &str| -> Option<Target> {
+            let [address, protocol, port] = element.trim().split(" . ").collect::<Vec<_>>()[..] else {
+                return None;
+            };
+            let socket = match protocol {
+                "6" | "tcp" => Socket::Tcp,
+                "17" | "udp" => Socket::Udp,
+                _ => return None,
+            };
+            Some((address.parse().ok()?, socket(port.parse().ok()?)))
+        };
+        let parse = |element: &str| target(element).with_context(|| format!("no socket: {element:?}"));
+        elements.split(',').map(parse).collect()
+    }
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        // Left over, it is removed by the next start.
+        let _ = self.stop();
+    }
+}
+
+/// Tries to connect to every socket at every address; answers those that said anything, be it a refusal.
+fn answering(
+    host: &Host,
+    addresses: &[IpAddr],
+    ports: &BTreeSet<u16>,
+) -> Result<Vec<(SocketAddr, Connection)>> {
     let targets: Vec<SocketAddr> =
         addresses.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port))).collect();
     std::thread::scope(|scope| {
         let attempts: Vec<_> =
             targets.iter().map(|&to| (to, scope.spawn(move || host.connect(to, SILENCE)))).collect();
-        let mut open = Vec::new();
+        let mut answering = Vec::new();
         for (to, attempt) in attempts {
             match attempt.join() {
                 Ok(outcome) => {
-                    if outcome? == Connection::Open {
-                        open.push(to);
+                    let outcome = outcome?;
+                    if outcome != Connection::Silent {
+                        answering.push((to, outcome));
                     }
                 }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok(open)
+        Ok(answering)
     })
-}
-
-/// Datagrams the guest's UDP has seen, delivered or without a port, both families.
-fn datagrams_seen(lab: &Lab) -> Result<u64> {
-    let text = lab.vm.run("grep '^Udp:' /proc/net/snmp | tail -n 1; cat /proc/net/snmp6")?;
-    let mut sum = 0;
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["Udp:", delivered, without_port, ..] => {
-                sum += delivered.parse::<u64>()? + without_port.parse::<u64>()?
-            }
-            ["Udp6InDatagrams" | "Udp6NoPorts", count] => sum += count.parse::<u64>()?,
-            _ => {}
-        }
-    }
-    Ok(sum)
 }
 
 fn addresses() -> Result<Vec<IpAddr>> {
@@ -192,43 +257,33 @@ fn no_socket_is_reached(lab: &Lab, _: &Run) -> Result<String> {
     for &address in &addresses {
         host.ping_until_answered(address, Duration::from_secs(10))?;
     }
-
-    let tcp: BTreeSet<u16> = sockets
-        .iter()
-        .filter_map(|socket| match socket {
-            Socket::Tcp(port) => Some(*port),
-            Socket::Udp(_) => None,
-        })
-        .chain(WELL_KNOWN)
-        .collect();
-    let open = accepting(&host, &addresses, &tcp)?;
+    let witness = Witness::start(lab)?;
+    let ports = |of: fn(&Socket) -> Option<u16>| -> BTreeSet<u16> {
+        sockets.iter().filter_map(of).chain(WELL_KNOWN).collect()
+    };
+    let tcp = ports(|socket| if let Socket::Tcp(port) = socket { Some(*port) } else { None });
+    let udp = ports(|socket| if let Socket::Udp(port) = socket { Some(*port) } else { None });
+    let open = answering(&host, &addresses, &tcp)?;
     ensure!(open.is_empty(), "reached from swp1: {open:?}");
 
-    let udp: BTreeSet<u16> = sockets
-        .iter()
-        .filter_map(|socket| match socket {
-            Socket::Udp(port) => Some(*port),
-            Socket::Tcp(_) => None,
-        })
-        .chain(WELL_KNOWN)
-        .collect();
     let payload = fresh_payload("udp");
-    let before = datagrams_seen(lab)?;
-    let mut sent = 0;
     for &address in &addresses {
         for &port in &udp {
             for _ in 0..DATAGRAMS {
                 host.send_udp(SocketAddr::new(address, port), payload.as_bytes())?;
-                sent += 1;
             }
         }
     }
     // After the datagrams, so that they have been dealt with when it is answered.
     host.ping_all_answered(addresses[0], 3)?;
+    let sockets = || tcp.iter().copied().map(Socket::Tcp).chain(udp.iter().copied().map(Socket::Udp));
+    let wanted: BTreeSet<Target> =
+        addresses.iter().flat_map(|&address| sockets().map(move |socket| (address, socket))).collect();
+    let arrived = witness.arrived()?;
+    ensure!(arrived == wanted, "these never came to the switch: {:?}", &wanted - &arrived);
+    let passed = witness.passed()?;
+    ensure!(passed.is_empty(), "netd's rules let pass from swp1: {passed:?}");
     ensure!(!listeners.received(&payload)?, "a datagram reached UDP port {UDP_PORT}");
-    let seen = datagrams_seen(lab)?.saturating_sub(before);
-    // The management port has datagrams of its own (DHCP, NTP), a handful at most.
-    ensure!(seen < 10, "the switch's UDP saw {seen} of {sent} datagrams");
     Ok(format!("{} TCP ports and {} UDP ports at {} addresses", tcp.len(), udp.len(), addresses.len()))
 }
 
@@ -240,9 +295,14 @@ fn an_allowed_service(lab: &Lab, _: &Run) -> Result<String> {
     let allow = format!(
         "\n[control-plane]\nallow = [\"icmp\", \"arp\", \"nd\", \"tcp/{TCP_PORT}\", \"udp/{UDP_PORT}\"]\n"
     );
+    let witness = Witness::start(lab)?;
     lab.with_document(&(lab.document.clone() + &allow), || reached(&host, to, &listeners))?;
+    // The witness of what passes sees it, and that it is nothing else.
+    let allowed = BTreeSet::from([(to, Socket::Tcp(TCP_PORT)), (to, Socket::Udp(UDP_PORT))]);
+    let passed = witness.passed()?;
+    ensure!(passed == allowed, "netd's rules let pass {passed:?} instead of {allowed:?}");
     ensure!(
-        accepting(&host, &[to], &BTreeSet::from([TCP_PORT]))?.is_empty(),
+        answering(&host, &[to], &BTreeSet::from([TCP_PORT]))?.is_empty(),
         "still reached when no longer allowed"
     );
     Ok(String::new())
@@ -264,7 +324,7 @@ fn reached(host: &Host, to: IpAddr, listeners: &Listeners<'_>) -> Result<()> {
         })
     })?;
     let others = BTreeSet::from([22, TCP_PORT + 10]);
-    let open = accepting(host, &[to], &others)?;
+    let open = answering(host, &[to], &others)?;
     ensure!(open.is_empty(), "reached though not allowed: {open:?}");
     Ok(())
 }
@@ -291,7 +351,7 @@ fn no_sshd(lab: &Lab) -> Result<()> {
     let host = lab.member(7, 7)?;
     let to: IpAddr = "10.0.7.1".parse()?;
     host.ping_until_answered(to, Duration::from_secs(20))?;
-    let open = accepting(&host, &[to, "2001:db8:7::1".parse()?], &BTreeSet::from([22]))?;
+    let open = answering(&host, &[to, "2001:db8:7::1".parse()?], &BTreeSet::from([22]))?;
     ensure!(open.is_empty(), "reached from a VRF: {open:?}");
     Ok(())
 }
@@ -306,7 +366,7 @@ fn management_is_guarded(lab: &Lab, _: &Run) -> Result<String> {
     let address = address.and_then(|word| word.split('/').next()).context("mgmt0 has no address")?;
     let host = lab.member(1, 10)?;
     host.ping_until_answered("10.0.10.1".parse()?, Duration::from_secs(20))?;
-    let open = accepting(&host, &[address.parse()?], &BTreeSet::from([22]))?;
+    let open = answering(&host, &[address.parse()?], &BTreeSet::from([22]))?;
     ensure!(open.is_empty(), "reached from swp1: {open:?}");
     Ok(address.to_owned())
 }

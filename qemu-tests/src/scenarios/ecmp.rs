@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 
-use super::flows::{FLOWS, used, ways};
+use super::flows::{FLOWS, settled, used, ways};
 use super::objects::with_document;
 use super::routing::on_routed_port;
 use super::sender::{SOON, Sender, resolved, route};
-use crate::lab::{Lab, Topology, eventually};
+use crate::lab::{Lab, Topology};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
@@ -35,7 +35,7 @@ fn ecmp(lab: &Lab, _: &Run) -> Result<String> {
             detail += &format!("{by_seven} of {FLOWS} flows to {prefix} by swp7\n");
         }
         lab.vm.set_link(8, false)?;
-        let outcome = eventually("all flows leave by the next hop that is left", SOON, || {
+        let outcome = settled("all flows leave by the next hop that is left", SOON, || {
             for prefix in ["10.98.0.", "2001:db8:98::"] {
                 let ways = by_ports(&sender, prefix)?;
                 ensure!(ways.values().all(|port| *port == 7), "flows to {prefix} take {ways:?}");
@@ -44,7 +44,7 @@ fn ecmp(lab: &Lab, _: &Run) -> Result<String> {
         });
         lab.vm.set_link(8, true)?;
         outcome?;
-        eventually("both next hops serve again", SOON, || {
+        settled("both next hops serve again", SOON, || {
             resolved(&at8, 8)?;
             for prefix in ["10.98.0.", "2001:db8:98::"] {
                 let used = used(&by_ports(&sender, prefix)?);

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use qemu_tests::frame::{Frame, Mac};
 use qemu_tests::wire::Capture;
 
-use crate::lab::{Lab, Topology, fresh_payload};
+use super::objects::changed;
+use super::routing::on_routed_port;
+use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 6] = [
@@ -53,15 +55,23 @@ pub(super) fn cross(lab: &Lab, from: At, to: At, destination: Mac) -> Result<()>
     Ok(())
 }
 
-/// Sends a payload that must not come out of some ports, though it does come out of `witness`. A frame
-/// sent afterwards between `fence` ports proves that the others would have come by then.
-pub(super) fn nothing_on(
-    lab: &Lab,
-    from: At,
-    destination: Mac,
-    witness: Option<u16>,
-    silent: &[u16],
-) -> Result<()> {
+/// The same of a broadcast that must come out once.
+pub(super) fn cross_once(lab: &Lab, from: At, to: At) -> Result<()> {
+    let payload = fresh_payload("once");
+    let capture = lab.vm.wire(to.0)?.capture_text(&payload);
+    let sent = lab.vm.wire(from.0)?.send(&frame(Mac::of_host(from.0), Mac::BROADCAST, from.1, &payload));
+    ensure!(sent, "the machine did not take a frame on swp{}", from.0);
+    // Behind it on the same way: where this has come out, no copy of the other is to come.
+    cross(lab, from, to, Mac::BROADCAST)?;
+    let copies = capture.drain().len();
+    ensure!(copies == 1, "a frame from swp{} came out of swp{} {copies} times", from.0, to.0);
+    Ok(())
+}
+
+/// Sends a payload that must not come out of some ports, though it does come out of `witness`. Frames that
+/// are sent afterwards prove that it would have come by then: one more by the same port, and one to each of the
+/// silent ports.
+fn nothing_on(lab: &Lab, from: At, destination: Mac, witness: Option<u16>, silent: &[u16]) -> Result<()> {
     let payload = fresh_payload("silent");
     let watch =
         |port: u16| -> Result<(u16, Capture)> { Ok((port, lab.vm.wire(port)?.capture_text(&payload))) };
@@ -76,7 +86,8 @@ pub(super) fn nothing_on(
     if let Some((_, capture)) = &witness {
         capture.wait_for("the frame itself", SOON, |view| view.carries(&payload))?;
     }
-    // Each silent port gets a frame of its own VLAN after the one it must not get.
+    taken_in(lab, from.0)?;
+    // Each silent port gets a frame of its own after the one it must not get.
     for (port, _) in &silent {
         fence(lab, *port)?;
     }
@@ -88,6 +99,20 @@ pub(super) fn nothing_on(
     Ok(())
 }
 
+/// Waits until the bridge has dealt with all that went in by a port: what goes in behind it comes out again.
+fn taken_in(lab: &Lab, port: u16) -> Result<()> {
+    let (from, to) = match port {
+        1 => (At(1, None), At(2, None)),
+        3 => (At(3, None), At(4, None)),
+        5 => (At(5, Some(10)), At(1, None)),
+        6 => (At(6, None), At(1, None)),
+        // Admin down: nothing goes in at all.
+        12 => return Ok(()),
+        _ => bail!("swp{port} has no fellow"),
+    };
+    cross(lab, from, to, Mac::BROADCAST)
+}
+
 /// Sends a frame to a port by the shortest way it has and waits for it.
 fn fence(lab: &Lab, port: u16) -> Result<()> {
     let (from, to) = match port {
@@ -97,12 +122,20 @@ fn fence(lab: &Lab, port: u16) -> Result<()> {
         4 => (At(3, None), At(4, None)),
         5 => (At(3, None), At(5, Some(20))),
         6 => (At(3, None), At(6, Some(20))),
+        7 | 8 => return routed_fence(lab, port),
         9 => (At(10, None), At(9, None)),
         10 => (At(9, None), At(10, None)),
-        // Ports without a neighbour: whatever crosses elsewhere took as long.
-        _ => (At(1, None), At(2, None)),
+        11 => (At(12, None), At(11, None)),
+        12 => (At(11, None), At(12, None)),
+        _ => bail!("swp{port} has no neighbour, so its silence shows nothing"),
     };
     cross(lab, from, to, Mac::BROADCAST)
+}
+
+/// The same for a routed port: what leaves by it is routed.
+fn routed_fence(lab: &Lab, port: u16) -> Result<()> {
+    let (member, behind) = (lab.member(1, 10)?, on_routed_port(lab, port, None)?);
+    member.ping_until_answered(behind.ip(false)?, SOON)
 }
 
 fn access_ports_exchange(lab: &Lab, _: &Run) -> Result<String> {
@@ -116,15 +149,27 @@ fn access_ports_exchange(lab: &Lab, _: &Run) -> Result<String> {
 }
 
 fn vlans_are_apart(lab: &Lab, _: &Run) -> Result<String> {
-    let unknown = Mac::of_host(700);
-    for destination in [Mac::BROADCAST, unknown, Mac([0x01, 0, 0x5e, 0, 0, 0xfb])] {
-        nothing_on(lab, At(1, None), destination, Some(2), &[3, 4, 7, 8, 9, 10, 11, 12])?;
-        nothing_on(lab, At(3, None), destination, Some(4), &[1, 2, 7, 8, 9, 10, 11, 12])?;
-    }
-    // The address of a host in the other VLAN opens no way either, nor does a forged tag on an access port.
-    cross(lab, At(4, None), At(3, None), Mac::BROADCAST)?;
-    nothing_on(lab, At(1, None), Mac::of_host(4), None, &[3, 4])?;
-    nothing_on(lab, At(1, Some(20)), Mac::BROADCAST, None, &[3, 4])?;
+    // swp12 is a neighbour of swp11, so that the silence of both can be shown.
+    let document = changed(lab, "[ports.swp11]\n", "[ports.\"swp[11-12]\"]\n")?;
+    lab.with_document(&document, || {
+        eventually("swp11 and swp12 exchange frames", 4 * SOON, || {
+            cross(lab, At(11, None), At(12, None), Mac::BROADCAST)
+        })?;
+        let unknown = Mac::of_host(700);
+        let others: [u16; 6] = [7, 8, 9, 10, 11, 12];
+        for (destination, others) in [
+            (Mac::BROADCAST, &others[..]),
+            (unknown, &others[2..]),
+            (Mac([0x01, 0, 0x5e, 0, 0, 0xfb]), &others[2..]),
+        ] {
+            nothing_on(lab, At(1, None), destination, Some(2), &[&[3, 4], others].concat())?;
+            nothing_on(lab, At(3, None), destination, Some(4), &[&[1, 2], others].concat())?;
+        }
+        // The address of a host in the other VLAN opens no way either, nor does a forged tag on an access port.
+        cross(lab, At(4, None), At(3, None), Mac::BROADCAST)?;
+        nothing_on(lab, At(1, None), Mac::of_host(4), None, &[3, 4])?;
+        nothing_on(lab, At(1, Some(20)), Mac::BROADCAST, None, &[3, 4])
+    })?;
     Ok(String::new())
 }
 
@@ -162,7 +207,7 @@ fn native_vlan(lab: &Lab, _: &Run) -> Result<String> {
 
 fn unused_port(lab: &Lab, _: &Run) -> Result<String> {
     nothing_on(lab, At(12, None), Mac::BROADCAST, None, &[1, 3, 5, 6, 7, 9])?;
-    nothing_on(lab, At(12, Some(10)), Mac::BROADCAST, None, &[1, 3, 5, 6, 7, 9])?;
+    nothing_on(lab, At(12, Some(10)), Mac::BROADCAST, None, &[1, 3, 5, 6, 9])?;
     let port = lab.port("swp12")?;
     ensure!(port["wanted_up"] == false && port["admin_up"] == false, "swp12 is up: {port}");
     Ok(String::new())

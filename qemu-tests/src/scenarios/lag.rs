@@ -9,8 +9,8 @@ use qemu_tests::lacp::Partner;
 use qemu_tests::packet::Packet;
 use serde_json::Value;
 
-use super::flows::{used, ways};
-use super::frames::{At, cross};
+use super::flows::{settled, used, ways};
+use super::frames::{At, cross_once};
 use super::objects::{lag_document, with_document};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
@@ -26,6 +26,8 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
 /// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
 const SOON: Duration = Duration::from_secs(30);
 const MEMBERS: [u16; 2] = [11, 12];
+/// How often all flows are sent once they leave as they should.
+const STEADY: usize = 3;
 
 fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
     // LACP runs only where the kernel knows that both directions work at once, which virtio does not tell.
@@ -41,12 +43,12 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
         detail += &format!("{:?} flows by each of swp11 and swp12\n", counts(&by_members(lab)?));
         // What comes in by either member comes out in the VLAN, once.
         for member in MEMBERS {
-            cross(lab, At(member, None), At(3, None), Mac::BROADCAST)?;
+            cross_once(lab, At(member, None), At(3, None))?;
         }
         for (index, failed) in MEMBERS.into_iter().enumerate() {
             let other = MEMBERS[1 - index];
             lab.vm.set_link(failed, false)?;
-            let outcome = only_by(lab, other).and_then(|()| shows(lab, &[other]));
+            let outcome = leave_once_by(lab, &[other]).and_then(|()| shows(lab, &[other]));
             let outcome = outcome.with_context(|| format!("with swp{failed} pulled"));
             lab.vm.set_link(failed, true)?;
             outcome?;
@@ -54,7 +56,7 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
         }
         // The carrier stays: only LACP can tell that nobody is there.
         partner.silence(0, true);
-        let outcome = only_by(lab, 12).and_then(|()| shows(lab, &[12]));
+        let outcome = leave_once_by(lab, &[12]).and_then(|()| shows(lab, &[12]));
         let outcome = outcome.context("with a silent partner on swp11");
         let port = lab.port("swp11")?;
         partner.silence(0, false);
@@ -67,13 +69,12 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
 
 /// Waits until both sides use both members.
 fn all_members(lab: &Lab, partner: &Partner) -> Result<()> {
-    eventually("both members are agreed on and used", SOON, || {
+    eventually("both members are agreed on", SOON, || {
         let agreed = partner.agreed();
         ensure!(agreed == BTreeSet::from([0, 1]), "the switch uses members {agreed:?}");
-        let used = used(&by_members(lab)?);
-        ensure!(used == BTreeSet::from(MEMBERS), "flows leave by {used:?}");
         Ok(())
-    })
+    })?;
+    leave_once_by(lab, &MEMBERS)
 }
 
 /// `corten show lags` has the partner, and these members as those that frames go through.
@@ -93,13 +94,16 @@ fn shows(lab: &Lab, active: &[u16]) -> Result<()> {
     })
 }
 
-/// Waits until every flow leaves by one member.
-fn only_by(lab: &Lab, member: u16) -> Result<()> {
-    eventually("every flow leaves by the member that is left", SOON, || {
+/// Waits until flows leave by these members and no other. From then on each packet does, once.
+pub(super) fn leave_once_by(lab: &Lab, members: &[u16]) -> Result<()> {
+    let expected: BTreeSet<u16> = members.iter().copied().collect();
+    let check = || {
         let used = used(&by_members(lab)?);
-        ensure!(used == BTreeSet::from([member]), "flows leave by {used:?}");
+        ensure!(used == expected, "flows leave by {used:?} instead of {expected:?}");
         Ok(())
-    })
+    };
+    settled("flows leave by the members there are", SOON, check)?;
+    (0..STEADY).try_for_each(|_| check()).context("once they did")
 }
 
 fn counts(ways: &BTreeMap<u16, u16>) -> [usize; 2] {
@@ -107,7 +111,7 @@ fn counts(ways: &BTreeMap<u16, u16>) -> [usize; 2] {
 }
 
 /// By which member each of many flows from swp3 leaves.
-fn by_members(lab: &Lab) -> Result<BTreeMap<u16, u16>> {
+pub(super) fn by_members(lab: &Lab) -> Result<BTreeMap<u16, u16>> {
     ways(lab, MEMBERS, |flow, payload| {
         let packet = Packet::udp("10.0.20.103".parse()?, "10.0.20.200".parse()?).from_port(20_000 + flow);
         // To a station whose place is not known: the frame leaves by every port of the VLAN, the LAG among them.

@@ -12,7 +12,7 @@ use qemu_tests::wire::Capture;
 
 use super::frames::At;
 use super::objects::{changed, with_document};
-use super::reach::ports_reached_by;
+use super::reach::{ports_reached_by, speak};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
@@ -93,7 +93,8 @@ impl Group {
         let frame = membership(Mac::of_host(at.0), self.source, self.address, what)?;
         let bytes = at.1.map_or(frame.clone(), |tag| frame.vlan(tag)).build();
         ensure!(lab.vm.wire(at.0)?.send(&bytes), "the machine did not take a frame on swp{}", at.0);
-        Ok(())
+        // Behind it: once this has come out, the bridge has heard the host.
+        speak(lab, at, Mac::of_host(at.0))
     }
 }
 
@@ -197,51 +198,53 @@ fn questions(lab: &Lab, port: u16, tag: Option<u16>, ethertype: u16) -> Result<C
     Ok(lab.vm.wire(port)?.capture_if(move |bytes| View::parse(bytes).is_some_and(wanted)))
 }
 
-/// Waits until both families are asked at these places.
-fn asked(lab: &Lab, places: &[At]) -> Result<()> {
+/// Questions at some places, each with what it is.
+type Questions = Vec<(String, Capture)>;
+
+/// The questions at these places from now on, of both families.
+fn listen(lab: &Lab, places: &[At]) -> Result<Questions> {
     let mut captures = Vec::new();
     for &At(port, tag) in places {
         for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
-            let what = format!("question of type {ethertype:#06x} with tag {tag:?}");
+            let what = format!("question of type {ethertype:#06x} with tag {tag:?} on swp{port}");
             captures.push((what, questions(lab, port, tag, ethertype)?));
         }
     }
-    for (what, capture) in captures {
-        capture.wait_for(&what, QUESTIONS, |_| true)?;
-    }
-    Ok(())
+    Ok(captures)
+}
+
+/// Waits until both families are asked at these places.
+fn asked(captures: &Questions) -> Result<()> {
+    captures.iter().try_for_each(|(what, capture)| capture.wait_for(what, QUESTIONS, |_| true).map(drop))
 }
 
 fn asks_in_each_vlan(lab: &Lab, _: &Run) -> Result<String> {
     let but_clients = querying(lab).replace("name = \"clients\"\n", "name = \"clients\"\nquerier = false\n");
+    // In a VLAN without a section of its own, and in one that has one. The first question comes at once.
+    let wanted = listen(lab, &[At(9, None), At(1, None), At(6, None), At(5, Some(10))])?;
+    let unwanted = listen(lab, &[At(3, None), At(5, Some(20)), At(6, Some(20))])?;
     with_document(lab, &but_clients, || {
-        let mut unwanted = Vec::new();
-        for At(port, tag) in [At(3, None), At(5, Some(20)), At(6, Some(20))] {
-            for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
-                unwanted.push((port, questions(lab, port, tag, ethertype)?));
-            }
-        }
-        // In a VLAN without a section of its own, and in one that has one.
-        asked(lab, &[At(9, None), At(1, None), At(6, None), At(5, Some(10))])?;
+        asked(&wanted)?;
         let shown = lab.show("vlans")?;
         let asking = shown.iter().filter(|row| row["querier"] == true).map(|row| row["id"].to_string());
         let asking: Vec<String> = asking.collect();
         ensure!(asking == ["10", "50", "60"], "`corten show vlans` has queriers of {asking:?}");
-        for (port, capture) in unwanted {
-            ensure!(capture.drain().is_empty(), "VLAN 20 was asked for members out of swp{port}");
-        }
         for group in Group::both(5)? {
             group.reaches(lab, At(3, None), &[4, 5, 6]).context("where nobody asks")?;
             eventually("a group without members goes nowhere", TRUST, || {
                 group.reaches(lab, At(1, None), &[])
             })?;
         }
+        for (what, capture) in &unwanted {
+            ensure!(capture.drain().is_empty(), "VLAN 20 was asked for members: {what}");
+        }
         Ok(())
     })?;
     // The other way round: in one VLAN alone.
     let clients_only = lab.document.replace("name = \"clients\"\n", "name = \"clients\"\nquerier = true\n");
+    let wanted = listen(lab, &[At(5, Some(20))])?;
     with_document(lab, &clients_only, || {
-        asked(lab, &[At(5, Some(20))])?;
+        asked(&wanted)?;
         for group in Group::both(5)? {
             eventually("a group without members goes nowhere", TRUST, || {
                 group.reaches(lab, At(3, None), &[])

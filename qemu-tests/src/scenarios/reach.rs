@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use qemu_tests::frame::Mac;
 use qemu_tests::wire::Capture;
 
-use super::frames::{At, cross, frame};
+use super::frames::{At, frame};
 use crate::lab::{Lab, fresh_payload};
 
 /// How long a frame may take to cross.
@@ -36,25 +36,36 @@ pub(super) fn ports_reached_by(
     from: At,
     build: impl FnOnce(&str) -> Result<Vec<u8>>,
 ) -> Result<BTreeSet<u16>> {
-    let (payload, end) = (fresh_payload("reach"), fresh_payload("end"));
+    let fellows = fellows(from).iter().filter(|port| **port != from.0);
+    ports_reached_before(lab, from, build, || {
+        let end = fresh_payload("end");
+        let ends: Vec<Capture> =
+            fellows.map(|&port| Ok(lab.vm.wire(port)?.capture_text(&end))).collect::<Result<_>>()?;
+        ensure!(!ends.is_empty(), "swp{} has no fellow, so a port's silence shows nothing", from.0);
+        // A broadcast on the same way overtakes nothing: where it has come out, so has what went before.
+        let broadcast = frame(Mac::of_host(from.0), Mac::BROADCAST, from.1, &end);
+        ensure!(lab.vm.wire(from.0)?.send(&broadcast), "the machine did not take a frame on swp{}", from.0);
+        for capture in &ends {
+            capture.wait_for("the frame after the frame", SOON, |view| view.carries(&end))?;
+        }
+        Ok(())
+    })
+}
+
+/// The same, until `fence` has passed behind it.
+pub(super) fn ports_reached_before(
+    lab: &Lab,
+    from: At,
+    build: impl FnOnce(&str) -> Result<Vec<u8>>,
+    fence: impl FnOnce() -> Result<()>,
+) -> Result<BTreeSet<u16>> {
+    let payload = fresh_payload("reach");
     let watched: Vec<(u16, Capture)> = (1..=PORTS)
         .map(|port| Ok((port, lab.vm.wire(port)?.capture_text(&payload))))
         .collect::<Result<_>>()?;
-    let fellows = fellows(from).iter().filter(|port| **port != from.0);
-    let ends: Vec<Capture> =
-        fellows.map(|&port| Ok(lab.vm.wire(port)?.capture_text(&end))).collect::<Result<_>>()?;
-    let wire = lab.vm.wire(from.0)?;
-    ensure!(wire.send(&build(&payload)?), "the machine did not take a frame on swp{}", from.0);
-    // A broadcast on the same way overtakes nothing: where it has come out, so has what went before.
-    let broadcast = frame(Mac::of_host(from.0), Mac::BROADCAST, from.1, &end);
-    ensure!(wire.send(&broadcast), "the machine did not take a frame on swp{}", from.0);
-    for capture in &ends {
-        capture.wait_for("the frame after the frame", SOON, |view| view.carries(&end))?;
-    }
-    if ends.is_empty() {
-        // Whatever crosses elsewhere took as long.
-        cross(lab, At(1, None), At(2, None), Mac::BROADCAST)?;
-    }
+    let sent = lab.vm.wire(from.0)?.send(&build(&payload)?);
+    ensure!(sent, "the machine did not take a frame on swp{}", from.0);
+    fence()?;
     Ok(watched.iter().filter(|(_, capture)| !capture.drain().is_empty()).map(|(port, _)| *port).collect())
 }
 

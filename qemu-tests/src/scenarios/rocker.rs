@@ -76,18 +76,19 @@ fn routes_offloaded(lab: &Lab, _: &Run) -> Result<String> {
     // Only now that the next hop is resolved: while it is not, the kernel's driver drops its entry after a
     // few seconds and leaves a route in the device that leads nowhere.
     let route = "\n[[routes]]\nprefix = \"10.99.0.0/24\"\nvia = [\"10.0.4.2\"]\n";
-    lab.apply_ok(&(lab.document.clone() + route))?;
-    other
-        .ping_until_answered("10.99.0.1".parse()?, Duration::from_secs(20))
-        .with_context(|| device_routes(lab).unwrap_or_else(|error| error.to_string()))?;
-    eventually("routes are offloaded", Duration::from_secs(20), || {
-        let routes = lab.show("routes")?;
-        for prefix in ["10.99.0.0/24", "10.0.3.0/24", "10.0.4.0/24"] {
-            let route = routes.iter().find(|route| route["prefix"] == prefix);
-            let route = route.with_context(|| format!("no route to {prefix}"))?;
-            ensure!(route["hardware"] == "offloaded", "{route}");
-        }
-        Ok(())
+    lab.with_document(&(lab.document.clone() + route), || {
+        other
+            .ping_until_answered("10.99.0.1".parse()?, Duration::from_secs(20))
+            .with_context(|| device_routes(lab).unwrap_or_else(|error| error.to_string()))?;
+        eventually("routes are offloaded", Duration::from_secs(20), || {
+            let routes = lab.show("routes")?;
+            for prefix in ["10.99.0.0/24", "10.0.3.0/24", "10.0.4.0/24"] {
+                let route = routes.iter().find(|route| route["prefix"] == prefix);
+                let route = route.with_context(|| format!("no route to {prefix}"))?;
+                ensure!(route["hardware"] == "offloaded", "{route}");
+            }
+            Ok(())
+        })
     })?;
     Ok(String::new())
 }

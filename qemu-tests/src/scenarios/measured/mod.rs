@@ -9,7 +9,11 @@ use crate::lab::Topology;
 use crate::runner::Scenario;
 
 pub const SCENARIOS: [Scenario; 3] = [
-    Scenario::new("netd at rest with 64 ports: wake-ups and memory", Topology::Measured, rest::measure),
+    Scenario::new(
+        "the switch at rest with 64 ports: netd's wake-ups, memory",
+        Topology::Measured,
+        rest::measure,
+    ),
     Scenario::new(
         "routes and VLANs in bulk, beside the kernel's own tools",
         Topology::Measured,

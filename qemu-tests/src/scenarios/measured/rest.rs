@@ -1,4 +1,4 @@
-//! netd while nothing happens: nobody watches a port, nothing goes by ECMP or a LAG.
+//! netd, and the switch as a whole, while nothing happens: nobody watches a port, nothing goes by ECMP or a LAG.
 
 use std::time::Duration;
 
@@ -23,15 +23,22 @@ netd=$(systemctl show -p MainPID --value netd.service)
 awk '/^VmRSS:/ { print $2 }' /proc/$netd/status
 ";
 
+const MEMORY_OF_ALL: &str = "\
+awk '/^MemTotal:/ { total = $2 } /^MemAvailable:/ { available = $2 } END { print total - available }' /proc/meminfo
+";
+
 pub fn measure(lab: &Lab, run: &Run) -> Result<String> {
     let count = wake_ups(lab)?;
+    let all_mib = number(lab, MEMORY_OF_ALL)? / 1024.0;
     let memory_mb = number(lab, MEMORY)? * 1024.0 / 1e6;
     let a_second = count / f64::from(SECONDS);
     run.measured(Measurement::new("netd at rest, wake-ups a second", a_second, "").at_most(0.0));
     run.measured(
         Measurement::new("netd at rest with 64 ports, resident memory", memory_mb, "MB").at_most(10.0),
     );
-    Ok(format!("{count} wake-ups in {SECONDS} s, {memory_mb:.1} MB"))
+    let name = "the switch at rest with 64 ports, memory in use (MemTotal - MemAvailable)";
+    run.measured(Measurement::new(name, all_mib, "MiB"));
+    Ok(format!("{count} wake-ups in {SECONDS} s, {memory_mb:.1} MB; {all_mib:.1} MiB in all"))
 }
 
 fn number(lab: &Lab, script: &str) -> Result<f64> {
