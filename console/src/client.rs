@@ -9,11 +9,8 @@ use netd_api::bus::{self, Config1Proxy, State1Proxy};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Generation, Status};
-use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, PAGE_ROWS, Port, Route, Vlan};
 use zbus::fdo;
-
-/// Rows asked for in one page of a long table.
-const PAGE_ROWS: u32 = 2000;
 
 /// How long the bus may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

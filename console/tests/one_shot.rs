@@ -6,6 +6,7 @@ mod support;
 
 use std::process::{Output, Stdio};
 
+use netd_api::state::{FdbEntry, PAGE_ROWS};
 use support::{Bus, CORTEN, Failure, Netd, switch};
 use tokio::io::AsyncWriteExt;
 
@@ -115,9 +116,17 @@ async fn interfaces_as_json_are_as_netd_tells_them() {
 async fn long_tables_are_read_to_the_end() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
-    let shown = corten(&bus, &["show", "fdb"]).await;
-    assert_eq!(out(&shown).lines().count(), 11);
-    assert_eq!(netd.switch.lock().pages_read, 4);
+    let row = netd.switch.lock().fdb[0].clone();
+    // Two whole pages and one of a single row.
+    netd.switch.lock().fdb = (0..2 * PAGE_ROWS + 1)
+        .map(|n| FdbEntry { mac: format!("02:00:5e:00:{:02x}:{:02x}", n >> 8, n & 0xff), ..row.clone() })
+        .collect();
+    let shown = corten(&bus, &["show", "fdb", "--json"]).await;
+    let rows: Vec<FdbEntry> = serde_json::from_str(&out(&shown)).unwrap();
+    assert!(rows == netd.switch.lock().fdb, "{} rows, first {:?}", rows.len(), rows.first());
+    // No page is asked for that netd would not give.
+    assert_eq!(netd.switch.lock().limits, [PAGE_ROWS; 3]);
+    netd.switch.lock().fdb = switch().fdb;
     let one = corten(&bus, &["show", "fdb", "--port", "swp1", "--vlan", "10", "02:00:5E:00:53:0A"]).await;
     assert_eq!(out(&one).lines().count(), 2);
 }
@@ -521,13 +530,15 @@ async fn following_a_quiet_log_ends_with_its_reader() {
     let mut child = tokio::process::Command::new(CORTEN)
         .args(["log", "--follow"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), child.wait()).await;
-    ended.expect("it ends when nobody reads it any more").unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), child.wait_with_output()).await;
+    let ended = ended.expect("it ends when nobody reads it any more").unwrap();
+    // Without a journal it would end by itself.
+    assert_eq!((code(&ended), err(&ended).as_str()), (Some(0), ""));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use netd_api::config::Config;
 use netd_api::config::model::vlan_interface;
-use netd_api::state::{Port, Vlan, VlanRange};
+use netd_api::state::{PAGE_ROWS, Port, Vlan, VlanRange};
 
 use crate::attach::Record;
 use crate::desired::BRIDGE;
@@ -22,9 +22,6 @@ use crate::kernel::link::LinkRecord;
 use crate::kernel::snapshot::Interfaces;
 use crate::plan::Network;
 use crate::platform::MANAGEMENT;
-
-/// Rows of a page when the caller does not say, and at most.
-pub const PAGE_ROWS: usize = 1000;
 
 /// What state is joined from.
 pub struct View<'a> {
@@ -205,8 +202,7 @@ fn natural(name: &str) -> (String, u64, String) {
 /// cursor is the key of the last row, so rows that come and go meanwhile do no harm. Rows of equal keys
 /// are never torn apart.
 pub fn page<T>(rows: Vec<(String, T)>, cursor: &str, limit: u32) -> (Vec<T>, String) {
-    let limit =
-        usize::try_from(limit).ok().filter(|limit| (1..=PAGE_ROWS).contains(limit)).unwrap_or(PAGE_ROWS);
+    let limit = if (1..=PAGE_ROWS).contains(&limit) { limit } else { PAGE_ROWS } as usize;
     let mut rest = rows.into_iter().filter(|(key, _)| cursor.is_empty() || key.as_str() > cursor).peekable();
     let (mut page, mut last) = (Vec::new(), String::new());
     while let Some((key, row)) = rest.next_if(|(key, _)| page.len() < limit || *key == last) {

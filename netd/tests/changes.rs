@@ -7,13 +7,14 @@ mod common;
 mod model;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Folder, isolated};
-use model::random::Random;
+use model::random::{self, Random};
 use model::{Model, differences};
 use netd::engine::Engine;
 use netd::engine::changes::Request;
@@ -560,18 +561,20 @@ fn past_documents_show_no_password_hashes_to_viewers() {
     });
 }
 
+/// Sequences of changes of a sample; `cargo os soak netd-model` tries many more.
+const SEQUENCES: u64 = 20;
+
 #[test]
 fn whatever_is_done_the_end_is_what_the_switch_starts_with() {
     isolated("whatever_is_done_the_end_is_what_the_switch_starts_with", || {
-        let fresh = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        let seed = std::env::var("NETD_CHANGES_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or(fresh as u64 % 1_000_000_007);
-        println!("seed {seed}");
-        for round in 0..20 {
+        let seed = random::seed("NETD_CHANGES_SEED");
+        let rounds = random::asked_for("NETD_CHANGES_ROUNDS").unwrap_or(SEQUENCES);
+        let mut done = BTreeMap::new();
+        for round in 0..rounds {
             let random = &mut Random::new(seed + round);
             let mut switch = Switch::new("sequence");
             for _ in 0..30 {
-                step(&mut switch, random);
+                *done.entry(step(&mut switch, random)).or_insert(0) += 1;
             }
             switch.kernel.0.borrow_mut().faults = Box::new(|_, _| false);
             let user = switch.engine.health().user;
@@ -590,11 +593,17 @@ fn whatever_is_done_the_end_is_what_the_switch_starts_with() {
             switch.restart(|_| {});
             switch.check_settled(&document);
         }
+        println!("{done:?}");
+        for what in ["apply", "apply to confirm", "confirm", "roll back"] {
+            for succeeds in [true, false] {
+                assert!(done.contains_key(&(what, succeeds)), "{what} never came to {succeeds}: {done:?}");
+            }
+        }
     });
 }
 
-/// One thing an operator or fate does.
-fn step(switch: &mut Switch, random: &mut Random) {
+/// One thing an operator or fate does; answers what, and whether it succeeded.
+fn step(switch: &mut Switch, random: &mut Random) -> (&'static str, bool) {
     let user = ["ana", "other"][random.below(2) as usize];
     let document = document(1 + random.below(4) as u32);
     switch.kernel.0.borrow_mut().faults = match random.below(4) {
@@ -605,18 +614,18 @@ fn step(switch: &mut Switch, random: &mut Random) {
         }
         _ => Box::new(|_, _| false),
     };
-    let _ = match random.below(10) {
-        0..=2 => switch.engine.apply(document, 0, 0, &by(user)),
-        3..=5 => switch.engine.apply(document, 0, 600, &by(user)),
-        6 => switch.engine.confirm(&by(user)),
-        7 => switch.engine.roll_back(random.below(4), &by(user)),
+    match random.below(10) {
+        0..=2 => ("apply", switch.engine.apply(document, 0, 0, &by(user)).is_ok()),
+        3..=5 => ("apply to confirm", switch.engine.apply(document, 0, 600, &by(user)).is_ok()),
+        6 => ("confirm", switch.engine.confirm(&by(user)).is_ok()),
+        7 => ("roll back", switch.engine.roll_back(random.below(4), &by(user)).is_ok()),
         8 => {
             switch.restart(|_| {});
-            Ok(0)
+            ("kill", true)
         }
         _ => {
             switch.restart(|folder| Switch::edit(folder, "pending.json", |p| p["deadline_ns"] = 1.into()));
-            Ok(0)
+            ("expiry", true)
         }
-    };
+    }
 }

@@ -10,19 +10,12 @@ use model::{Model, differences};
 use netd::plan::{Network, plan};
 use netd::transaction::commit;
 
-/// Transactions of a sample.
+/// Transactions of a sample; `cargo os soak netd-model` makes ten thousand.
 const SAMPLE: u64 = 300;
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// One that differs from run to run; it is printed, and brings the same run back.
-fn seed() -> u64 {
-    let fresh = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(1, |now| now.as_nanos() as u64);
-    setting("NETD_CHAOS_SEED", fresh % 1_000_000_007)
+/// How many transactions there are, and the seed of the first; the next has the next.
+fn rounds() -> (u64, u64) {
+    (random::asked_for("NETD_CHAOS_ROUNDS").unwrap_or(SAMPLE), random::seed("NETD_CHAOS_SEED"))
 }
 
 /// A network that is there, reached from bare ports.
@@ -43,8 +36,7 @@ fn owned(network: &Network) -> Network {
 
 #[test]
 fn every_transition_between_random_networks_arrives_and_needs_no_more() {
-    let (rounds, seed) = (setting("NETD_CHAOS_ROUNDS", SAMPLE), seed());
-    println!("seed {seed}");
+    let (rounds, seed) = rounds();
     for round in 0..rounds {
         let random = &mut Random::new(seed + round);
         let (old, new) = (random::network(random), random::network(random));
@@ -62,8 +54,7 @@ fn every_transition_between_random_networks_arrives_and_needs_no_more() {
 
 #[test]
 fn whatever_fails_at_random_the_network_is_the_old_one_or_the_new_one() {
-    let (rounds, seed) = (setting("NETD_CHAOS_ROUNDS", SAMPLE), seed());
-    println!("seed {seed}");
+    let (rounds, seed) = rounds();
     let (mut undone, mut arrived) = (0, 0);
     for round in 0..rounds {
         let random = &mut Random::new(seed + round);

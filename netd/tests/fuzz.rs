@@ -1,7 +1,8 @@
 //! Hostile input by the hundred thousand: configurations, messages of the kernel, callers on the bus. Whatever
 //! comes, nothing panics, hangs, or takes more memory than it may.
 //!
-//! `NETD_FUZZ_SECONDS` is how long each of the three goes on, `NETD_FUZZ_SEED` brings a run back.
+//! `NETD_FUZZ_CASES` is how many cases each of the three tries, `NETD_FUZZ_SEED` brings a run back: cases are made
+//! from it alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
@@ -22,12 +23,23 @@ mod seeds;
 use std::collections::BTreeMap;
 
 use common::isolated;
-use limits::{Budget, Memory};
+use limits::{Cases, Memory};
 use netd::desired::{self, Inputs};
 use netd::plan::{Network, plan};
 use netd::{kernel, policy};
 use netd_api::config;
 use netd_api::config::model::Inventory;
+
+/// Cases of a sample: each kind takes some seconds. `cargo os soak fuzz` tries many more.
+const CONFIGURATIONS: u64 = 2_000;
+const MESSAGES: u64 = 50_000;
+const CALLS: u64 = 2_000;
+
+/// What an input of at most 256 KiB may take while it is worked on. In the end nothing is kept of any, but what is
+/// made once.
+const MOST_OF_A_CONFIGURATION: usize = 64 << 20;
+const MOST_OF_A_MESSAGE: usize = 16 << 20;
+const KEPT: usize = 64 << 10;
 
 /// Ports of the switch the configurations are meant for.
 fn ports() -> std::collections::BTreeSet<String> {
@@ -63,14 +75,20 @@ fn no_configuration_makes_netd_panic_hang_or_swell() {
         for document in &documents {
             digest(&String::from_utf8_lossy(document));
         }
-        let memory = Memory::limited();
+        let memory = Memory::limited(MOST_OF_A_CONFIGURATION, KEPT);
         let mut fitting = 0;
-        let cases = Budget::new("configurations").spend(mutation::of(&documents, &tokens), |bytes| {
-            fitting += u32::from(digest(&String::from_utf8_lossy(bytes)));
+        let cases = Cases::new("configurations", CONFIGURATIONS);
+        let count = cases.count();
+        cases.try_all(mutation::of(&documents, &tokens), |bytes| {
+            fitting += u64::from(digest(&String::from_utf8_lossy(bytes)));
             memory.check();
         });
-        println!("{cases} configurations, {fitting} of them valid");
-        assert!(cases > 100 && fitting > 0, "the mutations lead nowhere: {fitting} of {cases} were valid");
+        memory.check_kept();
+        println!("{count} configurations, {fitting} of them valid");
+        assert!(
+            fitting > 0 && fitting < count,
+            "the mutations lead nowhere: {fitting} of {count} were valid"
+        );
     });
 }
 
@@ -79,20 +97,23 @@ fn no_message_makes_a_decoder_panic_hang_or_swell() {
     isolated("no_message_makes_a_decoder_panic_hang_or_swell", || {
         let messages = seeds::messages();
         assert!(messages.len() > 20, "the kernel told only {} messages to begin with", messages.len());
-        let memory = Memory::limited();
-        let cases =
-            Budget::new("messages").spend(mutation::of(&messages, &seeds::words_of_messages()), |bytes| {
-                // As a datagram, and as the payload of a message.
-                kernel::fuzz::decode(bytes);
-                kernel::fuzz::decode(bytes.get(16..).unwrap_or_default());
-                memory.check();
-            });
-        println!("{cases} messages");
-        assert!(cases > 1000, "only {cases} messages");
+        let memory = Memory::limited(MOST_OF_A_MESSAGE, KEPT);
+        let mut tried = 0;
+        let cases = Cases::new("messages", MESSAGES);
+        let count = cases.count();
+        cases.try_all(mutation::of(&messages, &seeds::words_of_messages()), |bytes| {
+            // As a datagram, and as the payload of a message.
+            kernel::fuzz::decode(bytes);
+            kernel::fuzz::decode(bytes.get(16..).unwrap_or_default());
+            memory.check();
+            tried += 1;
+        });
+        memory.check_kept();
+        assert_eq!(tried, count, "messages");
     });
 }
 
 #[test]
 fn no_caller_on_the_bus_makes_netd_panic_hang_or_swell() {
-    isolated("no_caller_on_the_bus_makes_netd_panic_hang_or_swell", bus::hostile_callers);
+    isolated("no_caller_on_the_bus_makes_netd_panic_hang_or_swell", || bus::hostile_callers(CALLS));
 }

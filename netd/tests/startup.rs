@@ -3,18 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
 mod common;
+mod model;
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Folder, isolated, workload_namespace};
+use model::Model;
 use netd::daemon;
 use netd::engine::Engine;
 use netd::engine::changes::Request;
 use netd::events::Hub;
 use netd::failure::Failure;
-use netd::kernel::{Connection, link};
+use netd::kernel::{Connection, KernelError, link};
+use netd::plan::{Action, Link, LinkKind, Network, VlanMembership};
+use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 
 /// Two mistakes, the first in line 2.
@@ -82,7 +89,9 @@ fn with_no_generation_that_fits_ports_are_left_as_they_are() {
         assert_eq!(folder.read("startup.toml"), BROKEN);
         let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
         assert!(links.iter().all(|link| link.name != "bridge"), "{links:?}");
-        assert!(folder.has("control-plane.nft"), "the switch itself is guarded all the same");
+        let (loaded, rules) = (loaded_rules(), folder.read("control-plane.nft"));
+        assert!(loaded.contains("chain input"), "the switch itself is not guarded: {loaded:?}");
+        assert!(rules.contains("table inet corten"), "what is loaded is not noted: {rules:?}");
     });
 }
 
@@ -99,13 +108,20 @@ fn ports_that_are_missing_are_told_and_the_rest_of_the_document_runs() {
     });
 }
 
-/// An nft that refuses its first `refusals` calls.
+/// The rules of this namespace, as the kernel has them.
+fn loaded_rules() -> String {
+    let output = Command::new(netd::policy::NFT).args(["list", "ruleset"]).output().expect("nft");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An nft that refuses its first `refusals` calls, a line each in `calls`, and puts what it takes into `loaded`.
 fn stubborn_nft(folder: &Folder, refusals: usize) {
-    let calls = folder.0.join("calls");
     let script = format!(
-        "#!/bin/sh\necho x >>{0}\ncat >/dev/null\n[ $(wc -l <{0}) -gt {refusals} ] && exit 0\n\
-         echo 'Error: not today' >&2\nexit 1\n",
-        calls.display()
+        "#!/bin/sh\ncd {}\necho x >>calls\n\
+         [ $(wc -l <calls) -gt {refusals} ] && exec cat >>loaded\n\
+         cat >/dev/null\necho 'Error: not today' >&2\nexit 1\n",
+        folder.0.display()
     );
     folder.write("nft", script);
     fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -204,8 +220,10 @@ fn the_daemon_tries_refused_rules_again_though_nothing_happens() {
             folder.write("startup.toml", startup);
             let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            // What the daemon notes before nft has taken the rules does not count.
+            let taken = || fs::read_to_string(folder.0.join("loaded")).unwrap_or_default();
             let loaded = async {
-                while !folder.has("control-plane.nft") {
+                while !taken().contains("chain input") {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -213,7 +231,7 @@ fn the_daemon_tries_refused_rules_again_though_nothing_happens() {
                 tokio::select! {
                     ended = daemon::run(paths) => panic!("the daemon ended: {ended:?}"),
                     outcome = tokio::time::timeout(Duration::from_secs(20), loaded) => {
-                        outcome.expect("the rules within 20 s");
+                        outcome.expect("nft takes the rules within 20 s");
                     }
                 }
             });
@@ -246,37 +264,69 @@ fn no_workload_is_attached_while_the_rules_are_refused() {
     });
 }
 
+/// A kernel that can do everything a switch needs: a model, with the workloads' links of this namespace in it.
+#[derive(Clone)]
+struct Kernel(Rc<RefCell<Model>>);
+
+impl Backend for Kernel {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        let mut links = link::dump(&mut Connection::open()?, false)?;
+        links.retain(|link| link.kind == "veth");
+        let mut model = self.0.borrow_mut();
+        let is_gone = |link: &Link, name: &str| {
+            link.kind == LinkKind::Veth && links.iter().all(|there| there.name != name)
+        };
+        model.network.links.retain(|name, link| !is_gone(link, name));
+        for link in links {
+            model.network.links.entry(link.name).or_insert_with(|| model::fresh(LinkKind::Veth));
+        }
+        model.snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        self.0.borrow_mut().execute(actions)
+    }
+}
+
 #[test]
-fn a_workload_is_judged_by_its_own_port_though_something_else_stays_refused() {
-    isolated("a_workload_is_judged_by_its_own_port_though_something_else_stays_refused", || {
+fn attach_is_judged_by_its_own_port_alone() {
+    isolated("attach_is_judged_by_its_own_port_alone", || {
         let folder = Folder::new("attach");
-        // Somebody else's link in the way of a loopback: refused for as long as it is there.
-        let mut connection = Connection::open().unwrap();
-        let foreign = netd::attach::check_request(&request("foreign/x/eth0")).unwrap();
-        let (namespace, socket) = workload_namespace();
-        netd::attach::workload::create(&mut connection, &foreign, &namespace, socket)
-            .expect("a foreign pair");
-        let links = link::dump(&mut connection, false).unwrap();
-        let index = links.iter().find(|link| link.name == foreign.port).unwrap().index;
-        connection.request(link::rename(index, "lo0")).expect("renaming it");
         folder.write(
             "startup.toml",
             "version = 1\n[vlans.10]\nname = \"servers\"\n[loopbacks.lo0]\naddresses = [\"192.0.2.1/32\"]\n",
         );
-        let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
+        let kernel = Kernel(Rc::new(RefCell::new(Model::new(Network::default()))));
+        let refuse = |what: &'static str| {
+            kernel.0.borrow_mut().faults = Box::new(move |_, action| action.object().starts_with(what));
+        };
+        let there = || link::dump(&mut Connection::open().unwrap(), false).unwrap();
+        refuse("lo0");
+        let hub = Hub::open().expect("a thread");
+        let mut engine =
+            Engine::start_on(folder.paths(), hub, Some(Box::new(kernel.clone()))).expect("the engine");
         assert!(engine.problems().concat().contains("lo0: create"), "{:?}", engine.problems());
 
         let (namespace, socket) = workload_namespace();
         let attached = engine.attach(&request("default/web/eth0"), &namespace, socket);
-        match attached {
-            Ok(attached) => {
-                engine.detach("default/web/eth0").expect("detaching");
-                let links = link::dump(&mut connection, false).unwrap();
-                assert!(links.iter().all(|link| link.name != attached.port), "{links:?}");
-            }
-            // A kernel without VLAN filtering has no bridge to offer: its own port's fault, then.
-            Err(Failure::Refused(words)) => assert!(words.starts_with("web-"), "{words}"),
-            Err(other) => panic!("{other:?}"),
+        let port = attached.expect("its own port is not refused").port;
+        let vlan_10 = VlanMembership { pvid: true, untagged: true };
+        {
+            let network = &kernel.0.borrow().network;
+            let found = &network.links[&port];
+            assert_eq!((found.master.as_deref(), found.up), (Some("bridge"), true));
+            assert_eq!(found.vlans.get(10), Some(vlan_10));
+            assert!(!network.links.contains_key("lo0"));
         }
+        assert!(there().iter().any(|link| link.name == port));
+        engine.detach("default/web/eth0").expect("detaching");
+        assert!(there().iter().all(|link| link.name != port), "{:?}", there());
+
+        refuse("db-");
+        let (namespace, socket) = workload_namespace();
+        let refused = engine.attach(&request("default/db/eth0"), &namespace, socket);
+        let Err(Failure::Refused(words)) = refused else { panic!("{refused:?}") };
+        assert!(words.starts_with("db-"), "{words}");
+        assert!(there().iter().all(|link| link.kind != "veth"), "{:?}", there());
     });
 }

@@ -15,45 +15,72 @@ use crate::{build, guest_tools, host, paths, test};
 #[derive(Args)]
 pub struct Options {
     /// Part of the long tests' names: `containers` (rounds of them), `netd` (kills in the booted image),
-    /// `netd-model` (chaos on a model of the kernel), `fuzz` (hostile input), `behaviours` (all of them ten times, in
-    /// random order). Without it, all of them one after the other.
+    /// `netd-model` (chaos on a model of the kernel), `netd-storm` (changes by others), `fuzz` (hostile input),
+    /// `behaviours` (all of them ten times, in random order). Without it, all of them one after the other.
     name: Option<String>,
 }
 
-/// A long run of a test program of a crate, in portions.
+/// A long run of a test of a crate, in portions.
 struct LongTest {
     name: &'static str,
     package: &'static str,
     program: &'static str,
+    /// The one test of the program that is run; all of them where this is empty.
+    test: &'static str,
     portions: u32,
     /// How large a portion is: the variable and its value.
     size: (&'static str, u32),
-    /// The variable that seeds a portion, and how many seeds a portion takes.
-    seed: (&'static str, u64),
+    /// The variable that seeds a portion, and how many seeds a portion takes; none where nothing is drawn.
+    seed: Option<(&'static str, u64)>,
 }
 
-/// Long tests that need no image.
-const LONG_TESTS: [LongTest; 2] = [
-    LongTest {
-        name: "netd-model",
-        package: "netd",
-        program: "chaos",
-        portions: 100,
-        size: ("NETD_CHAOS_ROUNDS", 100),
-        seed: ("NETD_CHAOS_SEED", 100),
-    },
-    LongTest {
-        name: "fuzz",
-        package: "netd",
-        program: "fuzz",
-        portions: 60,
-        size: ("NETD_FUZZ_SECONDS", 60),
-        seed: ("NETD_FUZZ_SEED", 1),
-    },
+/// What netd's tests sample: a test program, what of it, and in which portions.
+const fn of_netd(
+    name: &'static str,
+    (program, test): (&'static str, &'static str),
+    portions: u32,
+    size: (&'static str, u32),
+    seed: Option<(&'static str, u64)>,
+) -> LongTest {
+    LongTest { name, package: "netd", program, test, portions, size, seed }
+}
+
+/// Long tests that need no image. A portion of hostile input takes about a minute.
+const LONG_TESTS: [LongTest; 6] = [
+    of_netd("netd-model", ("chaos", ""), 100, ("NETD_CHAOS_ROUNDS", 100), Some(("NETD_CHAOS_SEED", 100))),
+    of_netd(
+        "netd-model-changes",
+        ("changes", "whatever_is_done_the_end_is_what_the_switch_starts_with"),
+        50,
+        ("NETD_CHANGES_ROUNDS", 40),
+        Some(("NETD_CHANGES_SEED", 40)),
+    ),
+    of_netd("netd-storm", ("kernel", "storm::"), 10, ("NETD_STORM_CHANGES", 100_000), None),
+    of_netd(
+        "fuzz-configurations",
+        ("fuzz", "no_configuration_makes_netd_panic_hang_or_swell"),
+        60,
+        ("NETD_FUZZ_CASES", 24_000),
+        Some(("NETD_FUZZ_SEED", 1)),
+    ),
+    of_netd(
+        "fuzz-messages",
+        ("fuzz", "no_message_makes_a_decoder_panic_hang_or_swell"),
+        60,
+        ("NETD_FUZZ_CASES", 600_000),
+        Some(("NETD_FUZZ_SEED", 1)),
+    ),
+    of_netd(
+        "fuzz-callers",
+        ("fuzz", "no_caller_on_the_bus_makes_netd_panic_hang_or_swell"),
+        60,
+        ("NETD_FUZZ_CASES", 24_000),
+        Some(("NETD_FUZZ_SEED", 1)),
+    ),
 ];
 
 /// Long tests in the booted image, as the behaviours' program names them.
-const IMAGE_TESTS: [&str; 2] = ["containers", "netd"];
+const IMAGE_TESTS: [&str; 4] = ["containers", "netd", "netd-kill", "harness-kill"];
 
 /// All behaviours again and again, each time in another order.
 const BEHAVIOURS: &str = "behaviours";
@@ -141,8 +168,16 @@ impl LongTest {
 
     fn portion(&self, program: &PathBuf, seed: u64, number: u32) -> Result<()> {
         let mut command = Command::new(program);
-        let seed = seed + u64::from(number - 1) * self.seed.1;
-        command.env(self.size.0, self.size.1.to_string()).env(self.seed.0, seed.to_string());
+        command.env(self.size.0, self.size.1.to_string());
+        let mut how = format!("{}={}", self.size.0, self.size.1);
+        if let Some((variable, seeds)) = self.seed {
+            let seed = seed + u64::from(number - 1) * seeds;
+            command.env(variable, seed.to_string());
+            how = format!("{variable}={seed} {how}");
+        }
+        if !self.test.is_empty() {
+            command.arg(self.test);
+        }
         // Where cargo runs the tests of a crate.
         command.current_dir(paths::workspace().join(self.package));
         let output = command.output().with_context(|| format!("starting {}", program.display()))?;
@@ -150,9 +185,9 @@ impl LongTest {
         if !output.status.success() {
             let log = folder().join(format!("{}.log", self.name));
             fs::write(&log, text.as_bytes()).with_context(|| format!("writing {}", log.display()))?;
-            bail!("{}={seed} {}={}: see {}", self.seed.0, self.size.0, self.size.1, log.display());
+            bail!("{how}: see {}", log.display());
         }
-        ensure!(!text.contains(" 0 passed"), "{} has no tests", self.program);
+        ensure!(!text.contains(" 0 passed"), "{} has no tests {}", self.program, self.test);
         Ok(())
     }
 }

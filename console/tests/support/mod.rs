@@ -11,7 +11,8 @@ use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
 use netd_api::state::{
-    Counters, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Port, Route, Vlan, VlanRange,
+    Counters, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, PAGE_ROWS, Port, Route, Vlan,
+    VlanRange,
 };
 use tempfile::TempDir;
 
@@ -92,8 +93,8 @@ pub struct Switch {
     pub past: Vec<String>,
     /// What is wrong.
     pub problems: Vec<String>,
-    /// How often a page was asked for.
-    pub pages_read: usize,
+    /// How many rows were asked for, a page each.
+    pub limits: Vec<u32>,
 }
 
 /// The stand-in's side of the connection; netd is away once it is dropped.
@@ -287,11 +288,12 @@ impl Events {
 
 struct State(Shared);
 
-/// A page of at most three rows: tables of the tests have several pages.
-fn page<T: Clone>(rows: &[T], cursor: &str, pages_read: &mut usize) -> (Vec<T>, String) {
-    *pages_read += 1;
+/// A page with as many rows as netd would give.
+fn page<T: Clone>(rows: &[T], cursor: &str, limit: u32, limits: &mut Vec<u32>) -> (Vec<T>, String) {
+    limits.push(limit);
+    let limit = if (1..=PAGE_ROWS).contains(&limit) { limit } else { PAGE_ROWS } as usize;
     let start: usize = cursor.parse().unwrap_or(0);
-    let end = rows.len().min(start + 3);
+    let end = rows.len().min(start + limit);
     (rows[start..end].to_vec(), if end < rows.len() { end.to_string() } else { String::new() })
 }
 
@@ -313,19 +315,19 @@ impl State {
         self.0.lock().vlans.clone()
     }
 
-    fn routes(&self, cursor: &str, _limit: u32) -> (Vec<Route>, String) {
+    fn routes(&self, cursor: &str, limit: u32) -> (Vec<Route>, String) {
         let switch = &mut *self.0.lock();
-        page(&switch.routes, cursor, &mut switch.pages_read)
+        page(&switch.routes, cursor, limit, &mut switch.limits)
     }
 
-    fn neighbours(&self, cursor: &str, _limit: u32) -> (Vec<Neighbour>, String) {
+    fn neighbours(&self, cursor: &str, limit: u32) -> (Vec<Neighbour>, String) {
         let switch = &mut *self.0.lock();
-        page(&switch.neighbours, cursor, &mut switch.pages_read)
+        page(&switch.neighbours, cursor, limit, &mut switch.limits)
     }
 
-    fn fdb(&self, cursor: &str, _limit: u32) -> (Vec<FdbEntry>, String) {
+    fn fdb(&self, cursor: &str, limit: u32) -> (Vec<FdbEntry>, String) {
         let switch = &mut *self.0.lock();
-        page(&switch.fdb, cursor, &mut switch.pages_read)
+        page(&switch.fdb, cursor, limit, &mut switch.limits)
     }
 }
 

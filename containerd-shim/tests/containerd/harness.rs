@@ -269,6 +269,18 @@ pub fn processes(mut wanted: impl FnMut(&[String]) -> bool) -> Vec<u32> {
         .collect()
 }
 
+/// Process ids of the children of a process, zombies among them.
+pub fn children(parent: u32) -> Vec<u32> {
+    let parent_of = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let mut children = processes(|_| true);
+    children.retain(|pid| parent_of(pid) == Some(parent));
+    children.sort_unstable();
+    children
+}
+
 /// Whether a process runs; a zombie does not.
 pub fn runs(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::harness::{Containerd, RUNTIME, runs, unified, wait_for};
+use crate::harness::{Containerd, RUNTIME, children, kill, runs, unified, wait_for};
 
 #[test]
 fn exit_codes_reach_the_client() {
@@ -169,20 +169,10 @@ fn two_hundred_execs_leave_threads_and_descriptors_as_they_were() {
     let shim = containerd.shims()[0];
     let threads = || fs::read_dir(format!("/proc/{shim}/task")).unwrap().count();
     let descriptors = || fs::read_dir(format!("/proc/{shim}/fd")).unwrap().count();
-    let children = || {
-        crate::harness::processes(|_| true)
-            .into_iter()
-            .filter(|pid| {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
-                parent == Some(&shim.to_string())
-            })
-            .count()
-    };
     for round in 0..5 {
         assert_eq!(containerd.exec("busy", &format!("warm{round}"), &["echo", "x"]).ok(), "x\n");
     }
-    let before = (threads(), descriptors(), children());
+    let before = (threads(), descriptors(), children(shim));
     for round in 0..200 {
         assert_eq!(
             containerd.exec("busy", &format!("e{round}"), &["echo", "x"]).ok(),
@@ -190,7 +180,7 @@ fn two_hundred_execs_leave_threads_and_descriptors_as_they_were() {
             "round {round}"
         );
     }
-    assert_eq!((threads(), descriptors(), children()), before);
+    assert_eq!((threads(), descriptors(), children(shim)), before);
     assert!(before.0 <= 2, "{} threads", before.0);
     let files = fs::read_dir(containerd.bundle("busy")).unwrap().count();
     assert!(files < 20, "{files} files in the bundle");
@@ -206,28 +196,18 @@ fn orphans_are_reaped() {
     let config = containerd.config_without_pid_namespace(&["sleep", "1000"]);
     containerd.ctr(&["run", "-d", "--runtime", RUNTIME, "--config", &config, "orphans"]).ok();
     let shim = containerd.shims()[0];
+    let before = children(shim);
     for round in 0..3 {
-        let script = "(sleep 0.1 & sleep 0.2 &) ; exit 0";
+        let script = "(sleep 1000 & sleep 1000 &) </dev/null >/dev/null 2>&1; exit 0";
         assert_eq!(containerd.exec("orphans", &format!("o{round}"), &["sh", "-c", script]).code, 0);
     }
-    let zombies = || {
-        crate::harness::processes(|words| words.is_empty())
-            .into_iter()
-            .filter(|pid| {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(&format!(" Z {shim} ")))
-            })
-            .count()
-    };
-    let sleepers = || {
-        crate::harness::processes(|words| {
-            words.first().is_some_and(|word| word == "sleep")
-                && words.get(1).is_some_and(|time| time.starts_with("0."))
-        })
-        .len()
-    };
-    wait_for("the orphans to end", || (sleepers() == 0).then_some(()));
-    wait_for("the orphans to be reaped", || (zombies() == 0).then_some(()));
+    let orphans = wait_for("six orphans to be the shim's", || {
+        let mut orphans = children(shim);
+        orphans.retain(|pid| !before.contains(pid));
+        (orphans.len() == 6).then_some(orphans)
+    });
+    orphans.into_iter().for_each(|pid| kill(pid, 9));
+    wait_for("the orphans to be reaped", || (children(shim) == before).then_some(()));
     containerd.ctr(&["task", "rm", "-f", "orphans"]);
     containerd.ctr(&["container", "rm", "orphans"]).ok();
     containerd.assert_clean();

@@ -79,7 +79,8 @@ pub trait Config1 {
 }
 
 /// The state of the switch. Long tables come in pages: an empty cursor asks for the first page, and an
-/// empty cursor in the answer says that it was the last. `limit` 0 means the daemon's own limit.
+/// empty cursor in the answer says that it was the last. `limit` is the rows of a page, at most
+/// [`PAGE_ROWS`](crate::state::PAGE_ROWS); 0 and anything above mean that many.
 #[proxy(
     interface = "org.corten.Netd1.State1",
     default_service = "org.corten.Netd1",

@@ -7,6 +7,9 @@
 use serde::{Deserialize, Serialize};
 use zbus::zvariant::Type;
 
+/// Most rows of a page of a long table, and how many netd gives when a caller asks for none, or for more.
+pub const PAGE_ROWS: u32 = 1000;
+
 /// Packet and byte counters of an interface since it was created (`rtnl_link_stats64`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Counters {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use zbus::{Connection, DynamicType, Variant};
 
 use crate::common::workload_namespace;
-use crate::limits::{Budget, Memory};
+use crate::limits::{Cases, Memory};
 use crate::model::Model;
 use crate::model::random::{self, Random};
 use crate::service::with_service_on;
@@ -30,6 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ROUND: u64 = 32;
 /// Streams of events that are kept open, and never read.
 const STREAMS: usize = 80;
+
+/// What netd and the caller may hold at once, with the names that open streams of events are asked for; and what
+/// they may keep in the end: events, and the running document.
+const MOST_BYTES: usize = 512 << 20;
+const KEPT_BYTES: usize = 16 << 20;
 
 const CONFIG: &str = "org.corten.Netd1.Config1";
 const STATE: &str = "org.corten.Netd1.State1";
@@ -56,8 +61,8 @@ struct Caller {
     refused: u64,
 }
 
-/// Calls everything until the time is up.
-pub fn hostile_callers() {
+/// Calls everything, `calls` times in all unless the environment says otherwise.
+pub fn hostile_callers(calls: u64) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -68,18 +73,18 @@ pub fn hostile_callers() {
     let stand_in = || Some(Box::new(Model::new(random::bare())) as Box<dyn Backend>);
     with_service_on(stand_in, async |client| {
         every_method_is_known(&client).await;
-        let budget = Budget::new("callers");
+        let cases = Cases::new("callers", calls);
         let mut caller = Caller {
-            random: Random::new(budget.seed()),
-            runner: budget.runner(0),
+            random: Random::new(cases.seed()),
+            runner: cases.runner(0, cases.count()),
             documents: mutation::of(&documents, &words).boxed(),
             streams: Vec::new(),
             answered: 0,
             refused: 0,
         };
-        let memory = Memory::limited();
-        while budget.is_left() {
-            for _ in 0..ROUND {
+        let memory = Memory::limited(MOST_BYTES, KEPT_BYTES);
+        for first in (0..cases.count()).step_by(ROUND as usize) {
+            for _ in first..cases.count().min(first + ROUND) {
                 caller.call(&client).await;
             }
             let config = Config1Proxy::new(&client).await.unwrap();
@@ -88,8 +93,17 @@ pub fn hostile_callers() {
             assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked, see above");
             memory.check();
         }
+        // netd forgets readers of events once it sees that they are gone.
+        caller.streams.clear();
+        let begun = std::time::Instant::now();
+        while memory.kept() >= KEPT_BYTES && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        memory.check_kept();
         println!("{} calls answered, {} refused", caller.answered, caller.refused);
-        assert!(caller.answered > 50 && caller.refused > 50, "the calls lead nowhere");
+        assert!(caller.answered + caller.refused >= cases.count(), "not every call was tried");
+        let least = cases.count() / 10;
+        assert!(caller.answered > least && caller.refused > least, "the calls lead nowhere");
     });
     assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked, see above");
 }

@@ -111,14 +111,14 @@ fn ip(words: &str) {
 pub fn messages() -> Vec<Vec<u8>> {
     for words in [
         "link set lo up",
-        "link add name bridge type bridge",
-        "link add swp1 type veth peer name host1",
+        "link add name bridge address 02:00:00:00:00:01 type bridge",
+        "link add swp1 address 02:00:00:00:00:02 type veth peer name host1 address 02:00:00:00:00:03",
         "link set swp1 master bridge up",
         "link set host1 up",
         "link set bridge up",
         "address add 192.0.2.1/24 dev bridge",
         "address add 2001:db8::1/64 dev bridge",
-        "link add vxlan10 type vxlan id 10 local 192.0.2.1 dstport 4789",
+        "link add vxlan10 address 02:00:00:00:00:04 type vxlan id 10 local 192.0.2.1 dstport 4789",
         "link set vxlan10 master bridge up",
         "nexthop add id 1 via 192.0.2.2 dev bridge",
         "nexthop add id 2 via 192.0.2.3 dev bridge",

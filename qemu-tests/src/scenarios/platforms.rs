@@ -199,7 +199,7 @@ const STORM_CHANGES: u32 = 5000;
 fn netd_tests(lab: &Lab, arguments: &str) -> Result<String> {
     ensure!(lab.has_tools(), "it needs netd's tests: `cargo os test` hands them over");
     let script = format!(
-        "{}export NETD_TEST_STORM={STORM_CHANGES} NETD_TEST_VLANS=1; netd-kernel-tests {arguments} 2>&1",
+        "{}export NETD_STORM_CHANGES={STORM_CHANGES} NETD_TEST_VLANS=1; netd-kernel-tests {arguments} 2>&1",
         tools::USE
     );
     let output = lab.vm.sh_within(&script, Duration::from_secs(600))?;

@@ -1,5 +1,6 @@
 //! Text to tree: the TOML of a document, its syntax errors, and the line and column of each byte.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde_spanned::Spanned;
@@ -122,12 +123,13 @@ fn too_large(bytes: usize, what: &str, limit: usize) -> Diagnostic {
 /// Syntax errors of a text, as far as they can be told apart.
 pub(super) fn syntax_errors(text: &str, lines: &Lines<'_>, errors: Vec<toml::de::Error>) -> Vec<Diagnostic> {
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
+    let mut broken = HashSet::new();
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         let Place { line, column } = lines.place(span.start);
         // What follows on the line of an error is its consequence more often than a second mistake.
         let duplicate = error.message() == DUPLICATE;
-        if duplicate || !diagnostics.iter().any(|known| known.line == line) {
+        if broken.insert(line) || duplicate {
             let message = message(text, error.message(), span);
             diagnostics.push(Diagnostic { line, column, path: String::new(), message });
         }
