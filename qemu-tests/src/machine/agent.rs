@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use corten_test_agent::protocol::{Answer, Body, Call, Event, Frames, Reply, Request, frame};
 
-use crate::sync::{lock, wait_until};
+use crate::sync::{lock, wait_uncounted};
 use crate::waiting::counted;
 
 /// How long after a call's own deadline the answer may come: a busy host, a translated processor.
@@ -115,7 +115,7 @@ impl Agent {
                 bail!("no agent in the guest: {reason}");
             }
             ensure!(Instant::now() < deadline, "no agent in the guest within {} s", timeout.as_secs());
-            state = wait_until(&self.shared.changed, state, Some(deadline));
+            state = wait_uncounted(&self.shared.changed, state, Some(deadline));
         }
         Ok(())
     }

@@ -162,8 +162,8 @@ fn vlans_are_apart(lab: &Lab, _: &Run) -> Result<String> {
             (unknown, &others[2..]),
             (Mac([0x01, 0, 0x5e, 0, 0, 0xfb]), &others[2..]),
         ] {
-            nothing_on(lab, At(1, None), destination, Some(2), &[&[3, 4], others].concat())?;
-            nothing_on(lab, At(3, None), destination, Some(4), &[&[1, 2], others].concat())?;
+            nothing_on(lab, At(1, None), destination, Some(2), &[&[3, 4][..], others].concat())?;
+            nothing_on(lab, At(3, None), destination, Some(4), &[&[1, 2][..], others].concat())?;
         }
         // The address of a host in the other VLAN opens no way either, nor does a forged tag on an access port.
         cross(lab, At(4, None), At(3, None), Mac::BROADCAST)?;

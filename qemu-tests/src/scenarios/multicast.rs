@@ -38,7 +38,7 @@ pub const SCENARIOS: [Scenario; 6] = [
         asks_in_each_vlan,
     )
     .waits()
-    .takes(65),
+    .takes(25),
     Scenario::new("a querier in one VLAN prunes that one alone", Topology::Switch, querier_of_one_vlan)
         .waits()
         .takes(15),
@@ -198,11 +198,8 @@ fn questions(lab: &Lab, port: u16, tag: Option<u16>, ethertype: u16) -> Result<C
     Ok(lab.vm.wire(port)?.capture_if(move |bytes| View::parse(bytes).is_some_and(wanted)))
 }
 
-/// Questions at some places, each with what it is.
-type Questions = Vec<(String, Capture)>;
-
-/// The questions at these places from now on, of both families.
-fn listen(lab: &Lab, places: &[At]) -> Result<Questions> {
+/// The questions at these places from now on, of both families, each with what it is.
+fn listen(lab: &Lab, places: &[At]) -> Result<Vec<(String, Capture)>> {
     let mut captures = Vec::new();
     for &At(port, tag) in places {
         for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
@@ -214,7 +211,7 @@ fn listen(lab: &Lab, places: &[At]) -> Result<Questions> {
 }
 
 /// Waits until both families are asked at these places.
-fn asked(captures: &Questions) -> Result<()> {
+fn asked(captures: &[(String, Capture)]) -> Result<()> {
     captures.iter().try_for_each(|(what, capture)| capture.wait_for(what, QUESTIONS, |_| true).map(drop))
 }
 
