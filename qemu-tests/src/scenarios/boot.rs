@@ -19,22 +19,25 @@ pub const SCENARIOS: [Scenario; 5] = [
         Topology::Switch,
         boots_by_bios,
     ),
-    Scenario::new("the image boots by UEFI to a ready netd", Topology::Demo, boots_by_uefi),
+    Scenario::new("the image boots by UEFI to a ready netd", Topology::Demo, boots_by_uefi).takes(33),
     Scenario::new(
         "the hosts of the demo reach each other and serve their pages",
         Topology::Demo,
         the_demo_works,
-    ),
+    )
+    .takes(12),
     Scenario::new(
         "a changed configuration survives a reboot, whatever the switch was provisioned with",
         Topology::Demo,
         survives_a_reboot,
-    ),
+    )
+    .takes(68),
     Scenario::new(
         "a startup configuration that cannot be read costs neither the network nor the login",
         Topology::Demo,
         survives_a_broken_startup,
-    ),
+    )
+    .takes(70),
 ];
 
 fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {

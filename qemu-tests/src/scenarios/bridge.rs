@@ -16,12 +16,13 @@ pub const SCENARIOS: [Scenario; 8] = [
     Scenario::new("an address that moves takes its frames along", Topology::Switch, moving),
     Scenario::new("an address that is silent for the ageing time is forgotten", Topology::Switch, ageing)
         .waits()
-        .takes(25),
+        .takes(19),
     Scenario::new(
         "a static address stays at its port whoever else claims it",
         Topology::Switch,
         static_address_stays,
-    ),
+    )
+    .takes(24),
     Scenario::new(
         "a jumbo frame passes where both ports allow it, and a larger one nowhere",
         Topology::Switch,

@@ -14,24 +14,26 @@ use crate::runner::{Run, Scenario};
 pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new("an unconfirmed change is taken back when its time runs out", Topology::Switch, expires)
         .waits()
-        .takes(12),
+        .takes(11),
     Scenario::new(
         "a confirmation survives a kill of netd, and so does its end",
         Topology::Switch,
         survives_a_kill,
     )
     .waits()
-    .takes(30),
+    .takes(22),
     Scenario::new(
         "a confirmed change stays, and a rollback brings the one before back",
         Topology::Switch,
         confirmed_and_rolled_back,
-    ),
+    )
+    .takes(9),
     Scenario::new(
         "a diff tells the steps of a change and takes none",
         Topology::Switch,
         diff_changes_nothing,
-    ),
+    )
+    .takes(9),
     Scenario::new(
         "what somebody changed behind netd's back is repaired, or only reported",
         Topology::Switch,
@@ -42,7 +44,8 @@ pub const SCENARIOS: [Scenario; 6] = [
         Topology::Switch,
         link_down_while_another_flaps,
     )
-    .also_on_two_cpus(),
+    .also_on_two_cpus()
+    .takes(12),
 ];
 
 const SOON: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ pub const SCENARIOS: [Scenario; 6] = [
         "a link that is pulled shows on the serial console at 80 by 24",
         Topology::Switch,
         a_pulled_link_shows,
-    ),
+    ).takes(28),
     Scenario::new(
         "the console is legible on a vt220 and without colour",
         Topology::Switch,
@@ -23,13 +23,13 @@ pub const SCENARIOS: [Scenario; 6] = [
         "a mistake in the editor is shown at its place, and the mended text is applied, reviewed and confirmed",
         Topology::Switch,
         edited_on_the_console,
-    ),
+    ).takes(12),
     Scenario::new("a wrong password is refused on the serial console", Topology::Switch, wrong_password),
     Scenario::new(
         "SSH by key runs one command, as the user's role allows",
         Topology::Switch,
         ssh_runs_one_command,
-    ),
+    ).takes(25),
     Scenario::new("SSH takes no password", Topology::Switch, ssh_takes_no_password),
 ];
 

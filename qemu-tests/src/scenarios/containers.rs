@@ -13,9 +13,11 @@ pub const SCENARIOS: [Scenario; 2] = [
         "a container with a port in VLAN 10 answers a host on swp1, and no more once it is stopped",
         Topology::Containers,
         a_container_is_a_port,
-    ),
+    )
+    .takes(35),
     Scenario::new("rounds of containers leave nothing behind", Topology::Containers, nothing_is_left)
-        .soaks("containers"),
+        .soaks("containers")
+        .takes(49),
 ];
 
 const IMAGE: &str = "corten.test/box:1";

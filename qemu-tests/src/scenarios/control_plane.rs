@@ -20,7 +20,8 @@ pub const SCENARIOS: [Scenario; 5] = [
         "a front-panel host reaches neither sshd nor any other socket of the switch",
         Topology::Switch,
         no_socket_is_reached,
-    ),
+    )
+    .takes(14),
     Scenario::new(
         "a service is reachable while it is allowed, and nothing else is",
         Topology::Switch,
@@ -31,7 +32,8 @@ pub const SCENARIOS: [Scenario; 5] = [
         "the address of the management port cannot be reached from the front panel",
         Topology::Demo,
         management_is_guarded,
-    ),
+    )
+    .takes(56),
 ];
 
 /// Addresses of the switch in the lab.

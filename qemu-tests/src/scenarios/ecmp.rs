@@ -15,7 +15,8 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
     "ECMP spreads flows, keeps each on its way, and survives the loss of a next hop",
     Topology::Switch,
     ecmp,
-)];
+)
+.takes(14)];
 
 fn ecmp(lab: &Lab, _: &Run) -> Result<String> {
     let document =

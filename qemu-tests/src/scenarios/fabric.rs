@@ -18,7 +18,7 @@ pub const SCENARIOS: [Scenario; 3] = [
         &PAIR,
         hosts_reach_each_other,
     )
-    .takes(10),
+    .takes(14),
     Scenario::of_fabric(
         "a cable of a trunk that is pulled costs the flow on it less than a second, and others nothing",
         &PAIR,

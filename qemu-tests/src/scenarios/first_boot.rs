@@ -14,7 +14,8 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
     "an unprovisioned switch asks on the serial console, and then works",
     Topology::Fresh,
     set_up_by_dialog,
-)];
+)
+.takes(62)];
 
 const BOOT: Duration = Duration::from_secs(240);
 const SOON: Duration = Duration::from_secs(60);

@@ -13,7 +13,8 @@ use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new("access ports of one VLAN exchange frames", Topology::Switch, access_ports_exchange),
-    Scenario::new("another VLAN sees no frame, broadcast included", Topology::Switch, vlans_are_apart),
+    Scenario::new("another VLAN sees no frame, broadcast included", Topology::Switch, vlans_are_apart)
+        .takes(13),
     Scenario::new("a learned address is sent to its port alone", Topology::Switch, learned_addresses),
     Scenario::new("a trunk carries each VLAN with its tag", Topology::Switch, trunks_tag),
     Scenario::new("frames of the native VLAN carry no tag on a trunk", Topology::Switch, native_vlan),

@@ -21,7 +21,7 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
     lacp_with_a_partner,
 )
 .waits()
-.takes(40)];
+.takes(32)];
 
 /// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
 const SOON: Duration = Duration::from_secs(30);

@@ -24,8 +24,9 @@ pub const SCENARIOS: [Scenario; 5] = [
         address_of_another,
     )
     .waits()
-    .takes(15),
-    Scenario::new("the longest matching prefix decides, by IPv4 and IPv6", Topology::Switch, longest_prefix),
+    .takes(23),
+    Scenario::new("the longest matching prefix decides, by IPv4 and IPv6", Topology::Switch, longest_prefix)
+        .takes(10),
     Scenario::new(
         "a packet too large for its way is told so, or cut where that is allowed",
         Topology::Switch,

@@ -12,13 +12,15 @@ pub const SCENARIOS: [Scenario; 3] = [
         "three mistakes give three errors at line and column, and nothing changes",
         Topology::Switch,
         three_mistakes,
-    ),
+    )
+    .takes(16),
     Scenario::new(
         "each kind of bad document gets a clear error, and nothing changes",
         Topology::Switch,
         bad_documents,
     ),
-    Scenario::new("ten megabytes of garbage are refused, and nothing changes", Topology::Switch, garbage),
+    Scenario::new("ten megabytes of garbage are refused, and nothing changes", Topology::Switch, garbage)
+        .takes(23),
 ];
 
 /// Where `needle` stands in the document: line and column from 1.

@@ -63,7 +63,8 @@ mod routing;
 mod sender;
 mod vrfs;
 
-use crate::runner::Scenario;
+use crate::lab::Topology;
+use crate::runner::{Ground, Scenario};
 
 pub use containers::prepare as prepare_containers;
 
@@ -97,8 +98,14 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("first-boot", &first_boot::SCENARIOS),
         ("measured", &measured::SCENARIOS),
     ];
+    // A boot of its own for a single behaviour would be dear: those of one kind of machine share it.
+    let chain = |file: &'static str, scenario: &Scenario| match scenario.ground {
+        Ground::Lab(Topology::Rocker) => "rocker",
+        Ground::Lab(Topology::Demo) => "boot",
+        _ => file,
+    };
     let named = |(file, scenarios): (&'static str, &[Scenario])| {
-        scenarios.iter().map(move |scenario| (file, scenario.clone())).collect::<Vec<_>>()
+        scenarios.iter().map(|scenario| (chain(file, scenario), scenario.clone())).collect::<Vec<_>>()
     };
     files.into_iter().flat_map(named).collect()
 }

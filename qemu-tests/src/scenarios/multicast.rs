@@ -28,10 +28,10 @@ pub const SCENARIOS: [Scenario; 6] = [
         goes_to_members,
     )
     .waits()
-    .takes(25),
+    .takes(29),
     Scenario::new("a group reaches its static members alone", Topology::Switch, static_members)
         .waits()
-        .takes(25),
+        .takes(15),
     Scenario::new(
         "the switch asks for members in each VLAN, with its tag, but in none that shall have no querier",
         Topology::Switch,
@@ -42,7 +42,8 @@ pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new("a querier in one VLAN prunes that one alone", Topology::Switch, querier_of_one_vlan)
         .waits()
         .takes(15),
-    Scenario::new("without snooping a group floods whoever joined", Topology::Switch, without_snooping),
+    Scenario::new("without snooping a group floods whoever joined", Topology::Switch, without_snooping)
+        .takes(14),
 ];
 
 /// The bridge trusts what it heard of members only 10 s after it began to ask.

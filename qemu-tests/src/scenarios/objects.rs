@@ -12,12 +12,13 @@ use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 6] = [
-    Scenario::new("isolated ports cannot talk to each other", Topology::Switch, isolated_ports),
+    Scenario::new("isolated ports cannot talk to each other", Topology::Switch, isolated_ports).takes(13),
     Scenario::new(
         "a static LAG sends each frame by one member, and survives the loss of it",
         Topology::Switch,
         static_lag,
-    ),
+    )
+    .takes(16),
     Scenario::new("LACP without a partner uses no member twice", Topology::Switch, lacp_alone),
     Scenario::new("a VXLAN tunnel joins a VLAN to a remote end point", Topology::Switch, vxlan),
     Scenario::new("a subinterface routes the frames of its tag", Topology::Switch, subinterface),

@@ -22,7 +22,7 @@ pub const SCENARIOS: [Scenario; 4] = [
         "objects on virtio ports are made, changed, adopted and deleted, or refused in the driver's words",
         Topology::Switch,
         table,
-    ),
+    ).takes(64),
     Scenario::new(
         "objects on veth pairs: netd's kernel room passes its tests on the image's own kernel",
         Topology::Switch,
@@ -32,7 +32,7 @@ pub const SCENARIOS: [Scenario; 4] = [
         "objects on the ASIC's ports are made, changed, adopted and deleted, or refused in the driver's words",
         Topology::Rocker,
         table,
-    ),
+    ).takes(100),
     Scenario::new(
         "objects on a simulated ASIC are made, changed, adopted and deleted, or refused in the driver's words",
         Topology::Netdevsim,

@@ -16,7 +16,8 @@ use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 6] = [
-    Scenario::new("speed and duplex settle as the document says", Topology::Switch, speed_and_duplex),
+    Scenario::new("speed and duplex settle as the document says", Topology::Switch, speed_and_duplex)
+        .takes(31),
     Scenario::new(
         "a port that negotiates offers the one speed the document names, and all again without it",
         Topology::Netdevsim,
@@ -26,7 +27,8 @@ pub const SCENARIOS: [Scenario; 6] = [
         "what a driver refuses is told in its words, at its line, and nothing changes",
         Topology::Switch,
         driver_refuses,
-    ),
+    )
+    .takes(13),
     Scenario::new(
         "a pulled cable shows in the port's state and stops its frames, and so does its end",
         Topology::Switch,

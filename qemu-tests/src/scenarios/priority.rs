@@ -22,7 +22,8 @@ pub const SCENARIOS: [Scenario; 2] = [
         "a routed packet's tag has the priority that the maps make of the one it came with",
         Topology::Switch,
         routed_priorities,
-    ),
+    )
+    .takes(27),
 ];
 
 const SOON: Duration = Duration::from_secs(20);

@@ -9,7 +9,8 @@ use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 4] = [
-    Scenario::new("ports of the ASIC have their names and are bridged", Topology::Rocker, named_and_bridged),
+    Scenario::new("ports of the ASIC have their names and are bridged", Topology::Rocker, named_and_bridged)
+        .takes(33),
     Scenario::new("static forwarding entries are offloaded to the ASIC", Topology::Rocker, fdb_offloaded),
     Scenario::new(
         "IPv4 routes over routed ports are offloaded to the ASIC",

@@ -8,7 +8,8 @@ use crate::lab::{Lab, Topology};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 1] =
-    [Scenario::new("two VRFs have the same prefixes and never meet", Topology::Switch, vrfs_are_apart)];
+    [Scenario::new("two VRFs have the same prefixes and never meet", Topology::Switch, vrfs_are_apart)
+        .takes(16)];
 
 /// Two VRFs, each with 10.0.7.0/24, 10.0.8.0/24 and a route to 10.77.0.0/24: blue on swp7 and swp8, green on
 /// swp11 and swp12.
