@@ -83,7 +83,9 @@ impl<'a> Board<'a> {
         }
         let Left { chains, .. } = &mut *left;
         let ready = |chain: &Chain| {
-            (self.is_ready)(chain.kind()) && (!chain.ground.needs_test_kernel() || test_kernel_is_decided())
+            // Whoever is to be alone would not be beside a compiler.
+            let needs_kernel = chain.ground.needs_test_kernel() || chain.lane == Lane::Alone;
+            (self.is_ready)(chain.kind()) && (!needs_kernel || test_kernel_is_decided())
         };
         // Chains that wait have their own lane; the others help once they have nothing else to do.
         let here = |chain: &&Chain| (chain.lane == Lane::Waits) == waits_only;
