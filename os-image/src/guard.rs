@@ -21,14 +21,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+/// This program, also when cargo has put another in its place meanwhile.
+const ITSELF: &str = "/proc/self/exe";
 /// How long processes that were killed may take to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A command that runs a program under guard. Its standard input must stay open for as long as it is to run: see
 /// [`spawn`].
-pub fn command(program: &Command) -> Result<Command> {
-    let mut guarded = Command::new(std::env::current_exe().context("finding this program")?);
+pub fn command(program: &Command) -> Command {
+    let mut guarded = Command::new(ITSELF);
     guarded.arg("guard").arg(program.get_program()).args(program.get_args());
     for (name, value) in program.get_envs() {
         match value {
@@ -39,7 +41,7 @@ pub fn command(program: &Command) -> Result<Command> {
     if let Some(folder) = program.get_current_dir() {
         guarded.current_dir(folder);
     }
-    Ok(guarded)
+    guarded
 }
 
 /// Starts such a command. It is not reached by what the terminal sends: it ends when this process does.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, MAX_TREE_BYTES, parse};
+use netd_api::config::{Inventory, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, parse};
 use netd_api::diagnostic::Diagnostic;
 use nix::time::{ClockId, clock_gettime};
 use proptest::prelude::*;

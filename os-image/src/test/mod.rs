@@ -177,7 +177,7 @@ impl Tests<'_> {
             command.arg("--isolate");
         }
         command.args(&self.options.filter);
-        let mut guarded = guard::command(&command)?;
+        let mut guarded = guard::command(&command);
         guarded.stdout(Stdio::piped());
         self.tokens.configure(&mut guarded);
         let mut child = guard::spawn(&mut guarded)?;

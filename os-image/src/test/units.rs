@@ -63,7 +63,7 @@ fn program_command(program: &Program, filter: Option<&str>) -> Command {
 
 /// Runs a program to its end, and adds what it prints to the log.
 fn one(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Row>)> {
-    watch(name, &mut guard::command(command)?, log)
+    watch(name, &mut guard::command(command), log)
 }
 
 fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Row>)> {
