@@ -43,7 +43,8 @@ fn processes(text: &str) -> Vec<String> {
 
 #[test]
 fn run_that_is_killed_leaves_no_file_and_no_machine() {
-    let folder = tempfile::Builder::new().prefix("killed-").tempdir().unwrap();
+    // Not the folder that the other test had made the place of temporary files.
+    let folder = tempfile::Builder::new().prefix("killed-").tempdir_in(std::env::temp_dir()).unwrap();
     // It waits for the agent of a machine that finds nothing to boot.
     let (image, agent) = (folder.path().join("image"), folder.path().join("agent"));
     std::fs::write(&image, vec![0; 1024 * 1024]).unwrap();
