@@ -218,7 +218,8 @@ impl Task {
                     // A kill for want of memory is often what ended the init process: look at it first.
                     biased;
                     event = watch.next() => if event.is_none() { return },
-                    _ = init.wait() => return,
+                    // Its notice may come later than the end of who was killed.
+                    _ = init.wait() => if !watch.has_new_kill().unwrap_or(false) { return },
                 }
                 info!("task {} ran out of memory", self.id);
                 self.publisher.publish(&TaskOOM { container_id: self.id.clone(), ..Default::default() });

@@ -48,15 +48,24 @@ impl OomWatch {
                 }
                 Err(_) => return None,
             }
-            match kills(&self.file) {
+            match self.has_new_kill() {
                 Err(_) => return None,
-                Ok(Some(now)) if now > self.kills => {
-                    self.kills = now;
-                    return Some(());
-                }
-                Ok(_) => {}
+                Ok(true) => return Some(()),
+                Ok(false) => {}
             }
         }
+    }
+
+    /// Whether there were kills since the last that was reported. The kernel holds notices of a file back for up to
+    /// 10 ms (`CGROUP_FILE_NOTIFY_MIN_INTV`), so that the end of who was killed may be known before.
+    ///
+    /// # Errors
+    /// The cgroup is gone.
+    pub fn has_new_kill(&mut self) -> std::io::Result<bool> {
+        let now = kills(&self.file)?.unwrap_or(0);
+        let rose = now > self.kills;
+        self.kills = now.max(self.kills);
+        Ok(rose)
     }
 }
 
@@ -84,6 +93,21 @@ mod tests {
         let event =
             tokio::time::timeout(Duration::from_secs(5), watch.next()).await.expect("event within 5 s");
         assert_eq!(event, Some(()));
+    }
+
+    #[tokio::test]
+    async fn a_kill_is_seen_once_even_before_its_notice() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("memory.events");
+        std::fs::write(&file, "oom_kill 3\n").unwrap();
+        let mut watch = OomWatch::new(folder.path()).unwrap();
+        assert!(!watch.has_new_kill().unwrap());
+        std::fs::write(&file, "oom_kill 4\n").unwrap();
+        assert!(watch.has_new_kill().unwrap());
+        assert!(!watch.has_new_kill().unwrap());
+        assert!(tokio::time::timeout(Duration::from_millis(50), watch.next()).await.is_err());
+        std::fs::remove_file(&file).unwrap();
+        assert!(watch.has_new_kill().is_err());
     }
 
     #[tokio::test]
