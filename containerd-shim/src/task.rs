@@ -360,12 +360,19 @@ impl Task {
         Ok(self.process(exec_id)?.state(&self.id, &self.bundle, paused).await)
     }
 
-    /// The task's processes on the host, those of exec requests with their id.
+    /// The task's processes on the host, those of exec requests with their id; of a task that has ended the init
+    /// process alone. containerd 1.7 and later end a shim that names no process when they start (containerd issue 6860),
+    /// and how the task ended would be lost with it.
     ///
     /// # Errors
     /// The workload's.
     pub async fn pids(&self) -> Result<PidsResponse> {
-        let pids = self.workload.processes().await?;
+        let pids = match self.workload.processes().await {
+            Ok(pids) if pids.is_empty() => vec![self.pid()],
+            // Some OCI runtimes refuse to list those of a container that has ended.
+            Err(_) if self.init.exit().is_some() => vec![self.pid()],
+            other => other?,
+        };
         let execs: BTreeMap<u32, String> =
             self.execs().values().map(|exec| (exec.pid(), exec.exec_id.clone())).collect();
         let mut response = PidsResponse::default();
