@@ -1,7 +1,6 @@
 //! The shim as daemons other than the installed containerd meet it.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use containerd_shim_protos::api::{ConnectRequest, ConnectResponse, ShutdownRequest, StateRequest};
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
@@ -10,6 +9,7 @@ use containerd_shim_protos::shim_async::Client;
 use containerd_shim_protos::ttrpc;
 use containerd_shim_protos::types::introspection::RuntimeInfo;
 
+use crate::harness::stack::{self, ANSWER};
 use crate::harness::{runs, wait_for};
 
 struct Shim {
@@ -23,7 +23,7 @@ impl Shim {
     }
 
     fn command(&self, action: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-corten-v1"));
+        let mut command = Command::new(stack::shim());
         let socket = self.bundle.path().join("containerd.sock").display().to_string();
         command
             .current_dir(self.bundle.path())
@@ -51,7 +51,7 @@ pub async fn call<Q: Message, A: Message>(
     let request = ttrpc::Request {
         service: format!("containerd.task.v{version}.Task"),
         method: method.into(),
-        timeout_nano: i64::try_from(Duration::from_secs(10).as_nanos()).unwrap(),
+        timeout_nano: i64::try_from(ANSWER.get().as_nanos()).unwrap(),
         payload: question.write_to_bytes().unwrap(),
         ..Default::default()
     };
@@ -122,7 +122,7 @@ async fn containerd_2_3_gets_a_bootstrap_message() {
 
 #[test]
 fn the_shim_describes_itself() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-corten-v1"));
+    let mut command = Command::new(stack::shim());
     let info = RuntimeInfo::parse_from_bytes(&output(command.arg("-info").stdin(Stdio::null()))).unwrap();
     assert_eq!(info.name, "io.containerd.corten.v1");
 }
@@ -136,7 +136,7 @@ fn deleting_a_task_that_never_was_succeeds() {
 #[test]
 fn a_hostile_id_is_refused() {
     let shim = Shim::new();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-corten-v1"));
+    let mut command = Command::new(stack::shim());
     command.current_dir(shim.bundle.path()).args(["-namespace", "default", "-id", "../../etc", "delete"]);
     let output = command.output().unwrap();
     assert!(!output.status.success());

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::harness::{Containerd, RUNTIME, children, kill, runs, unified, wait_for};
+use crate::harness::events::Events;
+use crate::harness::stack::{STANDSTILL, rounds};
+use crate::harness::{Containerd, RUNTIME, cgroups, children, kill, runs, unified, wait_for};
 
 #[test]
 fn exit_codes_reach_the_client() {
@@ -13,7 +15,7 @@ fn exit_codes_reach_the_client() {
     assert_eq!(containerd.run(&["--rm"], "one", &["false"]).code, 1);
     assert_eq!(containerd.run(&["--rm"], "seven", &["sh", "-c", "exit 7"]).code, 7);
     assert_eq!(
-        containerd.run(&["--rm"], "killed", &["sh", "-c", "kill -9 $$; sleep 9"]).code,
+        containerd.run(&["--rm"], "killed", &["sh", "-c", "kill -9 $$; sleep 1"]).code,
         0,
         "init ignores its own KILL"
     );
@@ -56,8 +58,7 @@ fn a_command_that_does_not_exist_is_refused_and_leaves_nothing() {
     assert_ne!(exec.code, 0);
     assert!(exec.stderr.contains("no-such-command"), "{}", exec.stderr);
     assert_eq!(containerd.exec("host", "e2", &["true"]).code, 0, "the container goes on");
-    containerd.ctr(&["task", "rm", "-f", "host"]);
-    containerd.ctr(&["container", "rm", "host"]).ok();
+    containerd.remove("host");
     containerd.assert_clean();
 }
 
@@ -83,32 +84,14 @@ fn processes_run_inside_and_their_exit_codes_come_back() {
     assert_eq!(containerd.exec("inside", "b", &["sh", "-c", "exit 42"]).code, 42);
     let shown = containerd.exec("inside", "c", &["sh", "-c", "echo $$; cat /proc/1/cmdline"]);
     assert!(shown.stdout.contains("sleep"), "{}", shown.stdout);
-    containerd.ctr(&["task", "rm", "-f", "inside"]);
-    containerd.ctr(&["container", "rm", "inside"]).ok();
+    containerd.remove("inside");
     containerd.assert_clean();
 }
 
 #[test]
 fn events_come_in_the_order_things_happened() {
     let containerd = Containerd::start();
-    let mut events =
-        containerd.ctr_command(&["events"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
-    // The listener is ready once it shows an event of ours.
-    let mut number = 0;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        while let Some(Ok(line)) = lines.next() {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    wait_for("the event listener", || {
-        number += 1;
-        containerd.ctr(&["namespace", "create", &format!("probe{number}")]).ok();
-        receiver.try_recv().ok()
-    });
+    let events = Events::listen(&containerd);
     containerd.run_detached(&[], "told", &["sleep", "1000"]);
     containerd.exec("told", "inner", &["true"]).ok();
     containerd.ctr(&["task", "pause", "told"]).ok();
@@ -116,17 +99,25 @@ fn events_come_in_the_order_things_happened() {
     containerd.ctr(&["task", "kill", "-s", "SIGKILL", "told"]).ok();
     containerd.wait_status("told", "STOPPED");
     containerd.ctr(&["task", "rm", "told"]);
-    let mut topics = Vec::new();
-    while topics.last().is_none_or(|topic| topic != "/tasks/delete") {
-        let line = receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("an event within 20 s");
-        topics.extend(line.split_whitespace().find(|word| word.starts_with("/tasks/")).map(str::to_owned));
-    }
-    events.kill().unwrap();
-    events.wait().unwrap();
-    reader.join().unwrap();
+    let topics: Vec<String> = events.until("delete").into_iter().map(|event| event.topic).collect();
     let expected =
         ["create", "start", "exec-added", "exec-started", "exit", "paused", "resumed", "exit", "delete"];
-    assert_eq!(topics, expected.map(|name| format!("/tasks/{name}")));
+    assert_eq!(topics, expected);
+}
+
+#[test]
+fn processes_that_end_with_their_container_are_reported_before_it() {
+    let containerd = Containerd::start();
+    let events = Events::listen(&containerd);
+    containerd.run_detached(&[], "outer", &["sleep", "1000"]);
+    containerd.ctr(&["task", "exec", "--detach", "--exec-id", "inner", "outer", "sleep", "1000"]).ok();
+    containerd.ctr(&["task", "kill", "-s", "SIGKILL", "outer"]).ok();
+    containerd.wait_status("outer", "STOPPED");
+    containerd.ctr(&["task", "rm", "outer"]);
+    let exits = events.until("delete").into_iter().filter(|event| event.topic == "exit");
+    let exits: Vec<_> =
+        exits.map(|event| (event.fields["id"].clone(), event.fields["exit_status"].clone())).collect();
+    assert_eq!(exits, [("inner".into(), 137.into()), ("outer".into(), 137.into())]);
 }
 
 #[test]
@@ -138,42 +129,56 @@ fn a_paused_container_stands_still_until_resumed() {
     wait_for("the container to tick", || (ticks() > 3).then_some(()));
     containerd.ctr(&["task", "pause", "still"]).ok();
     assert_eq!(containerd.task("still").unwrap().1, "PAUSED");
+    if unified() {
+        let (pid, _) = containerd.task("still").unwrap();
+        assert_eq!(cgroups::keyed(&cgroups::of_process(pid), "cgroup.events", "frozen"), 1);
+    }
     let before = ticks();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(STANDSTILL.get());
     assert_eq!(ticks(), before);
     containerd.ctr(&["task", "resume", "still"]).ok();
     wait_for("the container to tick on", || (ticks() > before).then_some(()));
     containerd.ctr(&["task", "rm", "-f", "still"]);
 }
 
+/// On the image they are numbers, for [`crate::harness::stack::stack`] makes sure of its control groups.
 #[test]
 fn metrics_are_the_cgroups_or_a_clear_refusal() {
     let containerd = Containerd::start();
-    containerd.run_detached(&[], "measured", &["sleep", "1000"]);
+    containerd.run_detached(&["--memory-limit", "67108864"], "measured", &["sleep", "1000"]);
     let metrics = containerd.ctr(&["task", "metrics", "measured"]);
     if unified() {
         let text = metrics.ok();
-        assert!(text.contains("memory.usage_limit") && text.contains("pids.current"), "{text}");
+        let number = |name: &str| {
+            let mut values = text.lines().filter_map(|line| line.trim().strip_prefix(name));
+            let value = values.find_map(|rest| rest.strip_prefix(' ')?.trim().parse::<u64>().ok());
+            value.unwrap_or_else(|| panic!("no {name} in {text}"))
+        };
+        assert_eq!(number("pids.current"), 1, "{text}");
+        assert_eq!(number("memory.usage_limit"), 64 << 20, "{text}");
+        let usage = number("memory.usage");
+        assert!(usage > 0 && usage < 64 << 20, "{text}");
+        assert!(number("cpu.usage_usec") > 0, "{text}");
     } else {
         assert_ne!(metrics.code, 0);
         // containerd keeps the reason to its log.
         assert!(containerd.log().contains("statistics need cgroup version 2"), "{}", metrics.stderr);
     }
-    containerd.ctr(&["task", "rm", "-f", "measured"]);
+    containerd.remove("measured");
 }
 
 #[test]
-fn two_hundred_execs_leave_threads_and_descriptors_as_they_were() {
+fn execs_leave_threads_and_descriptors_as_they_were() {
     let containerd = Containerd::start();
     containerd.run_detached(&[], "busy", &["sleep", "1000"]);
     let shim = containerd.shims()[0];
     let threads = || fs::read_dir(format!("/proc/{shim}/task")).unwrap().count();
     let descriptors = || fs::read_dir(format!("/proc/{shim}/fd")).unwrap().count();
-    for round in 0..5 {
+    for round in 0..rounds(5, 3) {
         assert_eq!(containerd.exec("busy", &format!("warm{round}"), &["echo", "x"]).ok(), "x\n");
     }
     let before = (threads(), descriptors(), children(shim));
-    for round in 0..200 {
+    for round in 0..rounds(200, 10) {
         assert_eq!(
             containerd.exec("busy", &format!("e{round}"), &["echo", "x"]).ok(),
             "x\n",
@@ -184,8 +189,7 @@ fn two_hundred_execs_leave_threads_and_descriptors_as_they_were() {
     assert!(before.0 <= 2, "{} threads", before.0);
     let files = fs::read_dir(containerd.bundle("busy")).unwrap().count();
     assert!(files < 20, "{files} files in the bundle");
-    containerd.ctr(&["task", "rm", "-f", "busy"]);
-    containerd.ctr(&["container", "rm", "busy"]).ok();
+    containerd.remove("busy");
     containerd.assert_clean();
 }
 
@@ -208,15 +212,14 @@ fn orphans_are_reaped() {
     });
     orphans.into_iter().for_each(|pid| kill(pid, 9));
     wait_for("the orphans to be reaped", || (children(shim) == before).then_some(()));
-    containerd.ctr(&["task", "rm", "-f", "orphans"]);
-    containerd.ctr(&["container", "rm", "orphans"]).ok();
+    containerd.remove("orphans");
     containerd.assert_clean();
 }
 
 #[test]
-fn ten_containers_at_once() {
+fn containers_at_once_print_their_own() {
     let containerd = Containerd::start();
-    let names: Vec<String> = (0..10).map(|number| format!("c{number}")).collect();
+    let names: Vec<String> = (0..rounds(10, 3)).map(|number| format!("c{number}")).collect();
     let clients: Vec<_> = names
         .iter()
         .map(|name| {
@@ -257,16 +260,13 @@ async fn limits_change_while_a_container_runs() {
     containerd.run_detached(&["--memory-limit", "67108864"], "limited", &["sleep", "1000"]);
     let (pid, _) = containerd.task("limited").unwrap();
     let limit = || {
+        if unified() {
+            return cgroups::number(&cgroups::of_process(pid), "memory.max");
+        }
         let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        let path = |key: &str| {
-            let line = cgroups.lines().find(|line| line.split(':').nth(1) == Some(key)).unwrap();
-            line.splitn(3, ':').nth(2).unwrap().to_owned()
-        };
-        let file = if unified() {
-            format!("/sys/fs/cgroup{}/memory.max", path(""))
-        } else {
-            format!("/sys/fs/cgroup/memory{}/memory.limit_in_bytes", path("memory"))
-        };
+        let line = cgroups.lines().find(|line| line.split(':').nth(1) == Some("memory")).unwrap();
+        let path = line.splitn(3, ':').nth(2).unwrap();
+        let file = format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes");
         fs::read_to_string(file).unwrap().trim().parse::<u64>().unwrap()
     };
     assert_eq!(limit(), 64 << 20);
@@ -283,7 +283,6 @@ async fn limits_change_while_a_container_runs() {
     for wrong in ["", "[]", "{"] {
         assert!(crate::greeting::call::<_, Empty>(&client, 2, "Update", &resources(wrong)).await.is_err());
     }
-    containerd.ctr(&["task", "rm", "-f", "limited"]);
-    containerd.ctr(&["container", "rm", "limited"]).ok();
+    containerd.remove("limited");
     containerd.assert_clean();
 }

@@ -1,5 +1,8 @@
-//! Interfaces by annotation. A small service on a private bus stands in netd's place and looks at what it is
-//! given; that netd itself makes ports of it is shown on the switch.
+//! Interfaces by annotation. A fake netd on a private bus looks at what it is given; netd itself makes ports of it
+//! on the image.
+//!
+//! Tests with the fake are for the host alone: on the image the shim's system bus is the one that systemd and netd are
+//! on, and a bus without systemd starts no task there.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use netd_api::attach::{AttachRequest, Attached};
 
+use crate::harness::stack::SERVICE;
 use crate::harness::{Containerd, kill, program, wait_for};
 
 /// What the service was asked for.
@@ -106,9 +110,7 @@ impl Bus {
                 let _ = stopped.await;
             });
         });
-        is_ready
-            .recv_timeout(std::time::Duration::from_secs(10))
-            .expect("the service on the bus within 10 s");
+        is_ready.recv_timeout(SERVICE.get()).expect("the service on the bus");
         Service { stop: Some(stop), thread: Some(thread) }
     }
 }

@@ -1,9 +1,11 @@
 //! Standard streams and terminals.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::harness::{Containerd, Ran, program};
+use crate::harness::stack::HAPPENS;
+use crate::harness::terminal::in_terminal;
+use crate::harness::{Containerd, Ran};
 
 #[test]
 fn output_and_errors_are_kept_apart() {
@@ -67,29 +69,15 @@ fn a_log_file_is_appended_to() {
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\nafter\n");
 }
 
-/// Runs ctr in a terminal of 33 rows and 99 columns, as script(1) provides it. Its output comes back without
-/// what that terminal adds: carriage returns, and the echo of script's end of input.
-fn in_terminal(client: &Command) -> Ran {
-    let words: Vec<String> = std::iter::once(client.get_program())
-        .chain(client.get_args())
-        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")))
-        .collect();
-    let line = format!("stty rows 33 cols 99; {}", words.join(" "));
-    let output = Command::new(program("script"))
-        .args(["-qec", &line, "/dev/null"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let ran: Ran = output.into();
-    Ran { stdout: ran.stdout.replace('\r', "").replace("^@", "").replace('\0', ""), ..ran }
-}
-
 #[test]
 fn a_terminal_has_the_clients_size() {
     let containerd = Containerd::start();
     // The client sets the size once the container runs.
-    let script = "for i in $(seq 400); do [ \"$(stty size 2>/dev/null)\" = '33 99' ] && break; sleep 0.02; done; stty size; tty";
-    let ran = in_terminal(&containerd.run_command(&["--rm", "-t"], "tty", &["sh", "-c", script]));
+    let looks = HAPPENS.get().as_millis() / 20;
+    let script = format!(
+        "for i in $(seq {looks}); do [ \"$(stty size 2>/dev/null)\" = '33 99' ] && break; sleep 0.02; done; stty size; tty"
+    );
+    let ran = in_terminal(containerd.run_command(&["--rm", "-t"], "tty", &["sh", "-c", &script]));
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(ran.stdout, "33 99\n/dev/pts/0\n");
     containerd.assert_clean();
@@ -100,10 +88,9 @@ fn much_output_of_a_terminal_arrives_whole() {
     let containerd = Containerd::start();
     containerd.run_detached(&[], "host", &["sleep", "1000"]);
     let exec = containerd.ctr_command(&["task", "exec", "-t", "--exec-id", "e", "host", "seq", "1", "50000"]);
-    let ran = in_terminal(&exec);
+    let ran = in_terminal(exec);
     let expected: String = (1..=50_000).map(|number| format!("{number}\n")).collect();
     assert!(ran.stdout == expected, "{} bytes of {}", ran.stdout.len(), expected.len());
-    containerd.ctr(&["task", "rm", "-f", "host"]);
-    containerd.ctr(&["container", "rm", "host"]).ok();
+    containerd.remove("host");
     containerd.assert_clean();
 }
