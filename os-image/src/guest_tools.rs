@@ -13,20 +13,22 @@ use crate::{paths, process};
 const AGENT: &str = "corten-test-agent";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What our own programs call. BIRD is among them where this host has it.
-const OTHERS: [&str; 6] = [
+/// What our own programs call. BIRD is among them where this host has it. `ctr` is for the shim's tests alone, which
+/// do without the image's.
+const OTHERS: [&str; 7] = [
     "/usr/sbin/ip",
     "/usr/sbin/bridge",
     "/usr/sbin/ethtool",
     "/usr/bin/unshare",
     "/usr/sbin/bird",
     "/usr/bin/bird",
+    "/usr/bin/ctr",
 ];
 
-/// Hands a program of ours, and what it calls, to the behaviours' program.
-pub fn pass(command: &mut Command, program: &Path) {
-    command.arg("--tool").arg(program);
-    for tool in OTHERS.iter().map(Path::new).filter(|tool| tool.exists()) {
+/// Hands programs of ours, and what they call, to the behaviours' program.
+pub fn pass(command: &mut Command, programs: &[PathBuf]) {
+    let others = OTHERS.iter().map(Path::new).filter(|tool| tool.exists());
+    for tool in programs.iter().map(PathBuf::as_path).chain(others) {
         command.arg("--tool").arg(tool);
     }
 }

@@ -15,7 +15,8 @@ use crate::{build, guest_tools, host, paths, test};
 #[derive(Args)]
 pub struct Options {
     /// Part of the long tests' names: `containers` (rounds of them), `netd` (kills in the booted image),
-    /// `netd-model` (chaos on a model of the kernel), `netd-storm` (changes by others), `fuzz` (hostile input),
+    /// `shim-suite` (the shim's own tests there), `netd-model` (chaos on a model of the kernel), `netd-storm` (changes
+    /// by others), `fuzz` (hostile input),
     /// `behaviours` (all of them ten times, in random order). Without it, all of them one after the other.
     name: Option<String>,
 }
@@ -80,7 +81,16 @@ const LONG_TESTS: [LongTest; 6] = [
 ];
 
 /// Long tests in the booted image, as the behaviours' program names them.
-const IMAGE_TESTS: [&str; 4] = ["containers", "netd", "netd-kill", "harness-kill"];
+const IMAGE_TESTS: [&str; 8] = [
+    "containers",
+    "netd",
+    "netd-kill",
+    "harness-kill",
+    "shim-suite-lifecycle",
+    "shim-suite-streams",
+    "shim-suite-recovery",
+    "shim-suite-image",
+];
 
 /// All behaviours again and again, each time in another order.
 const BEHAVIOURS: &str = "behaviours";
@@ -126,6 +136,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
 
 fn rounds_in_image(options: &Options) -> Result<bool> {
     let mut command = test::behaviour_command()?;
+    guest_tools::pass(&mut command, &test::programs_for_guests()?);
     command.arg("--soak").arg("--soak-dir").arg(folder()).args(&options.name);
     let status = command.status().context("starting the long tests")?;
     Ok(status.success())

@@ -20,7 +20,7 @@ pub fn measure() -> Result<bool> {
     println!("netd in the booted image");
     let mut in_guest = test::behaviour_command()?;
     in_guest.arg("--bench").arg("--bench-dir").arg(&folder);
-    guest_tools::pass(&mut in_guest, &program);
+    guest_tools::pass(&mut in_guest, &[program]);
     good &= in_guest.status().context("starting the measurements in the guest")?.success();
     Ok(good)
 }

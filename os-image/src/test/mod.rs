@@ -166,7 +166,7 @@ impl Tests<'_> {
         }
         command.arg("--json").arg(&json).arg("--bench-dir").arg(paths::output().join("bench"));
         command.args(["--jobs", &self.jobs.to_string()]);
-        guest_tools::pass(&mut command, &kernel_tests(self.programs)?);
+        guest_tools::pass(&mut command, &for_guests(self.programs)?);
         if let Some(seed) = self.options.seed {
             command.args(["--seed", &seed.to_string()]);
         }
@@ -208,14 +208,21 @@ impl Tests<'_> {
 /// What the behaviours' program exits with when no name fits: the filter may be meant for unit tests.
 const NOTHING_FITS: i32 = 2;
 
-/// The tests of netd's kernel layer, which also run in a guest.
-fn kernel_tests(programs: &[Program]) -> Result<PathBuf> {
-    guest_tools::keep(&programs::find(programs, "netd", "kernel")?.path, "netd-kernel-tests")
+/// Test programs that also run in a guest: their package, their name and what it is there.
+const FOR_GUESTS: [[&str; 3]; 2] =
+    [["netd", "kernel", "netd-kernel-tests"], ["containerd-shim-corten", "containerd", "shim-tests"]];
+
+/// Those among the test programs.
+fn for_guests(programs: &[Program]) -> Result<Vec<PathBuf>> {
+    let keep = |[package, program, name]: &[&str; 3]| {
+        guest_tools::keep(&programs::find(programs, package, program)?.path, name)
+    };
+    FOR_GUESTS.iter().map(keep).collect()
 }
 
-/// Compiles the test programs, and answers the one that guests get.
-pub fn programs_for_guests() -> Result<PathBuf> {
-    kernel_tests(&programs::compile()?)
+/// Compiles the test programs, and answers those that guests get.
+pub fn programs_for_guests() -> Result<Vec<PathBuf>> {
+    for_guests(&programs::compile()?)
 }
 
 /// Builds the program of black-box tests and the agent for its guests; answers what runs it on the image.

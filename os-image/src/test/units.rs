@@ -136,6 +136,8 @@ impl Reader {
         let result = match result {
             "ok" => Outcome::Passed,
             "FAILED" => Outcome::Failed,
+            // The behaviours run it, and tell of it.
+            "ignored, in the guest" => return,
             _ if result.starts_with("ignored") => Outcome::Skipped,
             _ => return,
         };
@@ -168,6 +170,11 @@ mod tests {
         let rows = read("test a ... ignored, needs more\ntest b ... FAILED\n");
         assert_eq!(rows[0].result, Outcome::Skipped);
         assert_eq!(rows[1].result, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_test_that_the_behaviours_run_is_no_row() {
+        assert!(read("test image::a ... ignored, in the guest\n").is_empty());
     }
 
     #[test]

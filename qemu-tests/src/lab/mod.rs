@@ -43,14 +43,16 @@ pub struct Bench {
     log_folder: PathBuf,
     /// The disk with the agent and programs of the host.
     tools: Tools,
-    has_programs: bool,
+    /// Names of those programs.
+    programs: Vec<String>,
 }
 
 impl Bench {
     /// Packs the programs that the guests are to have.
     pub fn new(log_folder: &Path, programs: &[PathBuf]) -> Result<Bench> {
         let tools = Tools::pack(&machine::agent_program()?, programs)?;
-        Ok(Bench { log_folder: log_folder.to_owned(), tools, has_programs: !programs.is_empty() })
+        let names = programs.iter().filter_map(|program| program.file_name()?.to_str().map(str::to_owned));
+        Ok(Bench { log_folder: log_folder.to_owned(), tools, programs: names.collect() })
     }
 }
 
@@ -261,9 +263,13 @@ impl Lab {
         Ok(())
     }
 
-    /// Whether programs of the host are there.
-    pub fn has_tools(&self) -> bool {
-        self.bench.has_programs
+    /// Makes sure that a program of the host is there.
+    pub fn needs_tool(&self, name: &str) -> Result<()> {
+        ensure!(
+            self.bench.programs.iter().any(|program| program == name),
+            "it needs {name} in the guest, which `cargo os test` hands over; by hand: --tool FILE, named so"
+        );
+        Ok(())
     }
 
     /// Path of the serial log, for messages.

@@ -308,6 +308,11 @@ impl Run {
         Ok(sample)
     }
 
+    /// Whether this is a long run, which does in full what others sample.
+    pub fn in_full(&self) -> bool {
+        self.common.soak.is_some()
+    }
+
     /// Runs scenarios as a chain of their own, to see what the runner makes of them.
     pub fn rehearse(&self, name: &'static str, scenarios: Vec<Scenario>) -> Result<Vec<Rehearsed>> {
         let labs = self.labs.as_deref().context("this run has no machines")?;

@@ -20,7 +20,8 @@ pub const SCENARIOS: [Scenario; 2] = [
         .takes(49),
 ];
 
-const IMAGE: &str = "corten.test/box:1";
+/// The image that machines for containers have.
+pub const IMAGE: &str = "corten.test/box:1";
 const ADDRESS: &str = "10.0.10.80";
 /// Rounds of a full run, and of a sample.
 const ROUNDS: u32 = 50;
@@ -168,7 +169,8 @@ netd=$(systemctl show -p MainPID --value netd.service)
 for fd in /proc/$netd/fd/*; do readlink $fd; done | sed -E 's/\[[0-9]+\]//; s/^/descriptor of netd /'
 "#;
 
-fn traces(lab: &Lab) -> Result<Vec<String>> {
+/// What a round could leave behind.
+pub fn traces(lab: &Lab) -> Result<Vec<String>> {
     let text = lab.vm.run(TRACES)?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
@@ -176,7 +178,7 @@ fn traces(lab: &Lab) -> Result<Vec<String>> {
 }
 
 /// Lines of the one that the other lacks, counted.
-fn differences(before: &[String], after: &[String]) -> Vec<String> {
+pub fn differences(before: &[String], after: &[String]) -> Vec<String> {
     let count = |lines: &[String], line: &String| lines.iter().filter(|other| *other == line).count();
     let mut all: Vec<&String> = before.iter().chain(after).collect();
     all.sort();

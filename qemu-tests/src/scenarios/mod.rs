@@ -61,6 +61,7 @@ mod resilience;
 mod rocker;
 mod routing;
 mod sender;
+mod shim_suite;
 mod vrfs;
 
 use crate::lab::Topology;
@@ -70,7 +71,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 26] = [
+    let files: [(&str, &[Scenario]); 27] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -91,6 +92,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("kills", &kills::SCENARIOS),
         ("console", &console::SCENARIOS),
         ("containers", &containers::SCENARIOS),
+        ("shim-suite", &shim_suite::SCENARIOS),
         ("rocker", &rocker::SCENARIOS),
         ("netdevsim", &netdevsim::SCENARIOS),
         ("fabric", &fabric::SCENARIOS),

@@ -197,7 +197,7 @@ const STORM_CHANGES: u32 = 5000;
 
 /// Runs tests of netd in the guest; the answer is their last line.
 fn netd_tests(lab: &Lab, arguments: &str) -> Result<String> {
-    ensure!(lab.has_tools(), "it needs netd's tests: `cargo os test` hands them over");
+    lab.needs_tool("netd-kernel-tests")?;
     let script = format!(
         "{}export NETD_STORM_CHANGES={STORM_CHANGES} NETD_TEST_VLANS=1; netd-kernel-tests {arguments} 2>&1",
         tools::USE

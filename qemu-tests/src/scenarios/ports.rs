@@ -210,7 +210,7 @@ fn offered(lab: &Lab, port: &str) -> Result<(bool, Vec<String>)> {
 }
 
 fn one_speed_is_offered(lab: &Lab, _: &Run) -> Result<String> {
-    ensure!(lab.has_tools(), "ethtool is on the disk of host programs, which is not there");
+    lab.needs_tool("ethtool")?;
     let port = format!("swp{}", machine::NEGOTIATING);
     let all = offered(lab, &port)?;
     ensure!(all.0 && all.1.len() > 3, "before anything was set: {all:?}");
