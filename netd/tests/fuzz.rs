@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
 mod common;
+#[path = "common/examples.rs"]
+mod examples;
 mod model;
 #[path = "common/service.rs"]
 mod service;

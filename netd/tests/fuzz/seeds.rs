@@ -7,6 +7,8 @@ use netd::kernel::wire::Message;
 use netlink_sys::{Socket, SocketAddr, protocols};
 use nix::libc;
 
+use crate::examples;
+
 /// Every document of the tests, and the examples in the manual.
 pub fn documents() -> Vec<Vec<u8>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -25,22 +27,11 @@ pub fn documents() -> Vec<Vec<u8>> {
             }
         }
     }
-    for page in ["../README.md", "../os-image/rootfs/usr/share/man/man5/switch.toml.5"] {
-        documents.extend(examples(&std::fs::read_to_string(here.join(page)).expect("a page")));
-    }
+    documents.extend(examples::of_the_manual().into_iter().map(String::into_bytes));
     assert!(documents.len() > 30, "only {} documents", documents.len());
     // So that the order, and with it a seed's run, is the same everywhere.
     documents.sort();
     documents
-}
-
-/// The documents printed in a text: each begins with `version = 1` and ends where its indentation does.
-fn examples(text: &str) -> Vec<Vec<u8>> {
-    let starts = text.match_indices("version = 1").map(|(at, _)| at);
-    let lines = |at: usize| text[at..].lines().take_while(|line| !line.starts_with(['.', '#', '`']));
-    starts
-        .map(|at| lines(at).map(|line| format!("{}\n", line.trim())).collect::<String>().into_bytes())
-        .collect()
 }
 
 /// What documents are made of, and numbers at the edges.

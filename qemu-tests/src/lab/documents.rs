@@ -170,3 +170,24 @@ ExecStart=/usr/bin/busybox sh -c 'echo 1 4 >/sys/bus/netdevsim/new_device'
 ";
 pub(super) const NETDEVSIM_DROP_IN: &str =
     "[Unit]\nRequires=corten-netdevsim.service\nAfter=corten-netdevsim.service\n";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// As whoever tests what documents mean has it: netd, in `tests/documents.rs`.
+    #[test]
+    fn every_document_is_among_those_that_are_kept() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../netd/tests/documents");
+        let files =
+            std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+        let kept: Vec<String> = files.map(|path| std::fs::read_to_string(path).expect("a text")).collect();
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ana";
+        let demo = qemu_tests::demo::config(4);
+        for document in [measured(key), switch(key), rocker(key), netdevsim(key), demo] {
+            assert!(kept.contains(&document), "put this beside the others:\n{document}");
+        }
+    }
+}
