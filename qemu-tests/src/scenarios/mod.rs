@@ -38,6 +38,7 @@ mod console;
 mod containers;
 mod control_plane;
 mod ecmp;
+mod engines;
 mod fabric;
 mod first_boot;
 mod flows;
@@ -90,6 +91,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("control-plane", &control_plane::SCENARIOS),
         ("resilience", &resilience::SCENARIOS),
         ("kills", &kills::SCENARIOS),
+        ("engines", &engines::SCENARIOS),
         ("console", &console::SCENARIOS),
         ("containers", &containers::SCENARIOS),
         ("shim-suite", &shim_suite::SCENARIOS),
