@@ -71,7 +71,7 @@ pub fn fetch(release: &str, names: &[&str], pinned: &Lock, locked: bool) -> Resu
             && pin.sha256 != found.sha256
         {
             bail!(
-                "{name} {}: the mirror's file has SHA-256 {}, packages.lock says {}",
+                "{name} {}: the mirror's file has SHA-256 {}, the lock says {}",
                 pin.version,
                 found.sha256,
                 pin.sha256

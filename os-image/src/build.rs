@@ -5,19 +5,19 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::apt::{self, Fetched};
 use crate::cache::{self, Key};
-use crate::packages::{self, List};
+use crate::inputs::{self, Inputs};
 use crate::{base, binaries, disk, erofs, host, kernel, manifest, overlay, paths, sbom, sysroot};
 
 /// Builds the image and answers its path. Equal inputs are not built twice.
 pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
     host::ensure_build_tools(consent)?;
     fs::create_dir_all(paths::output())?;
-    let (list, fetched, unlocked) = inputs(locked)?;
-    let kernel = kernel::build(&fetched)?;
-    let base = base::assemble(&list, &fetched)?;
-    let binaries = binaries::build(&sysroot::unpack(&fetched)?)?;
+    let inputs = Inputs::read(inputs::IMAGE, locked)?;
+    let fetched = &inputs.fetched;
+    let kernel = kernel::build(fetched)?;
+    let base = base::assemble(&inputs)?;
+    let binaries = binaries::build(&sysroot::unpack(fetched)?)?;
     let key = image_key(&base.key, &kernel.key, &binaries)?;
     let image = paths::image();
     let manifest_file = paths::output().join("manifest.json");
@@ -32,7 +32,7 @@ pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
     let root = overlay::compose(&base, &kernel, &binaries)?;
     let sealed = erofs::seal(&root)?;
     let image = disk::write(&kernel, &sealed)?;
-    let bom = sbom::document(&base, &fetched.lock, &list.release)?;
+    let bom = sbom::document(&base, &fetched.lock, &inputs.list.release)?;
     write_json("sbom.cdx.json", &bom)?;
     let manifest = manifest::document(&manifest::Parts {
         image: &image,
@@ -40,8 +40,8 @@ pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
         kernel: &kernel,
         binaries: &binaries,
         root: &sealed,
-        fetched: &fetched,
-        unlocked: &unlocked,
+        fetched,
+        unlocked: &inputs.unlocked,
         key: &key,
     })?;
     // The manifest comes last: its key says that everything before it is whole.
@@ -52,8 +52,8 @@ pub fn build(consent: &host::Consent, locked: bool) -> Result<PathBuf> {
 /// Builds the kernel that only tests boot, and answers where it is. The image is built before, so that the
 /// shipped kernel's objects are there to be used.
 pub fn test_kernel(locked: bool) -> Result<PathBuf> {
-    let (_, fetched, _) = inputs(locked)?;
-    let built = kernel::build_for_tests(&fetched)?.dir.join("vmlinuz");
+    let inputs = Inputs::read(inputs::IMAGE, locked)?;
+    let built = kernel::build_for_tests(&inputs.fetched)?.dir.join("vmlinuz");
     // Beside the image, where the behaviours look for it by themselves.
     let path = paths::test_kernel();
     fs::create_dir_all(path.parent().unwrap_or(&path))?;
@@ -61,39 +61,10 @@ pub fn test_kernel(locked: bool) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Resolves every package anew and writes the lock.
+/// Resolves every package of the image and of peers anew and writes both locks.
 pub fn lock(consent: &host::Consent) -> Result<()> {
     host::ensure_build_tools(consent)?;
-    let list = List::read(&paths::os_image().join("packages.toml"))?;
-    let names: Vec<&str> = list.names().collect();
-    let fetched = apt::fetch(&list.release, &names, &packages::Lock::new(), false)?;
-    let path = paths::os_image().join("packages.lock");
-    cache::write_atomic(&path, packages::lock_text(&fetched.lock).as_bytes())?;
-    eprintln!("{:<28} {}", "Locked", path.display());
-    Ok(())
-}
-
-/// The package list, its packages, and those that are not what the lock file pins.
-fn inputs(locked: bool) -> Result<(List, Fetched, Vec<String>)> {
-    let list = List::read(&paths::os_image().join("packages.toml"))?;
-    let pinned = packages::read_lock(&paths::os_image().join("packages.lock"))?;
-    let names: Vec<&str> = list.names().collect();
-    if locked {
-        let fetched = apt::fetch(&list.release, &names, &pinned, true)?;
-        return Ok((list, fetched, Vec::new()));
-    }
-    // What vanished pins were resolved to is kept beside the cache, so that the next build needs no network.
-    let mut key = Key::new("resolved 1");
-    key.text(&packages::lock_text(&pinned));
-    let resolved_file = paths::cache()?.join("resolved").join(key.finish());
-    let mut wanted = pinned.clone();
-    wanted.extend(packages::read_lock(&resolved_file)?);
-    let fetched = apt::fetch(&list.release, &names, &wanted, false)?;
-    let unlocked = fetched.unlocked(&pinned);
-    if !unlocked.is_empty() {
-        cache::write_atomic(&resolved_file, packages::lock_text(&fetched.lock).as_bytes())?;
-    }
-    Ok((list, fetched, unlocked))
+    [inputs::IMAGE, inputs::PEERS].into_iter().try_for_each(inputs::lock)
 }
 
 fn image_key(base: &str, kernel: &str, binaries: &binaries::Binaries) -> Result<String> {

@@ -1,4 +1,4 @@
-//! Every program and library of the image finds the shared libraries it names.
+//! Every program and library of a root finds the shared libraries it names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use object::read::elf::{Dyn, ElfFile64, FileHeader};
 use object::{Endianness, elf};
 use walkdir::WalkDir;
 
-/// Folders the image's loader searches, and where systemd's programs look beside them (their RUNPATH).
+/// Folders the root's loader searches, and where systemd's programs look beside them (their RUNPATH).
 const SEARCH: &[&str] =
     &["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib", "usr/lib64"];
 
@@ -37,7 +37,7 @@ pub fn check_libraries(root: &Path) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    bail!("libraries missing from the image:\n  {}", missing.into_iter().collect::<Vec<_>>().join("\n  "))
+    bail!("libraries are missing:\n  {}", missing.into_iter().collect::<Vec<_>>().join("\n  "))
 }
 
 /// The names of a file's `DT_NEEDED` entries; none for what is no dynamic ELF file.

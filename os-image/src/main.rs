@@ -18,12 +18,14 @@ mod grub;
 mod guard;
 mod guest_tools;
 mod host;
+mod inputs;
 mod kernel;
 mod layout;
 mod manifest;
 mod overlay;
 mod packages;
 mod paths;
+mod peers;
 mod process;
 mod progress;
 mod run;
@@ -32,6 +34,7 @@ mod soak;
 mod summary;
 mod sysroot;
 mod test;
+mod unpack;
 
 use std::process::ExitCode;
 
@@ -73,7 +76,7 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<std::ffi::OsString>,
     },
-    /// Resolve the package list anew and write os-image/packages.lock.
+    /// Resolve the package lists anew and write os-image/packages.lock and os-image/peers.lock.
     Lock,
 }
 

@@ -73,7 +73,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     Ok(())
 }
 
-fn lay_over(from: &Path, root: &Path) -> Result<()> {
+/// Copies a folder of ours over a root.
+pub fn lay_over(from: &Path, root: &Path) -> Result<()> {
     for entry in WalkDir::new(from).sort_by_file_name() {
         let entry = entry?;
         let target = root.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
@@ -198,7 +199,8 @@ fn refuse_forbidden(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn size_text(root: &Path) -> Result<String> {
+/// What a root takes on a disk, in words.
+pub fn size_text(root: &Path) -> Result<String> {
     let mut sizes: BTreeMap<(u64, u64), u64> = BTreeMap::new();
     for entry in WalkDir::new(root) {
         use std::os::unix::fs::MetadataExt;

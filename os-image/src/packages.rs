@@ -1,4 +1,5 @@
-//! The package list (`packages.toml`) and the versions it was last resolved to (`packages.lock`).
+//! Package lists (`packages.toml` of the image, `peers.toml` of peers) and the versions they were last resolved to
+//! (`packages.lock`, `peers.lock`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// What `packages.toml` says.
+/// What a list says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {
@@ -16,11 +17,12 @@ pub struct List {
     pub release: String,
     /// Paths, relative to the root, that no package may bring; `*` stands for any text without `/`.
     pub drop: Vec<String>,
-    /// Packages of the image.
+    /// Packages of the root.
     pub package: Vec<Package>,
-    /// Dependencies of theirs that the image goes without, and why it can.
+    /// Dependencies of theirs that the root goes without, and why it can.
     pub omitted: BTreeMap<String, String>,
     /// Packages that are only linked against or built from, never shipped.
+    #[serde(default)]
     pub build: Vec<Package>,
 }
 
@@ -30,15 +32,15 @@ pub struct List {
 pub struct Package {
     /// Debian's name for it.
     pub name: String,
-    /// The reason it is in the image.
+    /// The reason it is in the root.
     pub why: String,
-    /// Paths of this package that the image leaves out.
+    /// Paths of this package that the root leaves out.
     #[serde(default)]
     pub drop: Vec<String>,
 }
 
 impl List {
-    /// Reads `packages.toml`.
+    /// Reads a list.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("in {}", path.display()))
@@ -62,7 +64,7 @@ pub struct Pin {
 /// Pins by package name.
 pub type Lock = BTreeMap<String, Pin>;
 
-/// Reads `packages.lock`: a line a package, `name version sha256`. A missing file is an empty lock.
+/// Reads a lock: a line a package, `name version sha256`. A missing file is an empty lock.
 pub fn read_lock(path: &Path) -> Result<Lock> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -84,7 +86,7 @@ fn parse_lock_line(line: &str) -> Result<(String, Pin)> {
     Ok((word("name")?, Pin { version: word("version")?, sha256: word("sha256")? }))
 }
 
-/// The text of `packages.lock`.
+/// The text of a lock.
 pub fn lock_text(lock: &Lock) -> String {
     let mut text = String::from("# Written by `cargo os lock`: name, version and SHA-256 of each package.\n");
     for (name, pin) in lock {
@@ -113,13 +115,25 @@ mod tests {
     }
 
     #[test]
-    fn every_package_of_the_image_has_a_reason() {
-        let list = List::read(&crate::paths::os_image().join("packages.toml")).unwrap();
-        for package in list.package.iter().chain(&list.build) {
-            assert!(package.why.len() > 8, "{} has no reason", package.name);
+    fn every_package_has_a_reason() {
+        for name in ["packages.toml", "peers.toml"] {
+            let list = List::read(&crate::paths::os_image().join(name)).unwrap();
+            for package in list.package.iter().chain(&list.build) {
+                assert!(package.why.len() > 8, "{} has no reason", package.name);
+            }
+            for (name, why) in &list.omitted {
+                assert!(why.len() > 8, "{name} has no reason");
+            }
         }
-        for (name, why) in &list.omitted {
-            assert!(why.len() > 8, "{name} has no reason");
+    }
+
+    #[test]
+    fn every_package_is_pinned() {
+        for name in ["packages", "peers"] {
+            let file = |ending: &str| crate::paths::os_image().join(format!("{name}.{ending}"));
+            let (list, lock) = (List::read(&file("toml")).unwrap(), read_lock(&file("lock")).unwrap());
+            let listed: std::collections::BTreeSet<&str> = list.names().collect();
+            assert_eq!(lock.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), listed);
         }
     }
 }

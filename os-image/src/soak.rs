@@ -9,7 +9,7 @@ use clap::Args;
 use qemu_tests::random;
 use qemu_tests::soak::Soak;
 
-use crate::{build, guest_tools, host, paths, test};
+use crate::{build, guest_tools, host, paths, peers, test};
 
 /// What to soak.
 #[derive(Args)]
@@ -118,6 +118,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     if in_image || wants(BEHAVIOURS) {
         build::build(consent, locked)?;
+        peers::assemble(locked)?;
     }
     if in_image {
         good &= rounds_in_image(options)?;

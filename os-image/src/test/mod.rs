@@ -21,7 +21,7 @@ use jobserver::Client;
 use qemu_tests::machine;
 
 use crate::summary::{Group, Outcome, Row, Summary};
-use crate::{bench, build, guard, guest_tools, host, paths, process};
+use crate::{bench, build, guard, guest_tools, host, paths, peers, process};
 use programs::Program;
 
 /// What to test.
@@ -67,6 +67,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         build::build(consent, locked)?;
         bench::write_image_sizes()?;
     }
+    peers::assemble(locked)?;
     let programs = programs::compile()?;
     let behaviours = if options.unit { None } else { Some(behaviour_command()?) };
     let jobs = options.jobs.unwrap_or_else(processors).max(1);
