@@ -1,13 +1,14 @@
 //! Boots the Corten image under QEMU and plugs hosts into its front-panel ports.
 //!
 //! The crate sees the product as a user does: a disk image, a serial line, SSH, frames on wires. It
-//! depends on no other crate of this workspace and needs QEMU and a few host tools, but not root.
+//! depends on no other crate of this workspace but those of the agent and of peers, and needs QEMU and
+//! a few host tools, but not root.
 //!
 //! Start reading at [`machine::Machine`], which says what is booted, and [`machine::Vm`], which runs.
 //! The far end of a port is a [`wire::Wire`]; raw [`frame::Frame`]s (with [`packet::Packet`]s in them), a
 //! [`host::Host`] with a TCP/IP stack or a [`lacp::Partner`] go on it. A [`patch::Patch`] is a cable between two
 //! machines that can be bad in many ways. [`machine::Template`]s are machines that were saved. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
-//! machine's remote control. [`demo`] plugs a small network into every port. The scenarios themselves
+//! machine's remote control. [`pcap`] files hand frames to other readers. [`demo`] plugs a small network into every port. The scenarios themselves
 //! are in the program `qemu-tests` (`src/main.rs`).
 //!
 //! What `cargo os run --demo` does:
@@ -37,6 +38,7 @@ pub mod machine;
 pub mod measure;
 pub mod packet;
 pub mod patch;
+pub mod pcap;
 pub mod qmp;
 pub mod random;
 pub mod run_folder;
