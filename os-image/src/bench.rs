@@ -10,7 +10,7 @@ use clap::Args;
 use qemu_tests::measure::{self, Measurement};
 use serde_json::Value;
 
-use crate::{build, host, paths, test};
+use crate::{build, host, paths, peers, test};
 
 /// What to measure.
 #[derive(Args)]
@@ -31,6 +31,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     build::build(consent, locked)?;
     if wants("netd") {
+        peers::assemble(locked)?;
         good &= netd::measure()?;
     }
     if wants("image") {

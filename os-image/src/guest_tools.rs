@@ -1,4 +1,4 @@
-//! Programs of this host that tests and measurements run in the guest, whose image has none of them.
+//! Programs that tests and measurements run in the guest, whose image has none of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,9 @@ use crate::{paths, process};
 const AGENT: &str = "corten-test-agent";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What our own programs call. BIRD is among them where this host has it. `ctr` is for the shim's tests alone, which
-/// do without the image's.
-const OTHERS: [&str; 7] = [
-    "/usr/sbin/ip",
-    "/usr/sbin/bridge",
-    "/usr/sbin/ethtool",
-    "/usr/bin/unshare",
-    "/usr/sbin/bird",
-    "/usr/bin/bird",
-    "/usr/bin/ctr",
-];
+/// What our own programs call. `ctr` is for the shim's tests alone, which do without the image's.
+const OTHERS: [&str; 5] =
+    ["/usr/sbin/ip", "/usr/sbin/bridge", "/usr/sbin/ethtool", "/usr/bin/unshare", "/usr/bin/ctr"];
 
 /// Hands programs of ours, and what they call, to the behaviours' program.
 pub fn pass(command: &mut Command, programs: &[PathBuf]) {

@@ -72,7 +72,6 @@ pub fn ensure_build_tools(consent: &Consent) -> Result<()> {
 /// What netd is measured beside.
 const BENCH_TOOLS: &[Tool] = &[
     tool("iproute2", "/usr/sbin/ip", "netd is measured beside `ip -batch`"),
-    tool("bird2", "/usr/sbin/bird", "netd is measured beside BIRD"),
     tool("valgrind", "/usr/bin/valgrind", "counts the instructions of planning and encoding"),
 ];
 

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use corten_test_peer::PeerRoot;
 use qemu_tests::run_folder::RunFolder;
+use qemu_tests::tools::Tool;
 
 /// Boots the Corten image under QEMU and checks what a user would see.
 #[derive(Parser)]
@@ -51,6 +53,9 @@ struct Options {
     /// A program of this host that is needed in the guest; may be repeated.
     #[arg(long, value_name = "PROGRAM")]
     tool: Vec<PathBuf>,
+    /// A program of the root of peers, by its path there, that is needed in the guest; may be repeated.
+    #[arg(long, value_name = "PROGRAM")]
+    peer: Vec<PathBuf>,
     /// Where measurements go [default: target/os/bench].
     #[arg(long, value_name = "FOLDER")]
     bench_dir: Option<PathBuf>,
@@ -69,6 +74,13 @@ fn main() -> ExitCode {
     let tokens = unsafe { jobserver::Client::from_env() };
     let options = Options::parse();
     let output = qemu_tests::machine::output_folder();
+    let tools = match tools(&options) {
+        Ok(tools) => tools,
+        Err(error) => {
+            eprintln!("qemu-tests: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let settings = runner::Settings {
         filters: options.filter,
@@ -80,7 +92,7 @@ fn main() -> ExitCode {
         shard: options.shard,
         jobs: options.jobs.unwrap_or(processors).max(1),
         tokens,
-        tools: options.tool,
+        tools,
         bench_folder: options.bench_dir.unwrap_or_else(|| output.join("bench")),
         log_folder: options.log_dir.unwrap_or_else(|| output.join("test/logs")),
     };
@@ -97,6 +109,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The programs that guests get.
+fn tools(options: &Options) -> Result<Vec<Tool>> {
+    let mut tools: Vec<Tool> = options.tool.iter().map(|program| Tool::of_host(program)).collect();
+    if !options.peer.is_empty() {
+        let root = PeerRoot::find()?;
+        tools.extend(options.peer.iter().map(|path| Tool::of_peers(&root, path)));
+    }
+    Ok(tools)
 }
 
 /// Does something whose temporary files are gone afterwards, however it ends.

@@ -3,7 +3,7 @@
 //! `cargo bench -p netd` prints a table; with `--json FILE` it writes the rows, as `cargo os bench netd` does,
 //! which also runs it in the booted image (`--guest`), where `pulls` watches links go down.
 //! Each subject runs in a process and a network namespace of its own, so that its memory and processor time
-//! are its own. Needs root or user namespaces, iproute2 and bird2.
+//! are its own. Needs root or user namespaces, iproute2, and BIRD 2 of the root of peers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a measurement that cannot be made ends the run
 
@@ -167,8 +167,8 @@ impl Bench {
             Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "")
                 .at_most(0.0),
         );
-        if !routes::has_bird() {
-            eprintln!("  no BIRD here (bird2): it is left out");
+        if routes::Bird::find().is_none() {
+            eprintln!("  no BIRD here (`cargo os bench` gets it): it is left out");
             return;
         }
         let [bird, netd] = self.medians(["bird", "netd"].map(|subject| (subject, ROUTES)));

@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 
 use crate::{guest_tools, paths, test};
 
+/// BIRD, in the root of peers.
+const BIRD: &str = "/usr/sbin/bird";
+
 /// Measures; answers whether all could be measured. Rows go to netd.json and netd-guest.json.
 pub fn measure() -> Result<bool> {
     let program =
@@ -21,6 +24,7 @@ pub fn measure() -> Result<bool> {
     let mut in_guest = test::behaviour_command()?;
     in_guest.arg("--bench").arg("--bench-dir").arg(&folder);
     guest_tools::pass(&mut in_guest, &[program]);
+    in_guest.args(["--peer", BIRD]);
     good &= in_guest.status().context("starting the measurements in the guest")?.success();
     Ok(good)
 }

@@ -18,7 +18,7 @@ use qemu_tests::frame::Mac;
 use qemu_tests::host::{Host, HostConfig};
 use qemu_tests::machine::{self, Asic, Channel, Firmware, Machine, Output, Template, Vm};
 use qemu_tests::random::run_token;
-use qemu_tests::tools::Tools;
+use qemu_tests::tools::{Tool, Tools};
 pub use qemu_tests::waiting::eventually;
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ const PASSWORD_HASH: &str =
 /// What every lab of a run has in common.
 pub struct Bench {
     log_folder: PathBuf,
-    /// The disk with the agent and programs of the host.
+    /// The disk with the agent and programs for the guests.
     tools: Tools,
     /// Names of those programs.
     programs: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Bench {
 
 impl Bench {
     /// Packs the programs that the guests are to have.
-    pub fn new(log_folder: &Path, programs: &[PathBuf]) -> Result<Bench> {
+    pub fn new(log_folder: &Path, programs: &[Tool]) -> Result<Bench> {
         let tools = Tools::pack(&machine::agent_program()?, programs)?;
         let names = programs.iter().filter_map(|program| program.file_name()?.to_str().map(str::to_owned));
         Ok(Bench { log_folder: log_folder.to_owned(), tools, programs: names.collect() })

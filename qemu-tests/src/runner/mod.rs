@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use qemu_tests::measure::{self, Measurement};
 use qemu_tests::random::{self, run_token};
 use qemu_tests::soak::Soak;
+use qemu_tests::tools::Tool;
 use serde::Serialize;
 
 use self::chain::Chain;
@@ -45,8 +46,8 @@ pub struct Settings {
     pub jobs: usize,
     /// The job server of whoever started this.
     pub tokens: Option<jobserver::Client>,
-    /// Programs of this host for the guest.
-    pub tools: Vec<PathBuf>,
+    /// Programs for the guests.
+    pub tools: Vec<Tool>,
     /// Where measurements go.
     pub bench_folder: PathBuf,
     /// Where serial logs go.
