@@ -1,7 +1,7 @@
 //! Corten's network daemon: ports, VLANs, routes, policy, attachments.
 //!
-//! It may depend on `netd-api` and on no other crate of this workspace (its benchmark also on `corten-test-peer`); it
-//! links no HTTP, proxy, wasm or message broker. Nobody outside [`kernel`] speaks netlink, and [`plan`] does no I/O.
+//! It may depend on `netd-api` and on no other crate of this workspace (its benchmark also on `corten-measure` and
+//! `corten-test-peer`); it links no HTTP, proxy, wasm or message broker. Nobody outside [`kernel`] speaks netlink, and [`plan`] does no I/O.
 //!
 //! Start reading at [`engine`] (what happens at start and when a document is applied), then [`desired`]
 //! (configuration to network), [`plan`] (network to steps), [`transaction`] (steps to kernel, or back).

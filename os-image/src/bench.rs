@@ -82,21 +82,11 @@ pub fn print_measurements() -> Result<()> {
         entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
     files.sort();
     for file in files {
-        let rows: Vec<Value> =
+        let rows: Vec<Measurement> =
             serde_json::from_slice(&fs::read(&file)?).with_context(|| format!("in {}", file.display()))?;
         println!("Measured: {}", file.display());
         for row in rows {
-            let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-            let aim = match (row["aim"].as_str(), row["met"].as_bool()) {
-                (Some(aim), Some(met)) => format!("  (aim {aim}: {})", if met { "met" } else { "missed" }),
-                _ => String::new(),
-            };
-            let beside = match (row["against"].as_str(), row["ratio"].as_f64()) {
-                (Some(against), Some(ratio)) => format!("  {ratio:.2} x {against}"),
-                _ => String::new(),
-            };
-            let value = row["value"].as_f64().unwrap_or_default();
-            println!("  {:<60} {value:>10.2} {}{beside}{aim}", text("name"), text("unit"));
+            println!("  {:<60} {:>10.2} {}{}", row.name, row.value, row.unit, row.remarks());
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Boots the Corten image under QEMU and plugs hosts into its front-panel ports.
 //!
 //! The crate sees the product as a user does: a disk image, a serial line, SSH, frames on wires. It
-//! depends on no other crate of this workspace but those of the agent and of peers, and needs QEMU and
+//! depends on no other crate of this workspace but those of the agent, of peers and of measurements, and needs QEMU and
 //! a few host tools, but not root.
 //!
 //! Start reading at [`machine::Machine`], which says what is booted, and [`machine::Vm`], which runs.
@@ -35,7 +35,6 @@ pub mod frame;
 pub mod host;
 pub mod lacp;
 pub mod machine;
-pub mod measure;
 pub mod packet;
 pub mod patch;
 pub mod pcap;
@@ -48,3 +47,5 @@ mod sync;
 pub mod tools;
 pub mod waiting;
 pub mod wire;
+
+pub use corten_measure as measure;

@@ -18,8 +18,10 @@ mod vlans;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
-use report::{Row, Table};
+use corten_measure::{Measurement, Reference};
+use report::{Table, seconds};
 use subject::Outcome;
 
 /// Routes of the main comparison.
@@ -30,10 +32,13 @@ const MANY: u32 = 1_000_000;
 const PORTS: u32 = 62;
 /// Routes whose instructions are counted.
 const COUNTED: u32 = 10_000;
-/// Runs of each subject; the median counts.
-const RUNS: usize = 5;
-/// The same in a guest, whose processor is translated.
-const RUNS_IN_GUEST: usize = 3;
+/// Runs of each subject of a comparison; the median counts.
+const RUNS: usize = 15;
+/// Where runs are long, as with a million routes or on a guest's translated processor, there are fewer: none begins
+/// after this time, but there are some in any case. With three comparisons, the counting of instructions here and the
+/// one run of a line a VLAN there, all takes 15 minutes at most here and twice that in a guest.
+const TIME: Duration = Duration::from_secs(240);
+const FEWEST_RUNS: usize = 3;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -48,7 +53,7 @@ fn main() -> ExitCode {
     }
     let json = words.iter().position(|word| word == "--json").map(|at| PathBuf::from(&words[at + 1]));
     let guest = words.iter().any(|word| word == "--guest");
-    let bench = Bench { folder: tempdir(), runs: if guest { RUNS_IN_GUEST } else { RUNS } };
+    let bench = Bench { folder: tempdir() };
     let table = bench.measure(guest);
     table.print();
     if let Some(path) = json {
@@ -97,17 +102,34 @@ fn once(folder: &Path, subject: &str, size: u32) -> Outcome {
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("the subject's answer")
 }
 
+/// Outcomes of a subject, in the order of its runs.
+struct Runs(Vec<Outcome>);
+
+impl Runs {
+    /// The run whose wall time is the median.
+    fn median(&self) -> &Outcome {
+        let mut sorted: Vec<&Outcome> = self.0.iter().collect();
+        sorted.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
+        sorted[sorted.len() / 2]
+    }
+
+    /// Its wall times, for others to be compared with.
+    fn reference(&self, name: &str) -> Reference {
+        let times: Vec<f64> = self.0.iter().map(|outcome| outcome.wall_s).collect();
+        Reference::new(name, &times)
+    }
+}
+
 struct Bench {
     /// Where subjects keep their files.
     folder: PathBuf,
-    /// How often each of them runs.
-    runs: usize,
 }
 
 impl Bench {
     fn measure(&self, guest: bool) -> Table {
         let mut table = Table::default();
         self.routes_beside_others(&mut table);
+        self.routes_beside_bird(&mut table);
         // The host's bridge may know no VLANs; a translated processor has no time for a million.
         if guest {
             self.vlans_beside_others(&mut table);
@@ -118,97 +140,103 @@ impl Bench {
         table
     }
 
-    /// The median of each subject's runs, by wall time. The subjects take turns, so that whatever else the
-    /// machine does in the meantime falls on all of them.
-    fn medians<const N: usize>(&self, subjects: [(&str, u32); N]) -> [Outcome; N] {
-        let mut outcomes = subjects.map(|_| Vec::with_capacity(self.runs));
-        for _ in 0..self.runs {
-            for (outcomes, (subject, size)) in outcomes.iter_mut().zip(subjects) {
-                outcomes.push(once(&self.folder, subject, size));
+    /// Runs subjects. They take turns, so that whatever else the machine does in the meantime falls on all of them.
+    fn runs<const N: usize>(&self, subjects: [(&str, u32); N]) -> [Runs; N] {
+        let mut runs = subjects.map(|_| Runs(Vec::with_capacity(RUNS)));
+        let began = Instant::now();
+        for number in 0..RUNS {
+            if number >= FEWEST_RUNS && began.elapsed() >= TIME {
+                eprintln!("  {number} runs instead of {RUNS}: they took {} s", began.elapsed().as_secs());
+                break;
+            }
+            for (runs, (subject, size)) in runs.iter_mut().zip(subjects) {
+                runs.0.push(once(&self.folder, subject, size));
             }
         }
-        outcomes.map(|mut outcomes| {
-            outcomes.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
-            outcomes.swap_remove(outcomes.len() / 2)
-        })
+        runs
     }
 
     fn routes_beside_others(&self, table: &mut Table) {
         let n = f64::from(ROUTES);
         let [ip, netd, floor, floor_inline] =
-            self.medians(["ip", "netd", "floor", "floor-inline"].map(|subject| (subject, ROUTES)));
-        table.push(Row::seconds("ip -batch, 100 000 routes", ip.wall_s));
-        table.push(Row::seconds("the kernel alone, next hop object, 32 kB batches", floor.wall_s));
-        table.push(Row::seconds("the kernel alone, next hop in each route", floor_inline.wall_s));
+            self.runs(["ip", "netd", "floor", "floor-inline"].map(|subject| (subject, ROUTES)));
+        let (ip, floor) =
+            (ip.reference("ip -batch"), floor.reference("the kernel alone, next hop object, 32 kB batches"));
+        let first = netd.reference("the first apply");
+        let netd = netd.median();
+        table.push(seconds("ip -batch, 100 000 routes", ip.value()));
+        table.push(ip.beside_itself("s"));
+        table.push(seconds(floor.name(), floor.value()));
+        table.push(floor.beside_itself("s"));
         table.push(
-            Row::seconds("netd, 100 000 routes from file to verified", netd.wall_s)
-                .against("ip -batch", ip.wall_s)
-                .ratio_at_most(0.5),
+            seconds("the kernel alone, next hop in each route", floor_inline.median().wall_s).beside(&floor),
         );
-        table.push(Row::new("netd, processor time a route", netd.cpu_s * 1e6 / n, "µs").at_most(4.0));
-        table.push(
-            Row::seconds("netd, the sending step", netd.send_s)
-                .against("the kernel alone, next hop object", floor.wall_s)
-                .ratio_at_most(1.5),
-        );
-        for (name, seconds) in [
+        let name = "netd, 100 000 routes from file to verified";
+        table.push(seconds(name, netd.wall_s).beside(&ip).ratio_at_most(0.5));
+        let cpu_us = netd.cpu_s * 1e6 / n;
+        table.push(Measurement::new("netd, processor time a route", cpu_us, "µs").at_most(4.0));
+        table.push(seconds("netd, the sending step", netd.send_s).beside(&floor).ratio_at_most(1.5));
+        for (name, time_s) in [
             ("parsing", netd.parse_s),
             ("planning", netd.plan_s),
             ("reading before and after", netd.verify_s),
         ] {
-            table.push(Row::seconds(&format!("netd, {name}"), seconds));
+            table.push(seconds(&format!("netd, {name}"), time_s));
         }
-        table.push(
-            Row::seconds("netd, the same document again", netd.again_s)
-                .against("the first apply", netd.wall_s)
-                .at_most(0.3),
-        );
-        table.push(
-            Row::new("netd, writes of the same document again", f64::from(netd.again_writes), "")
-                .at_most(0.0),
-        );
+        table.push(seconds("netd, the same document again", netd.again_s).beside(&first).at_most(0.3));
+        let writes = f64::from(netd.again_writes);
+        table.push(Measurement::new("netd, writes of the same document again", writes, "").at_most(0.0));
+    }
+
+    fn routes_beside_bird(&self, table: &mut Table) {
         if routes::Bird::find().is_none() {
             eprintln!("  no BIRD here (`cargo os bench` gets it): it is left out");
             return;
         }
-        let [bird, netd] = self.medians(["bird", "netd"].map(|subject| (subject, ROUTES)));
-        table.push(Row::seconds("BIRD 2, 100 000 routes", bird.wall_s));
-        table.push(Row::seconds("netd beside BIRD 2", netd.wall_s).against("BIRD 2", bird.wall_s));
+        let [bird, netd] = self.runs(["bird", "netd"].map(|subject| (subject, ROUTES)));
+        let bird = bird.reference("BIRD 2");
+        table.push(seconds("BIRD 2, 100 000 routes", bird.value()));
+        table.push(bird.beside_itself("s"));
+        table.push(seconds("netd beside BIRD 2", netd.median().wall_s).beside(&bird));
     }
 
     fn many_routes(&self, table: &mut Table) {
         let [few, many, floor_few, floor_many] =
-            self.medians([("netd", ROUTES), ("netd", MANY), ("floor", ROUTES), ("floor", MANY)]);
+            self.runs([("netd", ROUTES), ("netd", MANY), ("floor", ROUTES), ("floor", MANY)]);
+        let floor_few = floor_few.reference("the kernel alone, 100 000 routes");
+        let few = few.reference("netd, 100 000 routes");
+        table.push(floor_few.beside_itself("s"));
         table.push(
-            Row::seconds("the kernel alone, 1 000 000 routes", floor_many.wall_s)
-                .against("100 000 routes", floor_few.wall_s),
+            seconds("the kernel alone, 1 000 000 routes", floor_many.median().wall_s).beside(&floor_few),
         );
-        table.push(
-            Row::seconds("netd, 1 000 000 routes", many.wall_s)
-                .against("100 000 routes", few.wall_s)
-                .ratio_at_most(11.0),
-        );
+        table.push(few.beside_itself("s"));
+        let many = many.median();
+        table.push(seconds("netd, 1 000 000 routes", many.wall_s).beside(&few).ratio_at_most(11.0));
         let bytes = many.peak_bytes as f64 / f64::from(MANY);
-        table.push(Row::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
+        table.push(Measurement::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
     }
 
     fn vlans_beside_others(&self, table: &mut Table) {
-        // Minutes, on a translated processor: one run must do.
+        // Minutes, on a translated processor: one run must do, and there is no other to hold it against.
         let lines = once(&self.folder, "vlans-lines", PORTS);
         let subjects = ["vlans-ranges", "vlans-ranges-alike", "vlans-netd"];
-        let [ranges, alike, netd] = self.medians(subjects.map(|subject| (subject, PORTS)));
-        table.push(Row::seconds("bridge -batch, 62 ports, VLANs 2-4000, a line a VLAN", lines.wall_s));
-        table.push(Row::seconds("bridge -batch, a line a port", ranges.wall_s));
-        table.push(Row::seconds("bridge -batch, a line a port, on a bridge set as netd's", alike.wall_s));
-        let netd_beside = |against: &str, seconds: f64| {
-            let name = format!("netd, 62 ports, VLANs 2-4000, beside {against}");
-            Row::seconds(&name, netd.wall_s).against(against, seconds)
-        };
-        table.push(netd_beside("bridge -batch, a line a VLAN", lines.wall_s).ratio_at_most(0.2));
-        table.push(netd_beside("bridge -batch, a line a port", ranges.wall_s).ratio_at_most(1.2));
-        table.push(netd_beside("bridge -batch, a line a port, on a bridge set as netd's", alike.wall_s));
-        table.push(Row::seconds("netd, of that the sending step", netd.send_s));
-        table.push(Row::seconds("netd, of that reading before and after", netd.verify_s));
+        let [ranges, alike, netd] = self.runs(subjects.map(|subject| (subject, PORTS)));
+        let ranges = ranges.reference("bridge -batch, a line a port");
+        let alike = alike.reference("bridge -batch, a line a port, on a bridge set as netd's");
+        let netd = netd.median();
+        table.push(seconds("bridge -batch, 62 ports, VLANs 2-4000, a line a VLAN", lines.wall_s));
+        for reference in [&ranges, &alike] {
+            table.push(seconds(reference.name(), reference.value()));
+            table.push(reference.beside_itself("s"));
+        }
+        let row =
+            |against: &str| seconds(&format!("netd, 62 ports, VLANs 2-4000, beside {against}"), netd.wall_s);
+        let a_line_a_vlan = "bridge -batch, a line a VLAN";
+        table.push(row(a_line_a_vlan).against(a_line_a_vlan, lines.wall_s).ratio_at_most(0.2));
+        table.push(row(ranges.name()).beside(&ranges).ratio_at_most(1.2));
+        table.push(row(alike.name()).beside(&alike));
+        table.push(seconds("netd, of that the sending step", netd.send_s));
+        table.push(seconds("netd, of that reading before and after", netd.verify_s));
     }
 
     fn instructions(&self, table: &mut Table) {
@@ -217,7 +245,7 @@ impl Bench {
             match counts::count(subject, COUNTED, &self.folder, &mut isolate()) {
                 Some(count) => {
                     let name = format!("instructions a route, {name}");
-                    table.push(Row::new(&name, count / f64::from(COUNTED), ""));
+                    table.push(Measurement::new(&name, count / f64::from(COUNTED), ""));
                 }
                 None => eprintln!("  no valgrind here: instructions are not counted"),
             }
