@@ -45,6 +45,11 @@ impl Tool {
         Tool { program, peers: Some(root.clone()) }
     }
 
+    /// What it is called in the guest.
+    pub fn name(&self) -> Option<&str> {
+        self.program.file_name()?.to_str()
+    }
+
     /// The folder of the disk with its libraries: those of peers are others than this host's.
     fn folder(&self) -> &'static str {
         if self.peers.is_some() { "peers" } else { "lib" }

@@ -9,7 +9,7 @@ mod units;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -68,8 +68,8 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         bench::write_image_sizes()?;
     }
     peers::assemble(locked)?;
-    let programs = programs::compile()?;
-    let behaviours = if options.unit { None } else { Some(behaviour_command()?) };
+    let programs::Compiled { tests: programs, behaviours } = programs::compile()?;
+    let behaviours = if options.unit { None } else { Some(command_of(&behaviours)?) };
     let jobs = options.jobs.unwrap_or_else(processors).max(1);
     let tokens = Client::new(jobs).context("cannot make a job server")?;
     let tests = &Tests { options, jobs, tokens, programs: &programs, summary: Mutex::default() };
@@ -223,7 +223,7 @@ fn for_guests(programs: &[Program]) -> Result<Vec<PathBuf>> {
 
 /// Compiles the test programs, and answers those that guests get.
 pub fn programs_for_guests() -> Result<Vec<PathBuf>> {
-    for_guests(&programs::compile()?)
+    for_guests(&programs::compile()?.tests)
 }
 
 /// Builds the program of black-box tests and the agent for its guests; answers what runs it on the image.
@@ -233,6 +233,11 @@ pub fn behaviour_command() -> Result<Command> {
     // Both are built into the same folder by the same cargo.
     let program = me.with_file_name("qemu-tests");
     ensure!(program.exists(), "cargo built no {}", program.display());
+    command_of(&program)
+}
+
+/// What runs the behaviours' program on the image.
+fn command_of(program: &Path) -> Result<Command> {
     let mut command = Command::new(program);
     command.env("CORTEN_IMAGE", paths::image()).env("CORTEN_TEST_KERNEL", paths::test_kernel());
     command.env("CORTEN_TEST_AGENT", guest_tools::agent()?);

@@ -21,8 +21,16 @@ pub struct Program {
     pub folder: PathBuf,
 }
 
+/// What one call of cargo compiles.
+pub struct Compiled {
+    /// The test programs.
+    pub tests: Vec<Program>,
+    /// The program of the behaviours, which comes along since a test of its own runs it.
+    pub behaviours: PathBuf,
+}
+
 /// Compiles all of them.
-pub fn compile() -> Result<Vec<Program>> {
+pub fn compile() -> Result<Compiled> {
     let mut command = process::cargo();
     command.args([
         "test",
@@ -36,12 +44,21 @@ pub fn compile() -> Result<Vec<Program>> {
     let output = output.wait_with_output().context("waiting for cargo")?;
     ensure!(output.status.success(), "the workspace's tests do not build");
     let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs: Vec<Program> = messages.filter_map(|message| program(&message)).collect();
-    ensure!(!programs.is_empty(), "cargo names no test program");
-    programs.sort_by(|a, b| (&a.package, &a.name, &a.path).cmp(&(&b.package, &b.name, &b.path)));
-    Ok(programs)
+    let messages: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut tests: Vec<Program> = messages.iter().filter_map(program).collect();
+    ensure!(!tests.is_empty(), "cargo names no test program");
+    tests.sort_by(|a, b| (&a.package, &a.name, &a.path).cmp(&(&b.package, &b.name, &b.path)));
+    let ours = |message: &&Value| {
+        let target = &message["target"];
+        target["name"] == BEHAVIOURS && target["kind"][0] == "bin" && message["profile"]["test"] == false
+    };
+    let behaviours = messages.iter().find(ours).and_then(|message| message["executable"].as_str());
+    let behaviours = behaviours.with_context(|| format!("cargo built no {BEHAVIOURS}"))?.into();
+    Ok(Compiled { tests, behaviours })
 }
+
+/// The program of the behaviours.
+const BEHAVIOURS: &str = "qemu-tests";
 
 /// The test program that a message of cargo is about.
 fn program(message: &Value) -> Option<Program> {

@@ -49,14 +49,15 @@ pub const SCENARIOS: [Scenario; 4] = [
 /// The program, as it is named in the guest.
 const PROGRAM: &str = "shim-tests";
 
-/// Tests that another behaviour of the image shows, for a reason.
+/// Tests of the host alone, for a reason.
 const HOST_ONLY: [(&str, &str); 4] = [
     ("ports::an_interface_is_attached_before_the_start_and_detached_at_the_end", FAKE),
     ("ports::what_netd_refuses_fails_the_task_in_its_words", FAKE),
     ("ports::a_killed_shims_ports_are_given_back", FAKE),
     ("ports::without_netd_a_port_cannot_be_had_but_a_task_can_be_deleted", FAKE),
 ];
-/// The reason: `image::` and the file `containers` show the same with netd itself.
+/// The reason. With netd itself `image::` and the file `containers` show the same, but that without netd a task has no
+/// port and can be deleted all the same: a test that stops netd would disturb the others.
 const FAKE: &str = "a fake netd on a private bus, on which there is no systemd to make the task's scope";
 
 /// Tests that share a behaviour.
