@@ -33,9 +33,9 @@ use netd_api::config;
 use netd_api::config::model::Inventory;
 
 /// Cases of a sample: each kind takes some seconds. `cargo os soak fuzz` tries many more.
-const CONFIGURATIONS: u64 = 2_000;
-const MESSAGES: u64 = 50_000;
-const CALLS: u64 = 2_000;
+const CONFIGURATIONS: u64 = 1_000;
+const MESSAGES: u64 = 20_000;
+const CALLS: u64 = 1_000;
 
 /// What an input of at most 256 KiB may take while it is worked on. In the end nothing is kept of any, but what is
 /// made once.
