@@ -128,6 +128,9 @@ impl Fabric {
             booting.push(Lab::start(Topology::Member, Some(document), key, bench, change)?);
         }
         let switches = booting.into_iter().map(super::Booting::finish).collect::<Result<Vec<_>>>()?;
+        if saveable {
+            switches.iter().try_for_each(Lab::settle)?;
+        }
         let Cabling { patches, folder, .. } = cabling;
         let fabric = Fabric { switches, spec, patches, _folder: folder };
         (spec.converged)(&fabric)

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use qemu_tests::frame::Mac;
 use qemu_tests::host::{Host, HostConfig};
-use qemu_tests::machine::{self, Asic, Channel, Firmware, Machine, Output, Template, Vm};
+use qemu_tests::machine::{self, Armed, Asic, Channel, Firmware, Machine, Output, Template, Vm};
 use qemu_tests::random::run_token;
 use qemu_tests::tools::{Tool, Tools};
 pub use qemu_tests::waiting::eventually;
@@ -51,7 +51,7 @@ impl Bench {
     /// Packs the programs that the guests are to have.
     pub fn new(log_folder: &Path, programs: &[Tool]) -> Result<Bench> {
         let tools = Tools::pack(&machine::agent_program()?, programs)?;
-        let names = programs.iter().filter_map(|program| program.file_name()?.to_str().map(str::to_owned));
+        let names = programs.iter().filter_map(|tool| tool.name().map(str::to_owned));
         Ok(Bench { log_folder: log_folder.to_owned(), tools, programs: names.collect() })
     }
 }
@@ -164,8 +164,25 @@ impl Lab {
     pub fn boot_saveable(topology: Topology, name: &str, cpus: u8, bench: &Arc<Bench>) -> Result<Lab> {
         let key = Key::generate()?;
         let document = topology.document(&key.public);
-        Lab::start(topology, document, key, bench, |machine| machine.name(name).cpus(cpus).saveable())?
-            .finish()
+        let change = |machine: Machine| machine.name(name).cpus(cpus).saveable();
+        let lab = Lab::start(topology, document, key, bench, change)?.finish()?;
+        lab.settle()?;
+        Ok(lab)
+    }
+
+    /// Waits until the boot is over and the management network has its address, so that no clone has to do the rest of
+    /// the boot again.
+    fn settle(&self) -> Result<()> {
+        let state = self.vm.sh_within("systemctl is-system-running --wait", BOOT_TIMEOUT)?;
+        ensure!(["running", "degraded"].contains(&state.text.trim()), "the boot ends as {}", state.text);
+        if self.document.contains("[management]") {
+            eventually("the management network has an address", BOOT_TIMEOUT, || {
+                let shown = self.vm.run("ip -o addr show mgmt0")?;
+                ensure!(shown.contains(" inet "), "it has {shown}");
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn start(
@@ -294,6 +311,13 @@ impl Lab {
             bail!("{error:#}:\n{}\n{}", status.text, self.vm.where_it_stands());
         }
         Ok(())
+    }
+
+    /// Waits from now on for the end of the netd that runs: the bus takes its name away.
+    pub fn arm_end_of_netd(&self, timeout: Duration) -> Result<Armed> {
+        let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',\
+                    arg0='org.corten.Netd1',arg2=''";
+        self.vm.agent()?.arm_signal(rule, timeout)
     }
 
     /// The rows of `corten show … --json`.

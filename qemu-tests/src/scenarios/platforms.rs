@@ -146,11 +146,10 @@ impl Platform<'_> {
     /// What the kernel holds of the switch's own ports and tables, their speed included.
     fn account(&self) -> Result<Vec<String>> {
         let mut lines = kernel_dump::take(self.lab)?;
-        // The management network is not netd's; what a driver lets through and a link's own address follow from
-        // what else it has.
+        // What a driver lets through and a link's own address follow from what else it has.
         let filter =
             |line: &str| line.starts_with("fdb ") && line.contains("\"self\"") && !line.contains("\"dst\"");
-        let passing = ["\"mgmt", "\"fe80::", "\"ff00::/8\""];
+        let passing = ["\"fe80::", "\"ff00::/8\""];
         lines.retain(|line| !(filter(line) || passing.iter().any(|part| line.contains(part))));
         for port in self.ports {
             let script = format!("cd /sys/class/net/{port}; echo $(cat speed duplex 2>/dev/null)");
