@@ -48,10 +48,26 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The missing numbers, those in a row as one piece: the first and the last of each.
+    pub fn pieces(&self) -> Vec<(u64, u64)> {
+        let mut pieces: Vec<(u64, u64)> = Vec::new();
+        for &number in &self.missing {
+            match pieces.last_mut() {
+                Some((_, last)) if number == *last + 1 => *last = number,
+                _ => pieces.push((number, number)),
+            }
+        }
+        pieces
+    }
+
     /// The missing numbers in short.
     pub fn gaps(&self) -> String {
-        let shown: Vec<String> = self.missing.iter().take(8).map(u64::to_string).collect();
-        let more = if self.missing.len() > shown.len() { ", …" } else { "" };
+        let pieces = self.pieces();
+        let piece = |(first, last): &(u64, u64)| {
+            if first == last { first.to_string() } else { format!("{first} to {last}") }
+        };
+        let shown: Vec<String> = pieces.iter().take(8).map(piece).collect();
+        let more = if pieces.len() > shown.len() { ", …" } else { "" };
         format!("{} of {} frames missing: {}{more}", self.missing.len(), self.sent, shown.join(", "))
     }
 }
@@ -180,5 +196,17 @@ impl AwaitedFrame {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_frames_in_a_row_are_one_piece() {
+        let tally = Tally { sent: 20, missing: vec![3, 7, 8, 9, 15], repeated: 0 };
+        assert_eq!(tally.pieces(), [(3, 3), (7, 9), (15, 15)]);
+        assert_eq!(tally.gaps(), "5 of 20 frames missing: 3, 7 to 9, 15");
     }
 }
