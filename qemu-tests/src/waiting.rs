@@ -9,8 +9,8 @@ thread_local! {
     static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Pause after the first question of [`eventually`], and after the last.
-const PAUSES: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(200)];
+/// Pause after the first question of [`eventually`], after the others, and the longest one.
+const PAUSES: [Duration; 3] = [Duration::from_millis(30), Duration::from_millis(200), Duration::from_secs(1)];
 
 /// Does something that waits.
 pub fn counted<T>(wait: impl FnOnce() -> T) -> T {
@@ -33,17 +33,19 @@ pub fn take() -> Duration {
 /// Calls `check` until it succeeds; past the time-out, its last error is the answer.
 pub fn eventually<T>(what: &str, timeout: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + timeout;
-    let mut between = PAUSES[0];
+    let [mut between, later, longest] = PAUSES;
     loop {
+        let asked = Instant::now();
         match check() {
             Ok(answer) => return Ok(answer),
             Err(error) if Instant::now() >= deadline => {
                 return Err(error.context(format!("{what}: not within {:.0} s", timeout.as_secs_f64())));
             }
-            // State can only be asked for; a pause keeps the asking from slowing down what is awaited.
-            Err(_) => pause(between),
+            // State can only be asked for. A question takes the guest's only processor from what is awaited: it
+            // shall have as much time to itself.
+            Err(_) => pause(between.max(asked.elapsed().min(longest))),
         }
-        between = (between * 3 / 2).min(PAUSES[1]);
+        between = (between * 3 / 2).min(later);
     }
 }
 

@@ -10,7 +10,7 @@ use qemu_tests::measure::Measurement;
 
 use super::frames::{At, cross};
 
-use crate::lab::{Lab, Topology, eventually};
+use crate::lab::{Lab, Topology, USER, eventually};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 5] = [
@@ -34,10 +34,10 @@ pub const SCENARIOS: [Scenario; 5] = [
     .takes(68),
     Scenario::new(
         "a startup configuration that cannot be read costs neither the network nor the login",
-        Topology::Demo,
+        Topology::Switch,
         survives_a_broken_startup,
     )
-    .takes(70),
+    .takes(50),
 ];
 
 fn boots_by_bios(lab: &Lab, run: &Run) -> Result<String> {
@@ -128,7 +128,7 @@ fn survives_a_broken_startup(lab: &Lab, _: &Run) -> Result<String> {
     let status = lab.vm.run("systemctl show -p StatusText --value netd.service")?;
     ensure!(status.contains("startup"), "netd's status says nothing of it: {status}");
     eventually("the user can log in", Duration::from_secs(30), || {
-        let user = lab.vm.sh(&format!("userdbctl user {}", demo::USER))?;
+        let user = lab.vm.sh(&format!("userdbctl user {USER}"))?;
         ensure!(user.status == 0, "the user is gone: {}", user.text);
         Ok(())
     })?;

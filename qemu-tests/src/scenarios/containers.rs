@@ -25,7 +25,7 @@ pub const IMAGE: &str = "corten.test/box:1";
 const ADDRESS: &str = "10.0.10.80";
 /// Rounds of a full run, and of a sample.
 const ROUNDS: u32 = 50;
-const SAMPLE_ROUNDS: u32 = 5;
+const SAMPLE_ROUNDS: u32 = 3;
 const CONTAINER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Builds an OCI image around the guest's static busybox and imports it, once.

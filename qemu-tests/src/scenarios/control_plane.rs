@@ -48,7 +48,7 @@ const ADDRESSES: [&str; 8] = [
     "2001:db8:8::1",
 ];
 /// Services probed whether or not the guest says that somebody listens.
-const WELL_KNOWN: [u16; 12] = [22, 23, 25, 53, 80, 111, 161, 179, 443, 830, 5353, 5355];
+const WELL_KNOWN: [u16; 13] = [22, 23, 25, 53, 80, 111, 123, 161, 179, 443, 830, 5353, 5355];
 const TCP_PORT: u16 = 7777;
 const UDP_PORT: u16 = 7778;
 /// How long an attempt to connect may stay without an answer.

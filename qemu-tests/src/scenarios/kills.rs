@@ -24,7 +24,7 @@ pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
 .takes(80)];
 
 /// Kills of a sample, and of a full run.
-const SAMPLE: u32 = 5;
+const SAMPLE: u32 = 4;
 const FULL: u32 = 500;
 /// So many of the first kills of a run fall surely amid a change.
 const DIRECTED: u32 = 2;
