@@ -39,7 +39,8 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     if wants("boot") {
         let mut command = test::behaviour_command()?;
-        command.arg("--bench-dir").arg(paths::output().join("bench")).arg("the image boots by");
+        command.arg("--bench-dir").arg(paths::output().join("bench")).args(["--jobs", "1"]);
+        command.arg("the image boots by");
         let status = command.status().context("starting the measurements")?;
         good &= status.success();
     }

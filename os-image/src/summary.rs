@@ -56,6 +56,9 @@ pub struct Group {
     /// Calls of the agents in the guests.
     #[serde(default)]
     pub commands: u64,
+    /// Time of this host's processors that machines took, in seconds.
+    #[serde(default)]
+    pub cpu_s: f64,
     /// How long it waited for something to happen, in seconds.
     #[serde(default)]
     pub waited_s: f64,
@@ -110,14 +113,16 @@ impl Summary {
     pub fn table(&self) -> String {
         let mut groups: Vec<&Group> = self.groups.iter().collect();
         groups.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        let heads = ["group", "tests", "seconds", "boots", "clones", "commands", "waited"];
-        let [name, tests, seconds, boots, clones, commands, waited] = heads;
-        let mut text =
-            format!("{name:<28} {tests:>6} {seconds:>8} {boots:>6} {clones:>7} {commands:>9} {waited:>7}\n");
+        let heads = ["group", "tests", "seconds", "boots", "clones", "commands", "waited", "cpu"];
+        let [name, tests, seconds, boots, clones, commands, waited, cpu] = heads;
+        let mut text = format!(
+            "{name:<28} {tests:>6} {seconds:>8} {boots:>6} {clones:>7} {commands:>9} {waited:>7} {cpu:>7}\n"
+        );
         let mut line = |group: &Group| {
-            let Group { name, seconds, boots, clones, commands, waited_s, scenarios } = group;
+            let Group { name, seconds, boots, clones, commands, waited_s, cpu_s, scenarios } = group;
             text.push_str(&format!(
-                "{name:<28} {scenarios:>6} {seconds:>8.1} {boots:>6} {clones:>7} {commands:>9} {waited_s:>7.1}\n"
+                "{name:<28} {scenarios:>6} {seconds:>8.1} {boots:>6} {clones:>7} {commands:>9} {waited_s:>7.1} \
+                 {cpu_s:>7.1}\n"
             ));
         };
         let mut all = Group { name: "all".to_owned(), ..Group::default() };
@@ -128,6 +133,7 @@ impl Summary {
             all.clones += group.clones;
             all.commands += group.commands;
             all.waited_s += group.waited_s;
+            all.cpu_s += group.cpu_s;
             all.scenarios += group.scenarios;
         }
         line(&all);

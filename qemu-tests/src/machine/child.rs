@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// How long QEMU may take to end by itself before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,6 +40,12 @@ impl Qemu {
 
     pub(super) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has taken of the processors; nothing once it has ended.
+    pub(super) fn cpu_time(&self) -> Duration {
+        let clock = clock_getcpuclockid(Pid::from_raw(self.child.id().cast_signed()));
+        clock.and_then(clock_gettime).map_or(Duration::ZERO, Duration::from)
     }
 
     /// The exit status, if it ended.

@@ -183,6 +183,11 @@ impl Vm {
         self.qemu.id()
     }
 
+    /// What QEMU has taken of this host's processors.
+    pub fn cpu_time(&self) -> Duration {
+        self.qemu.cpu_time()
+    }
+
     /// When QEMU was started.
     pub fn started(&self) -> Instant {
         self.started

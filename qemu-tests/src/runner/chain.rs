@@ -96,8 +96,19 @@ pub trait Stage {
     fn discard_afterwards(&self, set: &Self::Set);
     /// Whether it is fit for the next scenario.
     fn is_well(&self, set: &Self::Set) -> Result<()>;
-    /// Where to look for more, and how many commands its guests were given.
-    fn about(&self, set: &Self::Set) -> (String, u64);
+    /// Where to look for more.
+    fn log(&self, set: &Self::Set) -> String;
+    /// What it has cost so far.
+    fn cost(&self, set: &Self::Set) -> Cost;
+}
+
+/// What machines cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Calls of the agents in the guests.
+    pub commands: u64,
+    /// Time of this host's processors, in seconds.
+    pub cpu_s: f64,
 }
 
 /// A machine that a stage provided.
@@ -131,13 +142,12 @@ pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
                 guarded(|| stage.is_well(&here)).context("it left the machine unfit for others")?;
                 Ok(detail)
             });
-            let (log, _) = stage.about(&here);
-            let outcome = outcome.with_context(|| format!("serial log: {log}"));
+            let outcome = outcome.with_context(|| format!("serial log: {}", stage.log(&here)));
             group.waited_s += waiting::take().as_secs_f64();
             if outcome.is_ok() && number + 1 < chain.scenarios.len() {
                 set = Some(here);
             } else {
-                group.commands += stage.about(&here).1;
+                group.add(stage.cost(&here));
             }
             outcome
         });
@@ -229,8 +239,12 @@ mod tests {
             Ok(())
         }
 
-        fn about(&self, set: &u32) -> (String, u64) {
-            (format!("log {set}"), 5)
+        fn log(&self, set: &u32) -> String {
+            format!("log {set}")
+        }
+
+        fn cost(&self, _: &u32) -> Cost {
+            Cost { commands: 5, cpu_s: 0.5 }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::chain::{Chain, Provided, Stage};
+use super::chain::{Chain, Cost, Provided, Stage};
 use super::report::Group;
 use super::{Ground, Kind, Run, Scenario, Show};
 use crate::lab::fabric::{Fabric, FabricTemplate};
@@ -82,7 +82,7 @@ impl Labs {
             Ground::Fabric(spec) => {
                 group.boots += spec.switches.len() as u32;
                 let fabric = Fabric::boot(spec, &file_name(&kind.name()), kind.cpus, &self.bench, true)?;
-                group.commands += commands(&fabric.switches);
+                group.add(cost(&fabric.switches));
                 return Ok(Known::Fabric(Arc::new(fabric.save()?)));
             }
         };
@@ -101,7 +101,7 @@ impl Labs {
             }
         };
         self.prepare(&lab)?;
-        group.commands += commands(std::slice::from_ref(&lab));
+        group.add(cost(std::slice::from_ref(&lab)));
         Ok(Known::Lab(Arc::new(lab.save()?)))
     }
 
@@ -139,8 +139,12 @@ fn file_name(name: &str) -> String {
     name.replace(", ", "-").replace(' ', "-")
 }
 
-fn commands(labs: &[Lab]) -> u64 {
-    labs.iter().filter_map(|lab| lab.vm.agent().ok()).map(|agent| agent.commands()).sum()
+fn cost(labs: &[Lab]) -> Cost {
+    let agents = labs.iter().filter_map(|lab| lab.vm.agent().ok());
+    Cost {
+        commands: agents.map(|agent| agent.commands()).sum(),
+        cpu_s: labs.iter().map(|lab| lab.vm.cpu_time().as_secs_f64()).sum(),
+    }
 }
 
 impl Set {
@@ -191,8 +195,11 @@ impl Stage for Labs {
         }
     }
 
-    fn about(&self, set: &Set) -> (String, u64) {
-        let logs: Vec<String> = set.labs().iter().map(Lab::serial_log).collect();
-        (logs.join(", "), commands(set.labs()))
+    fn log(&self, set: &Set) -> String {
+        set.labs().iter().map(Lab::serial_log).collect::<Vec<_>>().join(", ")
+    }
+
+    fn cost(&self, set: &Set) -> Cost {
+        cost(set.labs())
     }
 }

@@ -277,6 +277,8 @@ pub struct Rehearsed {
 #[derive(Default)]
 struct Common {
     soak: Option<Soak>,
+    /// Whether times are worth keeping: nothing else runs meanwhile.
+    alone: bool,
     measurements: Mutex<Vec<Measurement>>,
 }
 
@@ -324,9 +326,11 @@ impl Run {
         Ok(rows.map(rehearsed).collect())
     }
 
-    /// Records a measurement.
+    /// Records a measurement, unless other machines run beside this one.
     pub fn measured(&self, measurement: Measurement) {
-        locked(&self.common.measurements).push(measurement);
+        if self.common.alone {
+            locked(&self.common.measurements).push(measurement);
+        }
     }
 
     /// Says something on the way: at once in a long run, else beside the scenario's result.
@@ -406,9 +410,12 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
 
     let soak = settings.soak_folder.as_deref().map(|folder| Soak::new(folder, seed, &image)).transpose()?;
     let labs = Arc::new(Labs::new(Bench::new(&settings.log_folder, &settings.tools)?, seed));
-    let common = Arc::new(Common { soak, ..Common::default() });
+    // Long runs and measurements are about one thing at a time.
+    let wanted = if settings.bench || settings.soak_folder.is_some() { 1 } else { settings.jobs };
+    let lanes = affordable(wanted);
+    let common = Arc::new(Common { soak, alone: lanes == 1, ..Common::default() });
     let run = Run { seed, common, labs: Some(Arc::clone(&labs)), notes: Arc::default() };
-    let reports = all(settings, chains, &labs, &run)?;
+    let reports = all(settings, lanes, chains, &labs, &run)?;
 
     let failed = reports.iter().flat_map(|(_, rows)| rows).filter(|row| row.failed()).count();
     let passed = reports.iter().map(|(_, rows)| rows.len()).sum::<usize>() - failed;
@@ -418,10 +425,13 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
 }
 
 /// Runs chains in lanes, then those that must be alone.
-fn all(settings: &Settings, chains: Vec<Chain>, labs: &Labs, run: &Run) -> Result<Vec<(Group, Vec<Row>)>> {
-    // Long runs and measurements are about one thing at a time.
-    let wanted = if settings.bench || settings.soak_folder.is_some() { 1 } else { settings.jobs };
-    let lanes = affordable(wanted);
+fn all(
+    settings: &Settings,
+    lanes: usize,
+    chains: Vec<Chain>,
+    labs: &Labs,
+    run: &Run,
+) -> Result<Vec<(Group, Vec<Row>)>> {
     let tokens = Tokens::new(settings.tokens.clone(), lanes)?;
     let (alone, beside): (Vec<Chain>, _) = chains.into_iter().partition(|chain| chain.lane == Lane::Alone);
     let reports = Mutex::new(Vec::new());

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Scenario;
+use super::chain::Cost;
 
 /// One scenario.
 #[derive(Clone, Debug, Serialize)]
@@ -59,6 +60,8 @@ pub struct Group {
     pub clones: u32,
     /// Calls of the agents in the guests.
     pub commands: u64,
+    /// Time of this host's processors that the machines took, in seconds.
+    pub cpu_s: f64,
     /// How long it waited for something to happen, in seconds.
     pub waited_s: f64,
     /// Scenarios that ran.
@@ -74,9 +77,16 @@ impl Group {
             boots: 0,
             clones: 0,
             commands: 0,
+            cpu_s: 0.0,
             waited_s: 0.0,
             scenarios: 0,
         }
+    }
+
+    /// Adds what machines cost that are not needed any more.
+    pub fn add(&mut self, cost: Cost) {
+        self.commands += cost.commands;
+        self.cpu_s += cost.cpu_s;
     }
 }
 
@@ -91,8 +101,8 @@ pub fn print(group: &Group, rows: &[Row]) {
         (boots, clones) => format!("{boots} boot(s), {clones} clone(s)"),
     };
     println!(
-        "-- {}: {:.0} s, {machines}, {} commands, {:.0} s waited",
-        group.name, group.seconds, group.commands, group.waited_s
+        "-- {}: {:.0} s, {machines}, {} commands, {:.0} s waited, {:.0} s of processors",
+        group.name, group.seconds, group.commands, group.waited_s, group.cpu_s
     );
     rows.iter().for_each(Row::print);
 }
