@@ -51,11 +51,11 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().with_context(|| format!("starting `{what}`"))
 }
 
-/// The guard itself: runs the words as a command line.
-pub fn run(words: &[OsString]) -> Result<ExitCode> {
+/// The guard itself: runs a command line.
+pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
     prctl::set_child_subreaper(true).context("cannot adopt processes")?;
     let scratch = tempfile::Builder::new().prefix("corten-").tempdir().context("no temporary folder")?;
-    let (program, arguments) = words.split_first().context("no program was named")?;
+    let (program, arguments) = command_line.split_first().context("no program was named")?;
     let mut command = Command::new(program);
     command.args(arguments).env("TMPDIR", scratch.path()).stdin(Stdio::null());
     let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
@@ -69,8 +69,13 @@ pub fn run(words: &[OsString]) -> Result<ExitCode> {
         let _ = gone.send(());
     });
     let status = wait(child, &is_gone)?;
-    end_descendants()?;
-    unmount_below(scratch.path())?;
+    let ended = end_descendants();
+    if let Err(error) = unmount_below(scratch.path()) {
+        // What is still mounted must not be removed with the folder.
+        let _ = scratch.keep();
+        return Err(error);
+    }
+    ended?;
     scratch.close().context("removing temporary files")?;
     let code = status.map_or(1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))

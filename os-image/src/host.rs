@@ -62,11 +62,12 @@ const TEST_TOOLS: &[Tool] = &[
     tool("iproute2", "/usr/sbin/ip", "netd's tests look at the kernel with other eyes"),
     tool("ethtool", "/usr/sbin/ethtool", "and at what ports offer their partners"),
     tool("nftables", "/usr/sbin/nft", "netd's tests load the control-plane rules"),
+    tool("systemd", "/usr/bin/systemd-analyze", "judges how closed the image's units are"),
 ];
 
 /// Makes sure the tools of the build and the virtual switch are there.
 pub fn ensure_build_tools(consent: &Consent) -> Result<()> {
-    ensure(consent, TOOLS.iter())
+    ensure(consent, TOOLS.iter(), ATTEMPTS)
 }
 
 /// What netd is measured beside.
@@ -77,15 +78,18 @@ const BENCH_TOOLS: &[Tool] = &[
 
 /// Makes sure the tools of the measurements are there, too.
 pub fn ensure_bench_tools(consent: &Consent) -> Result<()> {
-    ensure(consent, TOOLS.iter().chain(BENCH_TOOLS))
+    ensure(consent, TOOLS.iter().chain(BENCH_TOOLS), ATTEMPTS)
 }
 
 /// Makes sure the tools of the tests are there, too.
 pub fn ensure_test_tools(consent: &Consent) -> Result<()> {
-    ensure(consent, TOOLS.iter().chain(TEST_TOOLS))
+    ensure(consent, TOOLS.iter().chain(TEST_TOOLS), ATTEMPTS)
 }
 
-fn ensure<'a>(consent: &Consent, tools: impl Iterator<Item = &'a Tool> + Clone) -> Result<()> {
+/// How often packages that were taken away by others are installed again.
+const ATTEMPTS: u32 = 3;
+
+fn ensure<'a>(consent: &Consent, tools: impl Iterator<Item = &'a Tool> + Clone, attempts: u32) -> Result<()> {
     let missing: Vec<&Tool> = tools.clone().filter(|tool| !Path::new(tool.file).exists()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -101,7 +105,11 @@ fn ensure<'a>(consent: &Consent, tools: impl Iterator<Item = &'a Tool> + Clone) 
     install(&missing, root)?;
     match missing.iter().find(|tool| !Path::new(tool.file).exists()) {
         // To install one may remove another, of another release, which is then installed in turn.
-        None => ensure(consent, tools),
+        None if attempts > 0 => ensure(consent, tools, attempts - 1),
+        None => {
+            let names: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+            bail!("packages of this host take each other away: {}", names.join(", "))
+        }
         Some(tool) => bail!("{} was installed, but {} is still not there", tool.package, tool.file),
     }
 }

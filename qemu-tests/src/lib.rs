@@ -49,3 +49,6 @@ pub mod waiting;
 pub mod wire;
 
 pub use corten_measure as measure;
+
+/// What the program of the behaviours exits with when no name fits.
+pub const NOTHING_FITS: u8 = 3;

@@ -20,7 +20,7 @@ use qemu_tests::tools::Tool;
 #[derive(Parser)]
 #[command(name = "qemu-tests", version, after_help = AFTER_HELP)]
 struct Options {
-    /// Run only behaviours whose name or machine contains this text.
+    /// Run only behaviours whose name, file or machine contains this text, in capitals or not.
     filter: Vec<String>,
     /// List the behaviours, one a line, and the machine each runs on.
     #[arg(long)]
@@ -64,10 +64,9 @@ struct Options {
     log_dir: Option<PathBuf>,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 all passed, 1 some failed, 2 wrong usage or no behaviour fits.";
-
-/// Nothing fits the names on the command line.
-const NOTHING_FITS: u8 = 2;
+const AFTER_HELP: &str = "Exit codes: 0 all passed, 1 some failed, 2 wrong usage, 3 no behaviour fits.\n\
+    $CORTEN_ACCEL (kvm or tcg) decides what runs the guests; otherwise KVM is tried, and QEMU's translator taken where it \
+    does not work.";
 
 fn main() -> ExitCode {
     // SAFETY: nothing was opened yet, so that the descriptors named in the environment are those we were started with.
@@ -103,7 +102,7 @@ fn main() -> ExitCode {
     match in_a_folder(|| runner::run(&settings)) {
         Ok(Some(true)) => ExitCode::SUCCESS,
         Ok(Some(false)) => ExitCode::FAILURE,
-        Ok(None) => ExitCode::from(NOTHING_FITS),
+        Ok(None) => ExitCode::from(qemu_tests::NOTHING_FITS),
         Err(error) => {
             eprintln!("qemu-tests: {error:#}");
             ExitCode::FAILURE

@@ -63,6 +63,11 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     host::ensure_test_tools(consent)?;
     let folder = paths::output().join("test");
     fs::create_dir_all(&folder)?;
+    // A run that breaks leaves none, rather than that of an earlier run.
+    let summary_file = folder.join("summary.json");
+    if summary_file.exists() {
+        fs::remove_file(&summary_file)?;
+    }
     if !options.unit {
         build::build(consent, locked)?;
         bench::write_image_sizes()?;
@@ -77,16 +82,20 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         let units = (!options.behaviours).then(|| scope.spawn(|| tests.units()));
         let behaviours = behaviours.map(|command| scope.spawn(move || tests.behaviours(command, locked)));
         for done in units.into_iter().chain(behaviours) {
-            done.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+            let outcome = done.join().map_err(|_| anyhow::anyhow!("a thread panicked")).flatten();
+            if let Err(error) = outcome {
+                let mut row = Row::failed("the tests are run to the end");
+                row.detail = format!("{error:#}");
+                tests.report(Group { name: "run".to_owned(), ..Group::default() }, vec![row]);
+            }
         }
-        Ok::<(), anyhow::Error>(())
-    })?;
+    });
     let mut summary = std::mem::take(&mut *tests.summary.lock().unwrap_or_else(PoisonError::into_inner));
     summary.wall_s = started.elapsed().as_secs_f64();
     summary.lanes = jobs;
-    summary.write(&folder.join("summary.json"))?;
+    summary.write(&summary_file)?;
     println!("\n{}", summary.table());
-    println!("Summary ({:.0} s, {})", summary.wall_s, folder.join("summary.json").display());
+    println!("Summary ({:.0} s, {})", summary.wall_s, summary_file.display());
     if !options.unit {
         bench::print_measurements()?;
     }
@@ -141,7 +150,9 @@ impl Tests<'_> {
     fn behaviours(&self, command: Command, locked: bool) -> Result<()> {
         let kernel = paths::test_kernel();
         let pending = machine::pending(&kernel);
-        fs::write(&pending, "").with_context(|| format!("writing {}", pending.display()))?;
+        // Whoever finds it looks whether this process is still there.
+        fs::write(&pending, std::process::id().to_string())
+            .with_context(|| format!("writing {}", pending.display()))?;
         thread::scope(|scope| {
             let built = scope.spawn(|| {
                 let built = build::test_kernel(locked);
@@ -192,12 +203,15 @@ impl Tests<'_> {
         }
         let status = child.wait().context("waiting for the behaviours' program")?;
         drop(open);
-        let mut told = false;
+        let mut has_failures = false;
         if json.exists() {
             let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
-            told = summary.read(&json)?;
+            has_failures = summary.read(&json)?;
         }
-        if !status.success() && status.code() != Some(NOTHING_FITS) && !told {
+        // A filter may be meant for unit tests alone.
+        let may_be_none = self.options.filter.is_some() || self.options.shard.is_some();
+        let none = may_be_none && status.code() == Some(qemu_tests::NOTHING_FITS.into());
+        if !status.success() && !none && !has_failures {
             let mut row = Row::failed("the behaviours of the booted image are run to the end");
             row.detail = format!("the program ended with {status}");
             self.report(Group { name: "behaviours".to_owned(), ..Group::default() }, vec![row]);
@@ -205,9 +219,6 @@ impl Tests<'_> {
         Ok(())
     }
 }
-
-/// What the behaviours' program exits with when no name fits: the filter may be meant for unit tests.
-const NOTHING_FITS: i32 = 2;
 
 /// Test programs that also run in a guest: their package, their name and what it is there.
 const FOR_GUESTS: [[&str; 3]; 2] =

@@ -87,12 +87,15 @@ fn program_command(program: &Program, filter: Option<&str>) -> Command {
     let root = nix::unistd::geteuid().is_root();
     let mut command = if program.package == AS_ROOT && !root {
         let mut sudo = Command::new("sudo");
-        sudo.arg("--").arg(&program.path);
+        // Nobody can answer a question here.
+        sudo.args(["--non-interactive", "--preserve-env=TMPDIR", "--"]).arg(&program.path);
         sudo
     } else {
         Command::new(&program.path)
     };
     // One test at a time, so that the time between two lines is a test's own.
+    // A name as the summary has it begins with the program's.
+    let filter = filter.map(|name| name.strip_prefix(&format!("{} ", program.name)).unwrap_or(name));
     command.args(["--test-threads", "1"]).args(filter).current_dir(&program.folder);
     command.env("CARGO_MANIFEST_DIR", &program.folder);
     command

@@ -288,9 +288,12 @@ pub fn test_kernel() -> Result<PathBuf> {
 }
 
 /// Whether the kernel that only tests boot is there, or will not come: whoever builds it keeps a file beside it that
-/// ends with `.pending` until then.
+/// ends with `.pending` until then, with the number of its process.
 pub fn test_kernel_is_decided() -> bool {
-    !pending(&test_kernel_path()).exists()
+    match std::fs::read_to_string(pending(&test_kernel_path())) {
+        Ok(pid) => !Path::new("/proc").join(pid.trim()).exists(),
+        Err(_) => true,
+    }
 }
 
 /// The file that says that a kernel is being built.
