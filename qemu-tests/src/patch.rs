@@ -130,7 +130,7 @@ impl Patch {
         Ok(Patch {
             directions: [
                 Direction::new(&format!("{name} from a"), &a.remote, &b.local, seed)?,
-                Direction::new(&format!("{name} from b"), &b.remote, &a.local, seed ^ 1)?,
+                Direction::new(&format!("{name} from b"), &b.remote, &a.local, seed.wrapping_add(1))?,
             ],
         })
     }

@@ -75,7 +75,11 @@ impl Cabling {
             } else {
                 patch::direct(folder.path(), &name)
             };
-            patches.push(link.patched.then(|| Patch::new(&name, &cables, seed ^ number as u64)).transpose()?);
+            patches.push(
+                link.patched
+                    .then(|| Patch::new(&name, &cables, seed.wrapping_add(2 * number as u64)))
+                    .transpose()?,
+            );
             for ((switch, port), cable) in [link.a, link.b].into_iter().zip(cables) {
                 of_switches[switch].push((port, cable));
             }

@@ -71,6 +71,8 @@ impl Agent {
     }
 
     fn new(stream: UnixStream, frames: Frames, hellos: u64) -> Result<Agent> {
+        // A guest that hangs reads nothing.
+        stream.set_write_timeout(Some(GRACE)).context("cannot bound writing to the agent")?;
         let shared = Arc::new(Shared::default());
         lock(&shared.state).hellos = hellos;
         let reader = stream.try_clone().context("cannot share the agent's line")?;
@@ -223,7 +225,13 @@ impl Agent {
             state.waiting.insert(id, sender);
         }
         self.commands.fetch_add(1, Ordering::Relaxed);
-        lock(&self.stream).write_all(&bytes).context("cannot write to the agent")?;
+        if let Err(error) = lock(&self.stream).write_all(&bytes) {
+            // Half a call may have gone out: what follows would be read as the rest of it.
+            let mut state = lock(&self.shared.state);
+            state.waiting.remove(&id);
+            state.closed.get_or_insert_with(|| format!("a call was not taken: {error}"));
+            return Err(error).context("cannot write to the agent");
+        }
         Ok(receiver)
     }
 }
@@ -321,7 +329,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A stand-in for the guest: answers with what `reply` makes of each call.
+    /// A fake guest: answers with what `reply` makes of each call.
     fn guest(mut stream: UnixStream, reply: impl Fn(Call) -> Vec<Reply> + Send + 'static) {
         std::thread::spawn(move || {
             let mut frames = Frames::in_step();

@@ -29,9 +29,14 @@ impl Qemu {
             let twin = file.try_clone().context("cannot share a file")?;
             command.stdin(Stdio::null()).stdout(file).stderr(twin);
         }
-        // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+        let parent = nix::unistd::getpid();
+        // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
         unsafe {
-            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
+            command.pre_exec(move || {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+                // Who died before that sends no signal.
+                if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::Error::ESRCH.into()) }
+            });
         }
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().with_context(|| format!("cannot start {program}"))?;

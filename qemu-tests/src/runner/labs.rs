@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::chain::{Chain, Cost, Provided, Stage};
+use super::chain::{Chain, Cost, Provided, Stage, guarded};
 use super::report::Group;
 use super::{Ground, Kind, Run, Scenario, Show};
 use crate::lab::fabric::{Fabric, FabricTemplate};
@@ -62,7 +62,7 @@ impl Labs {
     pub fn make_template(&self, kind: Kind) -> Group {
         let started = Instant::now();
         let mut group = Group::of(&format!("template {}", kind.name()));
-        match self.template(kind, &mut group) {
+        match guarded(|| self.template(kind, &mut group)) {
             Ok(known) => self.learn(kind, known),
             Err(error) => self.do_without(kind, "cannot be made", &error),
         }
@@ -161,7 +161,9 @@ impl Stage for Labs {
     type Set = Set;
 
     fn set(&self, chain: &Chain, name: &str) -> Result<Provided<Set>> {
-        match self.cloned(chain.kind(), name) {
+        // A machine that comes too late on a busy host says nothing of its template: it is tried once more.
+        let cloned = self.cloned(chain.kind(), name).or_else(|_| self.cloned(chain.kind(), name));
+        match cloned {
             Ok(Some(set)) => {
                 let clones = set.labs().len() as u32;
                 return Ok(Provided { set, boots: 0, clones });

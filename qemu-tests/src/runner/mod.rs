@@ -361,14 +361,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The chains that were chosen, in the order in which they begin.
 fn chosen(settings: &Settings) -> Vec<Chain> {
-    let fits = |(_, scenario): &(&str, Scenario)| {
+    let fits = |(file, scenario): &(&'static str, Scenario)| {
         let title = scenario.title();
         let named = match (&settings.soak_folder, scenario.soak) {
-            (None, _) => vec![title.as_str(), scenario.ground.name()],
+            (None, _) => vec![title.as_str(), file, scenario.ground.name()],
             (Some(_), soak) => soak.into_iter().filter(|_| !title.ends_with(')')).collect(),
         };
         let asked = |name: &str| {
-            settings.filters.is_empty() || settings.filters.iter().any(|part| name.contains(part))
+            let name = name.to_lowercase();
+            settings.filters.is_empty()
+                || settings.filters.iter().any(|part| name.contains(&part.to_lowercase()))
         };
         let measures = scenario.ground == Ground::Lab(Topology::Measured);
         settings.bench == measures && named.into_iter().any(asked)
@@ -411,9 +413,10 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
     let soak = settings.soak_folder.as_deref().map(|folder| Soak::new(folder, seed, &image)).transpose()?;
     let labs = Arc::new(Labs::new(Bench::new(&settings.log_folder, &settings.tools)?, seed));
     // Long runs and measurements are about one thing at a time.
-    let wanted = if settings.bench || settings.soak_folder.is_some() { 1 } else { settings.jobs };
-    let lanes = affordable(wanted);
-    let common = Arc::new(Common { soak, alone: lanes == 1, ..Common::default() });
+    let requested = if settings.bench || settings.soak_folder.is_some() { 1 } else { settings.jobs };
+    let lanes = affordable(requested);
+    let common =
+        Arc::new(Common { soak, alone: lanes == 1 && settings.tokens.is_none(), ..Common::default() });
     let run = Run { seed, common, labs: Some(Arc::clone(&labs)), notes: Arc::default() };
     let reports = all(settings, lanes, chains, &labs, &run)?;
 
@@ -450,7 +453,8 @@ fn all(
     let together = Board::new(beside, &ready);
     together.run(&tokens, lanes, lanes > 1, &work)?;
     if !alone.is_empty() {
-        let _all = tokens.take_all(settings.jobs);
+        let shared = if settings.tokens.is_some() { settings.jobs } else { lanes };
+        let _all = tokens.take_all(shared);
         Board::new(alone, &ready).run(&Tokens::new(None, 1)?, 1, false, &work)?;
     }
     Ok(reports.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -461,13 +465,13 @@ const LANE_MIB: u64 = 1200;
 const SPARE_MIB: u64 = 1500;
 
 /// As many lanes as wanted and as main memory allows; one more machine is for those that wait.
-fn affordable(wanted: usize) -> usize {
-    let Ok(available) = available_mib() else { return wanted };
+fn affordable(requested: usize) -> usize {
+    let Ok(available) = available_mib() else { return requested };
     let most = lanes_within(available);
-    if most < wanted {
-        println!("{available} MiB of memory are free, enough for {most} lane(s) instead of {wanted}");
+    if most < requested {
+        println!("{available} MiB of memory are free, enough for {most} lane(s) instead of {requested}");
     }
-    wanted.min(most)
+    requested.min(most)
 }
 
 /// How many lanes fit into so much memory. One is always tried.

@@ -14,20 +14,20 @@ use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 3] = [
     Scenario::of_fabric(
-        "hosts of one VLAN on two switches reach each other over an LACP trunk, each frame with its tag",
+        "hosts of one VLAN on two switches reach each other over an LACP LAG, by frames with its tag",
         &PAIR,
         hosts_reach_each_other,
     )
     .takes(14),
     Scenario::of_fabric(
-        "a cable of a trunk that is pulled costs a flow less than a second, and so does one that is plugged in again",
+        "a member of a LAG that is pulled costs a flow less than a second, and so does one that is plugged in again",
         &PAIR,
         pulled_cable,
     )
     .alone()
     .takes(25),
     Scenario::of_fabric(
-        "a cable of a trunk that is cut one way is not used any more, though its carrier stays",
+        "a member of a LAG that is cut one way is not used any more, though its carrier stays",
         &PAIR,
         cut_one_way,
     )
@@ -178,8 +178,8 @@ fn pulled_cable(fabric: &Fabric, _: &Run) -> Result<String> {
     trunk_has(fabric, &[port_of(other)])?;
     let pulled = flow.finish()?;
     costs_at_most(&pulled, RATE as usize)?;
-    // When the cable comes back, one side sends by it a moment before the other listens: the kernel's bonding
-    // collects and distributes at once (IEEE 802.1AX, coupled control).
+    // When the cable comes back, one side sends by it a moment before the other listens: netd leaves the kernel's
+    // bonding at coupled control (IEEE 802.1AX), which collects and distributes at once.
     let (from, to) = (fabric.switches[EAST].vm.wire(1)?, fabric.switches[WEST].vm.wire(1)?);
     let mut flow = Stream::start(from, to, RATE)?;
     flow.wait_for_more(MARGIN, SOON)?;

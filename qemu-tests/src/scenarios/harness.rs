@@ -138,6 +138,7 @@ fn killed_run(run: &Run) -> Result<String> {
             .context("cannot start another run")?;
         let moment = Duration::from_millis(Random::new(seed ^ u64::from(number)).next_u64() % 20_000);
         pause(moment);
+        ensure!(child.try_wait()?.is_none(), "the other run ended by itself");
         child.kill().context("cannot kill the other run")?;
         child.wait().context("cannot wait for the other run")?;
         let mark = format!("{MARK}={mark}");

@@ -15,7 +15,7 @@
 //! | jumbo frames pass, larger ones do not | `bridge` | a jumbo frame passes |
 //! | isolated ports | `objects` | isolated ports cannot talk |
 //! | LAGs survive the loss of a member | `objects`, `lag` | a static LAG; an LACP LAG |
-//! | two switches share a VLAN over a LAG | `fabric` | hosts of one VLAN on two switches; a cable of a trunk; a cable that is cut one way |
+//! | two switches share a VLAN over a LAG | `fabric` | hosts of one VLAN on two switches; a member of a LAG |
 //! | LACP detects a silent member | `lag` | an LACP LAG |
 //! | unjoined groups flood, joined ones are pruned | `multicast` | a group floods; a group goes to those who joined it |
 //! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN; a querier in one VLAN; the switch asks for members |
