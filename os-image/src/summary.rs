@@ -109,8 +109,8 @@ impl Summary {
         Ok(failed)
     }
 
-    /// What each group cost, the longest first, and what all of it did.
-    pub fn table(&self) -> String {
+    /// What each group cost, the longest first, and what all of it did; of a whole run also what it had to cost.
+    pub fn table(&self, whole: bool) -> String {
         let mut groups: Vec<&Group> = self.groups.iter().collect();
         groups.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let heads = ["group", "tests", "seconds", "boots", "clones", "commands", "waited", "cpu"];
@@ -137,6 +137,9 @@ impl Summary {
             all.scenarios += group.scenarios;
         }
         line(&all);
+        if !whole {
+            return text;
+        }
         let used = self.wall_s / 60.0;
         text + &format!("used {used:.1} min of the budget of {GROUND_BUDGET_MIN:.0} min\n")
     }

@@ -23,6 +23,8 @@ use crate::wire::{Capture, FRAME_LIMIT_BYTES, Tap};
 
 /// How long a frame that is overtaken stays behind.
 const HELD_BACK: Duration = Duration::from_millis(20);
+/// How long a frame waits for a far end that does not read.
+const SEND_TIMEOUT: Duration = Duration::from_millis(200);
 /// Frames on their way; what comes while there are so many is lost, as in a queue of a slow line.
 const LIMIT_FRAMES: usize = 1000;
 
@@ -189,6 +191,7 @@ impl Direction {
     fn new(name: &str, local: &Path, remote: &Path, seed: u64) -> Result<Direction> {
         ensure!(local != remote, "a cable from {} to itself", local.display());
         let socket = UnixDatagram::bind(local).with_context(|| format!("cannot bind {}", local.display()))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT)).context("cannot set the send time-out of a cable")?;
         let shared = Arc::new(Shared {
             socket,
             local: local.to_owned(),
@@ -275,7 +278,7 @@ impl<'a> Line<'a> {
     fn take(&mut self, frame: &[u8]) {
         let now = Instant::now();
         self.shared.received.fetch_add(1, Ordering::Relaxed);
-        self.shared.tap.offer(now, frame);
+        self.shared.tap.emit(now, frame);
         let Impairment { cut, delay, lost, corrupted, duplicated, reordered, limit_bytes_per_s } =
             lock(&self.shared.impairment).clone();
         if cut || self.chance(lost) || self.under_way.len() >= LIMIT_FRAMES {
@@ -309,7 +312,7 @@ impl<'a> Line<'a> {
     }
 
     fn hand_on(&self, frame: &[u8]) {
-        // The far end may be off, or restored a moment later than this one.
+        // The far end may be off, stand still, or be restored a moment later than this one.
         let counter = match self.shared.socket.send_to(frame, &self.shared.remote) {
             Ok(_) => &self.shared.passed,
             Err(_) => &self.shared.lost,

@@ -170,7 +170,7 @@ impl Tap {
     }
 
     /// Hands a frame to every capture.
-    pub(crate) fn offer(&self, at: Instant, bytes: &[u8]) {
+    pub(crate) fn emit(&self, at: Instant, bytes: &[u8]) {
         let mut captures = lock(&self.captures);
         if captures.is_empty() {
             return;
@@ -178,7 +178,7 @@ impl Tap {
         let bytes: Arc<[u8]> = Arc::from(bytes);
         captures.retain(|capture| match capture.upgrade() {
             Some(queue) => {
-                queue.offer(at, &bytes);
+                queue.emit(at, &bytes);
                 true
             }
             None => false,
@@ -223,7 +223,7 @@ impl Inner {
             };
             let at = Instant::now();
             self.received.fetch_add(1, Ordering::Relaxed);
-            self.tap.offer(at, &buffer[..length]);
+            self.tap.emit(at, &buffer[..length]);
         }
     }
 }
@@ -260,7 +260,7 @@ struct QueueState {
 }
 
 impl Queue {
-    fn offer(&self, at: Instant, bytes: &Arc<[u8]>) {
+    fn emit(&self, at: Instant, bytes: &Arc<[u8]>) {
         if !(self.filter)(bytes) {
             return;
         }

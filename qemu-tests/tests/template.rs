@@ -75,7 +75,7 @@ fn machine_that_was_not_started_for_it_is_not_saved() {
 }
 
 #[test]
-fn state_that_is_broken_is_told_and_nothing_starts() {
+fn broken_state_is_an_error_and_nothing_starts() {
     let folder = tempfile::tempdir().unwrap();
     let template = counting(folder.path());
     std::fs::write(template.state(), b"no state of a machine").unwrap();

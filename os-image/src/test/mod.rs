@@ -8,9 +8,9 @@ mod programs;
 mod units;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -77,7 +77,14 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     let behaviours = if options.unit { None } else { Some(command_of(&behaviours)?) };
     let jobs = options.jobs.unwrap_or_else(processors).max(1);
     let tokens = Client::new(jobs).context("cannot make a job server")?;
-    let tests = &Tests { options, jobs, tokens, programs: &programs, summary: Mutex::default() };
+    let tests = &Tests {
+        options,
+        jobs,
+        tokens,
+        programs: &programs,
+        summary: Mutex::default(),
+        unit_runs: AtomicBool::default(),
+    };
     thread::scope(|scope| {
         let units = (!options.behaviours).then(|| scope.spawn(|| tests.units()));
         let behaviours = behaviours.map(|command| scope.spawn(move || tests.behaviours(command, locked)));
@@ -94,7 +101,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     summary.wall_s = started.elapsed().as_secs_f64();
     summary.lanes = jobs;
     summary.write(&summary_file)?;
-    println!("\n{}", summary.table());
+    println!("\n{}", summary.table(options.filter.is_none() && options.shard.is_none()));
     println!("Summary ({:.0} s, {})", summary.wall_s, summary_file.display());
     if !options.unit {
         bench::print_measurements()?;
@@ -118,15 +125,23 @@ struct Tests<'a> {
     tokens: Client,
     programs: &'a [Program],
     summary: Mutex<Summary>,
+    /// Whether a unit test program runs, which holds a token.
+    unit_runs: AtomicBool,
 }
 
 impl Tests<'_> {
     fn units(&self) -> Result<()> {
         let (number, of) = self.options.shard.unwrap_or((1, 1));
         let here: Vec<Program> = self.programs.iter().skip(number - 1).step_by(of).cloned().collect();
-        units::run(&here, self.options.filter.as_deref(), &self.tokens, &|group, rows| {
+        units::run(&here, self.options.filter.as_deref(), &self.tokens, &self.unit_runs, &|group, rows| {
             self.report(group, rows)
         })
+    }
+
+    /// Gives the units the tokens back that a program held when it was killed.
+    fn take_tokens_back(&self) -> Result<()> {
+        let there = self.tokens.available()? + usize::from(self.unit_runs.load(Ordering::Relaxed));
+        (there..self.jobs).try_for_each(|_| self.tokens.release_raw()).context("cannot give a token back")
     }
 
     fn report(&self, group: Group, rows: Vec<Row>) {
@@ -195,7 +210,7 @@ impl Tests<'_> {
         let mut child = guard::spawn(&mut guarded)?;
         let open = child.stdin.take();
         let output = child.stdout.take().context("no standard output")?;
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
+        for line in units::lines(output) {
             // Its closing line counts behaviours alone.
             if !line.ends_with(" failed, 0 skipped") {
                 println!("{line}");
@@ -203,6 +218,7 @@ impl Tests<'_> {
         }
         let status = child.wait().context("waiting for the behaviours' program")?;
         drop(open);
+        self.take_tokens_back()?;
         let mut has_failures = false;
         if json.exists() {
             let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);

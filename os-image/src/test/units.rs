@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jobserver::Client;
@@ -19,6 +21,8 @@ use crate::{guard, paths, process};
 
 /// Programs that take long, the longest first; all others follow.
 const LONG: [&str; 5] = ["containerd", "kernel", "config_hostile", "netd_api", "screens"];
+/// How long a program may take; the longest takes a minute.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(1200);
 /// The programs that run containers, which takes root.
 const AS_ROOT: &str = "containerd-shim-corten";
 
@@ -27,6 +31,7 @@ pub fn run(
     programs: &[Program],
     filter: Option<&str>,
     tokens: &Client,
+    runs: &AtomicBool,
     report: &dyn Fn(Group, Vec<Row>),
 ) -> Result<()> {
     let log = paths::output().join("test/unit.log");
@@ -36,7 +41,10 @@ pub fn run(
     ordered.sort_by_key(rank);
     for program in ordered {
         let _token = tokens.acquire().context("no token")?;
-        let (group, rows) = one(&program.name, &mut program_command(program, filter), &log)?;
+        runs.store(true, Ordering::Relaxed);
+        let ran = one(&program.name, &mut program_command(program, filter), &log);
+        runs.store(false, Ordering::Relaxed);
+        let (group, rows) = ran?;
         report(group, rows);
     }
     let documented = packages_with_examples(programs)?;
@@ -110,37 +118,38 @@ fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Ro
     let started = Instant::now();
     let what = process::describe(command);
     let mut child = guard::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    // The guard ends all of the program once its input ends.
     let open = child.stdin.take();
+    let (ended, has_ended) = mpsc::channel::<()>();
+    let deadline = thread::spawn(move || {
+        let timed_out = has_ended.recv_timeout(PROGRAM_TIMEOUT) == Err(RecvTimeoutError::Timeout);
+        drop(open);
+        timed_out
+    });
     // Failures are told on standard output, panics outside of tests on standard error.
     let errors = child.stderr.take().context("no standard error")?;
-    let said = Arc::new(Mutex::new(String::new()));
-    let errors_said = Arc::clone(&said);
-    let drain = thread::spawn(move || {
-        for line in BufReader::new(errors).lines().map_while(Result::ok) {
-            let mut said = errors_said.lock().unwrap_or_else(PoisonError::into_inner);
-            *said += &(line + "\n");
-        }
-    });
+    let mut file = fs::OpenOptions::new().append(true).open(log)?;
+    writeln!(file, "# {name}: {what}").with_context(|| format!("writing {}", log.display()))?;
+    let said = Arc::new(Said { text: Mutex::default(), log: file });
+    let of_errors = Arc::clone(&said);
+    let drain = thread::spawn(move || lines(errors).for_each(|line| of_errors.add(&line)));
     let mut reader = Reader::new(name);
-    let output = child.stdout.take().context("no standard output")?;
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
+    for line in lines(child.stdout.take().context("no standard output")?) {
         reader.line(&line);
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        *said += &(line + "\n");
+        said.add(&line);
     }
     let status = child.wait().with_context(|| format!("waiting for `{what}`"))?;
-    drop(open);
+    drop(ended);
+    let timed_out = deadline.join().unwrap_or(false);
     ensure!(drain.join().is_ok(), "reading what `{what}` says");
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut file = fs::OpenOptions::new().append(true).open(log)?;
-    writeln!(file, "# {name}: {what}\n{said}").with_context(|| format!("writing {}", log.display()))?;
-
+    let said = said.text.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rows = reader.rows;
     let failed = rows.iter().any(|row| row.result == Outcome::Failed);
     if !status.success() && !failed {
         // A program that did not build or crashed has no line of its own.
         let mut row = Row::failed(&format!("{name} runs to its end"));
-        row.detail = format!("it ended with {status}\n{}", last_lines(&said, 40));
+        let how = if timed_out { "it took too long and was ended" } else { "it ended by itself" };
+        row.detail = format!("{how}, with {status}\n{}", last_lines(&said, 40));
         rows.push(row);
     }
     for row in rows.iter_mut().filter(|row| row.result == Outcome::Failed) {
@@ -149,6 +158,28 @@ fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Ro
     let seconds = started.elapsed().as_secs_f64();
     let group = Group { name: format!("unit {name}"), seconds, scenarios: rows.len(), ..Group::default() };
     Ok((group, rows))
+}
+
+/// What a program said so far; the log has it at once, also of a program that hangs.
+struct Said {
+    text: Mutex<String>,
+    log: fs::File,
+}
+
+impl Said {
+    fn add(&self, line: &str) {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+        // A log that cannot be written is no failure of the test.
+        let _ = writeln!(&self.log, "{line}");
+    }
+}
+
+/// Lines of what a program prints, also of one that prints no UTF-8.
+pub fn lines(output: impl Read) -> impl Iterator<Item = String> {
+    let lines = BufReader::new(output).split(b'\n').map_while(Result::ok);
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned())
 }
 
 fn last_lines(text: &str, count: usize) -> String {
@@ -232,7 +263,7 @@ mod tests {
         let log = folder.path().join("log");
         fs::write(&log, "").unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", "echo test a ... ok; echo crashed >&2; exit 9"]);
+        command.args(["-c", "printf '\\377\\n'; echo test a ... ok; echo crashed >&2; exit 9"]);
         let (_, rows) = watch("crashes", &mut command, &log).unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[1].result, Outcome::Failed);

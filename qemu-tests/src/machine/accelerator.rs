@@ -36,6 +36,14 @@ const SECTOR: &[u8] = &[0xba, 0xf4, 0x00, 0xb0, 0x2a, 0xee, 0xf4, 0xeb, 0xfd];
 const DISK_BYTES: u64 = 1024 * 1024;
 
 impl Accelerator {
+    /// What a person is told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accelerator::Kvm => "KVM",
+            Accelerator::Tcg => "QEMU's translator, for KVM does not work here or is not to",
+        }
+    }
+
     pub(super) fn arguments(self) -> [&'static str; 4] {
         match self {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "max"],

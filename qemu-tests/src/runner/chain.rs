@@ -15,7 +15,7 @@ use super::{Ground, Kind, Lane, Run, Scenario};
 /// Scenarios of a file that need the same kind of machine, in order.
 #[derive(Clone)]
 pub struct Chain {
-    /// Name of the file, and what tells it from other chains of that file.
+    /// Name of the file, with a number where the file has several chains.
     pub name: String,
     /// What they run on.
     pub ground: Ground,

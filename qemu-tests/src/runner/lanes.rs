@@ -136,7 +136,7 @@ impl<'a> Board<'a> {
                 Next::Wait => {
                     drop(token);
                     let left = self.left();
-                    // The test kernel comes without a word.
+                    // Nothing signals that the test kernel is built: it is another process that builds it.
                     drop(self.changed.wait_timeout(left, KERNEL_INTERVAL));
                 }
                 Next::End => return,

@@ -407,7 +407,7 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
     // Fails here once instead of in every lab.
     let image = qemu_tests::machine::image()?;
     let seed = settings.seed.unwrap_or_else(random::from_system);
-    println!("image {}", image.display());
+    println!("image {}, run by {}", image.display(), qemu_tests::machine::probe(Some(&image)).name());
     println!("seed {seed} (repeat with --seed {seed}, which shuffles the chains), token {}", run_token());
 
     let soak = settings.soak_folder.as_deref().map(|folder| Soak::new(folder, seed, &image)).transpose()?;

@@ -279,10 +279,10 @@ fn no_socket_is_reached(lab: &Lab, _: &Run) -> Result<String> {
     // After the datagrams, so that they have been dealt with when it is answered.
     host.ping_all_answered(addresses[0], 3)?;
     let sockets = || tcp.iter().copied().map(Socket::Tcp).chain(udp.iter().copied().map(Socket::Udp));
-    let wanted: BTreeSet<Target> =
+    let expected: BTreeSet<Target> =
         addresses.iter().flat_map(|&address| sockets().map(move |socket| (address, socket))).collect();
     let arrived = witness.arrived()?;
-    ensure!(arrived == wanted, "these never came to the switch: {:?}", &wanted - &arrived);
+    ensure!(arrived == expected, "these never came to the switch: {:?}", &expected - &arrived);
     let passed = witness.passed()?;
     ensure!(passed.is_empty(), "netd's rules let pass from swp1: {passed:?}");
     ensure!(!listeners.received(&payload)?, "a datagram reached UDP port {UDP_PORT}");

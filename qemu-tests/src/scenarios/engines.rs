@@ -69,14 +69,14 @@ fn keeps_it(lab: &Lab, engine: &Engine) -> Result<()> {
     only_these_run(lab, Some(unit))?;
     closed(lab, unit)?;
     disturbed(lab, unit, || kill(lab, unit)).context("killed")?;
-    let no_room = || {
+    let run_full = || {
         // To the last byte, so dd ends with an error.
         lab.vm.sh("for size in 64k 1; do dd if=/dev/zero of=/run/corten-test.$size bs=$size; done")?;
         let killed = kill(lab, unit);
         lab.vm.run("rm -f /run/corten-test.64k /run/corten-test.1")?;
         killed
     };
-    disturbed(lab, unit, no_room).context("no room in /run")?;
+    disturbed(lab, unit, run_full).context("a full /run")?;
     for file in *state_files {
         let garbage = || {
             lab.vm.run(&format!("test -s {file} && head -c 65536 /dev/urandom >{file}"))?;

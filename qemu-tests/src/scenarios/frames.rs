@@ -62,7 +62,7 @@ pub(super) fn cross_once(lab: &Lab, from: At, to: At) -> Result<()> {
     let capture = lab.vm.wire(to.0)?.capture_text(&payload);
     let sent = lab.vm.wire(from.0)?.send(&frame(Mac::of_host(from.0), Mac::BROADCAST, from.1, &payload));
     ensure!(sent, "the machine did not take a frame on swp{}", from.0);
-    // Behind it on the same way: where this has come out, no copy of the other is to come.
+    // It follows the frame through the same queues: once it has come out, no copy of that one is to come.
     cross(lab, from, to, Mac::BROADCAST)?;
     let copies = capture.drain().len();
     ensure!(copies == 1, "a frame from swp{} came out of swp{} {copies} times", from.0, to.0);

@@ -199,10 +199,10 @@ fn questions(lab: &Lab, port: u16, tag: Option<u16>, ethertype: u16) -> Result<C
     Ok(lab.vm.wire(port)?.capture_if(move |bytes| View::parse(bytes).is_some_and(wanted)))
 }
 
-/// The questions at these places from now on, of both families, each with what it is.
-fn listen(lab: &Lab, places: &[At]) -> Result<Vec<(String, Capture)>> {
+/// The questions at these ports from now on, of both families, each with what it is.
+fn listen(lab: &Lab, ports: &[At]) -> Result<Vec<(String, Capture)>> {
     let mut captures = Vec::new();
-    for &At(port, tag) in places {
+    for &At(port, tag) in ports {
         for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6] {
             let what = format!("question of type {ethertype:#06x} with tag {tag:?} on swp{port}");
             captures.push((what, questions(lab, port, tag, ethertype)?));
@@ -211,7 +211,7 @@ fn listen(lab: &Lab, places: &[At]) -> Result<Vec<(String, Capture)>> {
     Ok(captures)
 }
 
-/// Waits until both families are asked at these places.
+/// Waits until both families are asked at these ports.
 fn asked(captures: &[(String, Capture)]) -> Result<()> {
     captures.iter().try_for_each(|(what, capture)| capture.wait_for(what, QUESTIONS, |_| true).map(drop))
 }

@@ -246,7 +246,7 @@ impl Drop for Containerd {
         // Containers that lost their shim are cleaned up by containerd; give it the chance.
         let deadline = Instant::now() + stack::CLEAN_UP.get();
         while self.bundles_left() > 0 && Instant::now() < deadline {
-            std::thread::sleep(stack::BETWEEN_LOOKS.get());
+            std::thread::sleep(stack::POLL_INTERVAL.get());
         }
         self.daemon.end();
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use super::stack::{BETWEEN_LOOKS, HAPPENS};
+use super::stack::{HAPPENS, POLL_INTERVAL};
 
 /// Waits for something that no descriptor tells, with a deadline.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -14,7 +14,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "waited {} s for: {what}", limit.as_secs());
-        std::thread::sleep(BETWEEN_LOOKS.get());
+        std::thread::sleep(POLL_INTERVAL.get());
     }
 }
 
@@ -27,7 +27,7 @@ pub fn kill(pid: u32, signal: i32) {
 }
 
 /// Processes whose command line satisfies a condition.
-pub fn processes(mut wanted: impl FnMut(&[String]) -> bool) -> Vec<u32> {
+pub fn processes(mut matches: impl FnMut(&[String]) -> bool) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     entries
         .flatten()
@@ -39,7 +39,7 @@ pub fn processes(mut wanted: impl FnMut(&[String]) -> bool) -> Vec<u32> {
                 .map(|word| String::from_utf8_lossy(word).into_owned())
                 .filter(|word| !word.is_empty())
                 .collect();
-            wanted(&words).then_some(pid)
+            matches(&words).then_some(pid)
         })
         .collect()
 }

@@ -78,8 +78,8 @@ pub const ANSWER: Limit = Limit(Duration::from_secs(10));
 pub const SERVICE: Limit = Limit(Duration::from_secs(10));
 /// What a test left, once its shims are killed.
 pub const CLEAN_UP: Limit = Limit(Duration::from_secs(5));
-/// How long between two looks at what no descriptor tells. Where there is one processor, looks delay what they await.
-pub const BETWEEN_LOOKS: Limit = Limit(Duration::from_millis(10));
+/// Pause between two questions about what no descriptor reports. On one processor they delay what they wait for.
+pub const POLL_INTERVAL: Limit = Limit(Duration::from_millis(10));
 /// How long something is watched that must not move.
 pub const STANDSTILL: Limit = Limit(Duration::from_millis(300));
 
