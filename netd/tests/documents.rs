@@ -10,12 +10,13 @@
 
 #[path = "common/examples.rs"]
 mod examples;
+#[path = "common/network.rs"]
+mod network;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use netd::desired::{self, Inputs};
 use netd::plan::Link;
 use netd::policy;
 use netd_api::config::model::Inventory;
@@ -82,16 +83,7 @@ fn outcome(text: &str) -> String {
 
 /// The network that is desired. Links that are alike are one entry with all their names.
 fn network(config: &Config, ports: &BTreeSet<String>) -> String {
-    let mut network = desired::network(&Inputs {
-        config,
-        ports,
-        permanent_macs: &BTreeMap::new(),
-        original_modes: &BTreeMap::new(),
-        set_modes: &BTreeMap::new(),
-        attachments: &BTreeMap::new(),
-        bridge_mac: "02:00:00:00:00:01",
-        objects: true,
-    });
+    let mut network = network::desired(config, ports);
     let mut alike: Vec<(Link, Vec<String>)> = Vec::new();
     for (name, link) in std::mem::take(&mut network.links) {
         match alike.iter_mut().find(|(other, _)| *other == link) {

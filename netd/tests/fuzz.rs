@@ -10,6 +10,8 @@ mod common;
 #[path = "common/examples.rs"]
 mod examples;
 mod model;
+#[path = "common/network.rs"]
+mod network;
 #[path = "common/service.rs"]
 mod service;
 
@@ -22,11 +24,8 @@ mod mutation;
 #[path = "fuzz/seeds.rs"]
 mod seeds;
 
-use std::collections::BTreeMap;
-
 use common::isolated;
 use limits::{Cases, Memory};
-use netd::desired::{self, Inputs};
 use netd::plan::{Network, plan};
 use netd::{kernel, policy};
 use netd_api::config;
@@ -53,16 +52,7 @@ fn digest(document: &str) -> bool {
     let Ok(config) = config::parse(document) else { return false };
     let ports = ports();
     let mistakes = config.admit(&Inventory { ports: ports.clone(), attachments: Vec::new() });
-    let desired = desired::network(&Inputs {
-        config: &config,
-        ports: &ports,
-        permanent_macs: &BTreeMap::new(),
-        original_modes: &BTreeMap::new(),
-        set_modes: &BTreeMap::new(),
-        attachments: &BTreeMap::new(),
-        bridge_mac: "02:00:00:00:00:01",
-        objects: true,
-    });
+    let desired = network::desired(&config, &ports);
     plan(&desired, &Network::default());
     assert_eq!(plan(&desired, &desired), Vec::new(), "what is there needs no steps");
     policy::ruleset(&config);

@@ -66,7 +66,7 @@ fn killed_shim_leaves_no_scope_mount_or_socket() {
     assert!(socket.exists(), "no socket {}", socket.display());
     kill(containerd.shims()[0], 9);
     wait_for("the container to end", || (!runs(pid)).then_some(()));
-    wait_for("containerd to notice", || containerd.task("mounted").is_none().then_some(()));
+    containerd.wait_gone("mounted");
     wait_for("the socket to go", || (!socket.exists()).then_some(()));
     containerd.assert_clean();
     assert_ne!(unit_state(&scope), "active");
@@ -90,7 +90,7 @@ fn killed_shim_gives_its_ports_back_to_netd() {
     assert!(attachments().contains(&key), "no port of {key} among {:?}", attachments());
     kill(containerd.shims()[0], 9);
     wait_for("the port to be given back", || (!attachments().contains(&key)).then_some(()));
-    wait_for("containerd to notice", || containerd.task("web").is_none().then_some(()));
+    containerd.wait_gone("web");
     containerd.ctr(&["container", "rm", "web"]).ok();
     containerd.assert_clean();
 }

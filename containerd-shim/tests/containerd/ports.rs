@@ -202,7 +202,7 @@ fn a_killed_shims_ports_are_given_back() {
     wait_for("the port to be given back", || {
         netd.asked.lock().unwrap().iter().any(|asked| matches!(asked, Asked::Detach(_))).then_some(())
     });
-    wait_for("containerd to notice", || containerd.task("web").is_none().then_some(()));
+    containerd.wait_gone("web");
     containerd.ctr(&["container", "rm", "web"]).ok();
     containerd.assert_clean();
 }

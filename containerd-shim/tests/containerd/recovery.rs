@@ -13,7 +13,7 @@ fn a_killed_shim_is_cleaned_up_after() {
     let socket = address.strip_prefix("unix://").unwrap().to_owned();
     assert!(fs::exists(&socket).unwrap());
     kill(containerd.shims()[0], 9);
-    wait_for("containerd to notice", || containerd.task("lost").is_none().then_some(()));
+    containerd.wait_gone("lost");
     wait_for("the container to end", || (!runs(pid)).then_some(()));
     wait_for("the socket to go", || (!fs::exists(&socket).unwrap()).then_some(()));
     wait_for("the bundle to go", || (!containerd.bundle("lost").exists()).then_some(()));

@@ -1,10 +1,10 @@
 //! A document's way through netd, from the file to the verified kernel, with a clock at each step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use netd::desired::{self, Inputs};
+use netd::desired;
 use netd::kernel::snapshot::Scope;
 use netd::kernel::untold::Untold;
 use netd::kernel::{Connection, KernelError};
@@ -13,6 +13,7 @@ use netd::transaction::{Backend, Kernel, commit};
 use netd_api::config::model::Config;
 use nix::sys::resource::UsageWho;
 
+use crate::network;
 use crate::subject::{Outcome, cpu, peak};
 
 /// The kernel, with a clock on each side.
@@ -53,16 +54,7 @@ pub struct Applied {
 
 /// What is wanted of this switch, without its bridge where no port is in it: the kernel here may know none.
 pub fn desired(config: &Config, ports: &BTreeSet<String>) -> Network {
-    let mut desired = desired::network(&Inputs {
-        config,
-        ports,
-        permanent_macs: &BTreeMap::new(),
-        original_modes: &BTreeMap::new(),
-        set_modes: &BTreeMap::new(),
-        attachments: &BTreeMap::new(),
-        bridge_mac: "02:00:00:00:00:01",
-        objects: true,
-    });
+    let mut desired = network::desired(config, ports);
     let bridged = |link: &netd::plan::Link| link.master.as_deref() == Some(desired::BRIDGE);
     if !desired.links.values().any(bridged) {
         desired.links.remove(desired::BRIDGE);

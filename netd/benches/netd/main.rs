@@ -10,6 +10,8 @@
 mod applying;
 mod counts;
 mod floor;
+#[path = "../../tests/common/network.rs"]
+mod network;
 mod pulls;
 mod report;
 mod routes;

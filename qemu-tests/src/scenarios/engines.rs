@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::numbered::Stream;
+use super::resilience::{frames_around, is_as_before};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
@@ -105,18 +105,12 @@ fn only_these_run(lab: &Lab, engine: Option<&str>) -> Result<()> {
 /// Disturbs a service: it runs again after, frames cross all the while, and the switch is as it was.
 fn disturbed(lab: &Lab, unit: &str, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
     let before = lab.visible_state()?;
-    let mut stream = Stream::start(lab.vm.wire(9)?, lab.vm.wire(10)?, RATE)?;
-    stream.wait_for_more(RATE.into(), PATIENCE)?;
-    disturb()?;
-    lab.vm.agent()?.wait_for_unit(unit, &["active"], PATIENCE)?;
-    stream.wait_for_more(RATE.into(), PATIENCE)?;
-    let tally = stream.finish()?;
+    let tally = frames_around(lab, RATE, || {
+        disturb()?;
+        lab.vm.agent()?.wait_for_unit(unit, &["active"], PATIENCE).map(drop)
+    })?;
     ensure!(tally.missing.is_empty() && tally.repeated == 0, "{}, {} twice", tally.gaps(), tally.repeated);
-    eventually("the state is as before", PATIENCE, || {
-        let after = lab.visible_state()?;
-        ensure!(before == after, "{before} was before, {after} is now");
-        Ok(())
-    })
+    is_as_before(lab, &before, PATIENCE)
 }
 
 /// Kills all of a service, and waits until systemd has noticed.

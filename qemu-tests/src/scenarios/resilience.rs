@@ -37,7 +37,7 @@ const SLOW_RATE: u32 = 100;
 const KILLS: u32 = 20;
 
 /// Sends so many numbered frames a second from swp9 to swp10 around a disturbance, and for a second before and after.
-fn frames_around(lab: &Lab, rate: u32, disturb: impl FnOnce() -> Result<()>) -> Result<Tally> {
+pub(super) fn frames_around(lab: &Lab, rate: u32, disturb: impl FnOnce() -> Result<()>) -> Result<Tally> {
     let mut stream = Stream::start(lab.vm.wire(9)?, lab.vm.wire(10)?, rate)?;
     stream.wait_for_more(rate.into(), Duration::from_secs(30))?;
     disturb()?;
@@ -52,13 +52,18 @@ fn netd_killed(lab: &Lab, run: &Run) -> Result<String> {
         let tally = frames_around(lab, RATE, || kill_netd(lab))?;
         ensure!(tally.missing.is_empty(), "{} ({RATE} a second)", tally.gaps());
         sent += tally.sent;
-        eventually("the state is as before", Duration::from_secs(20), || {
-            let after = lab.visible_state()?;
-            ensure!(after == before, "{}", differing(&before, &after));
-            Ok(())
-        })
+        is_as_before(lab, &before, Duration::from_secs(20))
     })?;
     Ok(format!("{kills} kill(s), {sent} frames at {RATE} a second, none missing"))
+}
+
+/// Waits until what an operator could see of the switch is as it was.
+pub(super) fn is_as_before(lab: &Lab, before: &Value, timeout: Duration) -> Result<()> {
+    eventually("the state is as before", timeout, || {
+        let after = lab.visible_state()?;
+        ensure!(after == *before, "{}", differing(before, &after));
+        Ok(())
+    })
 }
 
 /// The parts of two states that differ, a line each.
@@ -124,10 +129,6 @@ fn netd_hangs(lab: &Lab, _: &Run) -> Result<String> {
         lab.wait_for_netd(Duration::from_secs(60))
     })?;
     ensure!(tally.missing.is_empty(), "{} ({SLOW_RATE} a second)", tally.gaps());
-    eventually("the state is as before", Duration::from_secs(20), || {
-        let after = lab.visible_state()?;
-        ensure!(after == before, "{}", differing(&before, &after));
-        Ok(())
-    })?;
+    is_as_before(lab, &before, Duration::from_secs(20))?;
     Ok(format!("{} frames meanwhile, none missing", tally.sent))
 }

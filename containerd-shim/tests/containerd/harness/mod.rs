@@ -226,6 +226,11 @@ impl Containerd {
         }
     }
 
+    /// Waits until containerd has noticed that a task lost its shim.
+    pub fn wait_gone(&self, id: &str) {
+        wait_for("containerd to notice", || self.task(id).is_none().then_some(()));
+    }
+
     /// Checks that a bundle has a mount, without which it shows nothing that none is left.
     pub fn assert_mounted(&self, id: &str) {
         let bundle = self.bundle(id).display().to_string();
