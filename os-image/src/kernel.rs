@@ -1,12 +1,12 @@
 //! The kernel: Debian's source, our fragments over `tinyconfig`, built once for each set of inputs. A variant
-//! of it is for tests alone and is part of no image.
+//! of it is for tests alone and is part of no image. The source is as Debian has it but for [`DEBUGFS_MEMBER`].
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::apt::Fetched;
 use crate::cache::{self, Key};
@@ -19,6 +19,15 @@ pub const SOURCE_PACKAGE: &str = "linux-source-6.12";
 
 /// What is added to the version of the test kernel: it takes no modules of the shipped one for its own.
 const TEST_VERSION: &str = "-test";
+
+/// A member of `struct backing_dev_info` that is there only with debugfs. Half of the kernel's files include the
+/// structure and few of them know the member: where it is always there, the test kernel, which has debugfs, takes their
+/// objects from the shipped one. It costs each disk 8 bytes.
+const DEBUGFS_MEMBER: [&str; 3] = [
+    "include/linux/backing-dev-defs.h",
+    "#ifdef CONFIG_DEBUG_FS\n\tstruct dentry *debug_dir;\n#endif\n",
+    "\tstruct dentry *debug_dir;\n",
+];
 
 /// A built kernel in the cache.
 pub struct Kernel {
@@ -35,7 +44,7 @@ pub fn build(fetched: &Fetched) -> Result<Kernel> {
     let fragments = fragments(&fragment_folder())?;
     let dir = |key: &str| Ok(crate::paths::cache()?.join("kernel").join(key));
     let variant = Variant { title: "Building the kernel", lines: 3100, version: "", modules: true };
-    variant.build(fetched, "kernel 1", &fragments, dir)
+    variant.build(fetched, "kernel 2", &fragments, dir)
 }
 
 /// Builds the kernel that only tests boot, or takes it from the cache: the shipped one with what
@@ -45,8 +54,8 @@ pub fn build_for_tests(fetched: &Fetched) -> Result<Kernel> {
     fragments.extend(self::fragments(&fragment_folder().join("test"))?);
     let dir = |key: &str| Ok(crate::paths::cache()?.join("test-kernel").join(key));
     let variant =
-        Variant { title: "Building the test kernel", lines: 1300, version: TEST_VERSION, modules: false };
-    variant.build(fetched, "test kernel 1", &fragments, dir)
+        Variant { title: "Building the test kernel", lines: 330, version: TEST_VERSION, modules: false };
+    variant.build(fetched, "test kernel 2", &fragments, dir)
 }
 
 fn fragment_folder() -> PathBuf {
@@ -201,7 +210,7 @@ impl Variant {
 fn unpack_source(fetched: &Fetched) -> Result<PathBuf> {
     let sha256 = &fetched.lock[SOURCE_PACKAGE].sha256;
     let parent = crate::paths::output().join("kernel");
-    let done = parent.join(format!("source-{}", &sha256[..16]));
+    let done = parent.join(format!("source-2-{}", &sha256[..16]));
     if done.exists() {
         return Ok(done);
     }
@@ -214,10 +223,20 @@ fn unpack_source(fetched: &Fetched) -> Result<PathBuf> {
         archive.starts_with(path) || path == archive
     })?;
     process::run(Command::new("tar").arg("-xf").arg(partial.join(&archive)).arg("-C").arg(&partial))?;
+    keep_member(&partial.join(SOURCE_PACKAGE))?;
     fs::rename(partial.join(SOURCE_PACKAGE), &done)?;
     fs::remove_dir_all(&partial)?;
     step.done(SOURCE_PACKAGE);
     Ok(done)
+}
+
+fn keep_member(source: &Path) -> Result<()> {
+    let [file, with_debugfs, always] = DEBUGFS_MEMBER;
+    let path = source.join(file);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    ensure!(text.contains(with_debugfs), "{} has no member debug_dir of debugfs alone", path.display());
+    fs::write(&path, text.replacen(with_debugfs, always, 1))?;
+    Ok(())
 }
 
 /// Fragment lines that do not stand in the final configuration, with the file that has them.
