@@ -1,22 +1,20 @@
 //! What the host and the agent say to each other.
 //!
-//! An agent that starts says [`HELLO`]. Then the host sends [`Call`]s and the agent [`Reply`]s, each as a frame: its
-//! length in bytes (32 bits, little-endian) and its content, encoded by postcard. Calls run beside each other and are
-//! answered in the order in which they end. A frame that an agent could not finish, since the guest was reset, is
-//! dropped when the next agent says hello.
+//! An agent that starts says [`HELLO`]. Then the host sends [`Call`]s and the agent [`Reply`]s, each as a frame:
+//! encoded by postcard, then by COBS, which leaves no zero in it, and ended by a zero. Calls run beside each other and
+//! are answered in the order in which they end. A frame that an agent could not finish, since the guest was reset, is
+//! ended by the zero with which the next agent's hello begins, and is garbage.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Name of the virtio serial port, in /sys/class/virtio-ports/*/name.
 pub const PORT_NAME: &str = "org.corten.test";
-/// What an agent says first. Its first byte is in no text (UTF-8 has no 0xc0).
-pub const HELLO: [u8; 16] = *b"\xc0corten-agent\x00\x02\n";
+/// What an agent says first. Between its zeros stands nothing that a frame can contain: by its first byte, COBS expects
+/// 191 more.
+pub const HELLO: [u8; 16] = *b"\0\xc0corten-agent\x03\0";
 /// Longest frame, in bytes.
 pub const FRAME_LIMIT_BYTES: usize = 64 * 1024 * 1024;
-
-/// Bytes of a frame's length.
-const LENGTH_BYTES: usize = 4;
 
 /// Something that the host wants done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,12 +141,10 @@ pub enum Answer {
 
 /// The frame of a message. Fails when it is longer than [`FRAME_LIMIT_BYTES`].
 pub fn frame(message: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
-    let mut bytes = postcard::to_extend(message, vec![0; LENGTH_BYTES])?;
-    let length = bytes.len() - LENGTH_BYTES;
-    if length > FRAME_LIMIT_BYTES {
+    let bytes = postcard::to_allocvec_cobs(message)?;
+    if bytes.len() > FRAME_LIMIT_BYTES {
         return Err(postcard::Error::SerializeBufferFull);
     }
-    bytes[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(bytes)
 }
 
@@ -156,9 +152,12 @@ pub fn frame(message: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,
-    /// How far no hello begins.
+    /// How far there is no zero.
     searched: usize,
-    in_step: bool,
+    /// Whether the other end said hello.
+    greeted: bool,
+    /// Whether the frame that has begun is too long to be kept.
+    skips: bool,
 }
 
 /// What comes out of a stream.
@@ -168,7 +167,7 @@ pub enum Event<M> {
     Hello,
     /// A message.
     Message(M),
-    /// Nothing that can be understood: the stream is of no use before the next hello.
+    /// A frame that cannot be understood.
     Garbage,
 }
 
@@ -180,7 +179,7 @@ impl Frames {
 
     /// Frames of a stream whose other end is between two frames.
     pub fn in_step() -> Frames {
-        Frames { in_step: true, ..Frames::default() }
+        Frames { greeted: true, ..Frames::default() }
     }
 
     /// Takes bytes that came.
@@ -190,52 +189,32 @@ impl Frames {
 
     /// The next event that the bytes so far amount to.
     pub fn next_event<M: DeserializeOwned>(&mut self) -> Option<Event<M>> {
-        if let Some(at) = self.hello() {
-            self.bytes.drain(..at + HELLO.len());
-            (self.searched, self.in_step) = (0, true);
-            return Some(Event::Hello);
-        }
-        if !self.in_step {
-            self.bytes.drain(..self.searched);
-            self.searched = 0;
-            return None;
-        }
-        let length = u32::from_le_bytes(self.bytes.get(..LENGTH_BYTES)?.try_into().ok()?) as usize;
-        if length > FRAME_LIMIT_BYTES {
-            self.in_step = false;
-            return Some(Event::Garbage);
-        }
-        let end = LENGTH_BYTES + length;
-        let content = self.bytes.get(LENGTH_BYTES..end)?;
-        let message = postcard::from_bytes(content);
-        self.bytes.drain(..end);
-        self.searched = self.searched.saturating_sub(end);
-        match message {
-            Ok(message) => Some(Event::Message(message)),
-            Err(_) => {
-                self.in_step = false;
-                Some(Event::Garbage)
-            }
-        }
-    }
-
-    /// Where a hello stands in the bytes.
-    fn hello(&mut self) -> Option<usize> {
-        while let Some(found) = self.bytes[self.searched..].iter().position(|byte| *byte == HELLO[0]) {
-            let at = self.searched + found;
-            let rest = &self.bytes[at..];
-            if rest.len() < HELLO.len() && HELLO.starts_with(rest) {
-                // Perhaps the beginning of one.
-                self.searched = at;
+        loop {
+            let Some(length) = self.bytes[self.searched..].iter().position(|byte| *byte == 0) else {
+                self.searched = self.bytes.len();
+                if self.searched > FRAME_LIMIT_BYTES {
+                    self.skips = true;
+                    self.bytes.clear();
+                    self.searched = 0;
+                }
                 return None;
+            };
+            let end = std::mem::take(&mut self.searched) + length;
+            let mut content: Vec<u8> = self.bytes.drain(..=end).collect();
+            content.pop();
+            if content == HELLO[1..HELLO.len() - 1] {
+                (self.greeted, self.skips) = (true, false);
+                return Some(Event::Hello);
             }
-            if rest.starts_with(&HELLO) {
-                return Some(at);
+            let skipped = std::mem::take(&mut self.skips);
+            if content.is_empty() && !skipped || !self.greeted {
+                continue;
             }
-            self.searched = at + 1;
+            return Some(match postcard::from_bytes_cobs(&mut content) {
+                Ok(message) if !skipped => Event::Message(message),
+                _ => Event::Garbage,
+            });
         }
-        self.searched = self.bytes.len();
-        None
     }
 }
 
@@ -277,19 +256,45 @@ mod tests {
         assert_eq!(all(&mut frames), []);
         frames.feed(&HELLO);
         frames.feed(&frame(&reply(2, "of the next agent")).unwrap());
-        assert_eq!(all(&mut frames), [Event::Hello, Event::Message(reply(2, "of the next agent"))]);
+        let heard = [Event::Garbage, Event::Hello, Event::Message(reply(2, "of the next agent"))];
+        assert_eq!(all(&mut frames), heard);
     }
 
     #[test]
-    fn nothing_is_understood_before_a_hello_or_after_garbage() {
+    fn nothing_is_understood_before_a_hello() {
         let mut frames = Frames::before_hello();
         frames.feed(&frame(&reply(1, "unheard")).unwrap());
         assert_eq!(all(&mut frames), []);
         frames.feed(&HELLO);
+        frames.feed(&frame(&reply(2, "heard")).unwrap());
+        assert_eq!(all(&mut frames), [Event::Hello, Event::Message(reply(2, "heard"))]);
+    }
+
+    #[test]
+    fn garbage_ends_with_its_frame() {
+        let mut frames = Frames::in_step();
         frames.feed(&[0xff; 64]);
-        assert_eq!(all(&mut frames), [Event::Hello, Event::Garbage]);
-        frames.feed(&frame(&reply(2, "unheard as well")).unwrap());
-        assert_eq!(all(&mut frames), []);
+        frames.feed(&[0]);
+        frames.feed(&frame(&reply(2, "heard")).unwrap());
+        frames.feed(&vec![1; FRAME_LIMIT_BYTES + 1]);
+        assert_eq!(all(&mut frames), [Event::Garbage, Event::Message(reply(2, "heard"))]);
+        frames.feed(&[1, 0]);
+        frames.feed(&frame(&reply(3, "heard as well")).unwrap());
+        assert_eq!(all(&mut frames), [Event::Garbage, Event::Message(reply(3, "heard as well"))]);
+    }
+
+    #[test]
+    fn content_may_be_any_bytes_a_hello_among_them() {
+        let content = [&[0, 0, 0xc0][..], &HELLO, &frame(&reply(1, "inside")).unwrap(), &HELLO].concat();
+        let message = Reply { id: 7, body: Body::Done(Answer::Content(content)) };
+        let bytes = frame(&message).unwrap();
+        let mut frames = Frames::in_step();
+        for byte in &bytes[..bytes.len() - 1] {
+            frames.feed(&[*byte]);
+            assert_eq!(all(&mut frames), []);
+        }
+        frames.feed(&[0]);
+        assert_eq!(all(&mut frames), [Event::Message(message)]);
     }
 
     #[test]
