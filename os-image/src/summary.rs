@@ -3,69 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use qemu_tests::results::{Group, Outcome, Results, Row};
+use serde::Serialize;
 
 use crate::cache;
-
-/// How a test ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// It showed what its name says.
-    Passed,
-    /// It did not.
-    Failed,
-    /// It was not run, for a stated reason.
-    Skipped,
-}
-
-/// One test.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Row {
-    /// The behaviour it shows.
-    pub name: String,
-    /// How it ended.
-    pub result: Outcome,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-    /// What went wrong, or why it was not run; empty otherwise.
-    #[serde(default)]
-    pub detail: String,
-}
-
-impl Row {
-    /// A failure that the runner itself tells of.
-    pub fn failed(name: &str) -> Row {
-        Row { name: name.to_owned(), result: Outcome::Failed, seconds: 0.0, detail: String::new() }
-    }
-}
-
-/// What a test program or a chain of behaviours cost.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Group {
-    /// Its name.
-    pub name: String,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-    /// Machines that were booted.
-    #[serde(default)]
-    pub boots: u32,
-    /// Machines that were cloned.
-    #[serde(default)]
-    pub clones: u32,
-    /// Calls of the agents in the guests.
-    #[serde(default)]
-    pub commands: u64,
-    /// Time of this host's processors that machines took, in seconds.
-    #[serde(default)]
-    pub cpu_s: f64,
-    /// How long it waited for something to happen, in seconds.
-    #[serde(default)]
-    pub waited_s: f64,
-    /// Tests that ran.
-    #[serde(default)]
-    pub scenarios: usize,
-}
 
 /// What all that stands may take, in minutes on two processors once everything is cached. Capabilities that are to
 /// come have budgets of their own.
@@ -78,24 +19,16 @@ pub struct Summary {
     pub wall_s: f64,
     /// Lanes that computed.
     pub lanes: usize,
-    /// Test programs and chains, in the order in which they ended.
-    pub groups: Vec<Group>,
-    /// Tests.
-    pub tests: Vec<Row>,
-}
-
-/// The results of a test program, as it writes them.
-#[derive(Deserialize)]
-struct Results {
-    groups: Vec<Group>,
-    tests: Vec<Row>,
+    /// Groups and tests.
+    #[serde(flatten)]
+    pub results: Results,
 }
 
 impl Summary {
     /// Adds a group with its tests.
     pub fn add(&mut self, group: Group, tests: Vec<Row>) {
-        self.groups.push(group);
-        self.tests.extend(tests);
+        self.results.groups.push(group);
+        self.results.tests.extend(tests);
     }
 
     /// Adds the results that a test program wrote as JSON; answers whether there is a failure among them.
@@ -103,15 +36,15 @@ impl Summary {
         let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let results: Results =
             serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))?;
-        let failed = results.tests.iter().any(|row| row.result == Outcome::Failed);
-        self.groups.extend(results.groups);
-        self.tests.extend(results.tests);
+        let failed = results.tests.iter().any(Row::failed);
+        self.results.groups.extend(results.groups);
+        self.results.tests.extend(results.tests);
         Ok(failed)
     }
 
     /// What each group cost, the longest first, and what all of it did; of a whole run also what it had to cost.
     pub fn table(&self, whole: bool) -> String {
-        let mut groups: Vec<&Group> = self.groups.iter().collect();
+        let mut groups: Vec<&Group> = self.results.groups.iter().collect();
         groups.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let heads = ["group", "tests", "seconds", "boots", "clones", "commands", "waited", "cpu"];
         let [name, tests, seconds, boots, clones, commands, waited, cpu] = heads;
@@ -119,13 +52,13 @@ impl Summary {
             "{name:<28} {tests:>6} {seconds:>8} {boots:>6} {clones:>7} {commands:>9} {waited:>7} {cpu:>7}\n"
         );
         let mut line = |group: &Group| {
-            let Group { name, seconds, boots, clones, commands, waited_s, cpu_s, scenarios } = group;
+            let Group { name, seconds, boots, clones, commands, waited_s, cpu_s, scenarios, .. } = group;
             text.push_str(&format!(
                 "{name:<28} {scenarios:>6} {seconds:>8.1} {boots:>6} {clones:>7} {commands:>9} {waited_s:>7.1} \
                  {cpu_s:>7.1}\n"
             ));
         };
-        let mut all = Group { name: "all".to_owned(), ..Group::default() };
+        let mut all = Group::of("all");
         for group in groups {
             line(group);
             all.seconds += group.seconds;
@@ -146,7 +79,7 @@ impl Summary {
 
     /// How many rows ended so.
     pub fn count(&self, outcome: Outcome) -> usize {
-        self.tests.iter().filter(|row| row.result == outcome).count()
+        self.results.tests.iter().filter(|row| row.result == outcome).count()
     }
 
     /// Writes it to a file.
@@ -156,10 +89,13 @@ impl Summary {
         cache::write_atomic(path, text.as_bytes())
     }
 
-    /// The failures again, and the closing line that programs look for.
+    /// The failures and the notes again, and the closing line that programs look for.
     pub fn closing(&self) -> String {
         let mut text = String::new();
-        for row in self.tests.iter().filter(|row| row.result != Outcome::Passed) {
+        for group in &self.results.groups {
+            text.extend(group.notes.iter().map(|note| format!("note  {}: {note}\n", group.name)));
+        }
+        for row in self.results.tests.iter().filter(|row| row.result != Outcome::Passed) {
             let word = if row.result == Outcome::Failed { "FAILED" } else { "skipped" };
             text.push_str(&format!("{word}  {}\n", row.name));
             for line in row.detail.lines() {
@@ -179,23 +115,20 @@ impl Summary {
 mod tests {
     use super::*;
 
-    fn row(name: &str, result: Outcome, detail: &str) -> Row {
-        Row { name: name.into(), result, seconds: 1.0, detail: detail.into() }
-    }
-
     #[test]
     fn the_closing_names_failures_and_counts_all() {
-        let summary = Summary {
-            tests: vec![
-                row("a", Outcome::Passed, ""),
-                row("b", Outcome::Failed, "lost\nframes"),
-                row("c", Outcome::Skipped, ""),
-            ],
-            ..Summary::default()
-        };
+        let group = Group { name: "lag".into(), notes: vec!["it boots".into()], ..Group::default() };
+        let row = |name, result, detail| Row::new(name, result, 1.0, detail);
+        let tests = vec![
+            row("a", Outcome::Passed, ""),
+            row("b", Outcome::Failed, "lost\nframes"),
+            row("c", Outcome::Skipped, ""),
+        ];
+        let results = Results { groups: vec![Group::default(), group], tests };
+        let summary = Summary { results, ..Summary::default() };
         assert_eq!(
             summary.closing(),
-            "FAILED  b\n    lost\n    frames\nskipped  c\n1 passed, 1 failed, 1 skipped\n"
+            "note  lag: it boots\nFAILED  b\n    lost\n    frames\nskipped  c\n1 passed, 1 failed, 1 skipped\n"
         );
     }
 }

@@ -40,6 +40,7 @@ pub mod patch;
 pub mod pcap;
 pub mod qmp;
 pub mod random;
+pub mod results;
 pub mod run_folder;
 pub mod serial;
 pub mod soak;

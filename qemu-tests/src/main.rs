@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use corten_test_peer::PeerRoot;
+use qemu_tests::results::Shard;
 use qemu_tests::run_folder::RunFolder;
 use qemu_tests::tools::Tool;
 
@@ -37,7 +38,7 @@ struct Options {
     isolate: bool,
     /// Run only this part of the chains, for people who share them among machines: `2/3` is the second of three.
     #[arg(long, value_name = "I/N", default_value = "1/1")]
-    shard: runner::Shard,
+    shard: Shard,
     /// How many chains that compute run beside each other [default: the number of processors].
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,

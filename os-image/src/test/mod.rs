@@ -19,8 +19,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use jobserver::Client;
 use qemu_tests::machine;
+use qemu_tests::results::{Group, Outcome, Row, Shard};
 
-use crate::summary::{Group, Outcome, Row, Summary};
+use crate::summary::Summary;
 use crate::{bench, build, guard, guest_tools, host, paths, peers, process};
 use programs::Program;
 
@@ -29,6 +30,9 @@ use programs::Program;
 pub struct Options {
     /// Only tests whose name contains this.
     filter: Option<String>,
+    /// List the tests, one a line, instead of running them; no image is built.
+    #[arg(long)]
+    list: bool,
     /// Only the unit tests; no image is built.
     #[arg(long, conflicts_with = "behaviours")]
     unit: bool,
@@ -42,25 +46,20 @@ pub struct Options {
     #[arg(long)]
     isolate: bool,
     /// Run only this part of the tests, for people who share them among machines: `2/3` is the second of three.
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    shard: Option<(usize, usize)>,
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    shard: Shard,
     /// How many tests that compute run beside each other [default: the number of processors].
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-}
-
-/// `2/3`: which part, and of how many.
-fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-    parts
-        .filter(|(number, of)| (1..=*of).contains(number))
-        .ok_or_else(|| format!("{text:?} is no part such as 2/3"))
 }
 
 /// Runs the tests; the exit code says whether all passed.
 pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
     host::ensure_test_tools(consent)?;
+    if options.list {
+        return list(options);
+    }
     let folder = paths::output().join("test");
     fs::create_dir_all(&folder)?;
     // A run that breaks leaves none, rather than that of an earlier run.
@@ -91,9 +90,8 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         for done in units.into_iter().chain(behaviours) {
             let outcome = done.join().map_err(|_| anyhow::anyhow!("a thread panicked")).flatten();
             if let Err(error) = outcome {
-                let mut row = Row::failed("the tests are run to the end");
-                row.detail = format!("{error:#}");
-                tests.report(Group { name: "run".to_owned(), ..Group::default() }, vec![row]);
+                let row = Row::failure("the tests are run to the end", &format!("{error:#}"));
+                tests.report(Group::of("run"), vec![row]);
             }
         }
     });
@@ -101,17 +99,30 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     summary.wall_s = started.elapsed().as_secs_f64();
     summary.lanes = jobs;
     summary.write(&summary_file)?;
-    println!("\n{}", summary.table(options.filter.is_none() && options.shard.is_none()));
+    println!("\n{}", summary.table(options.filter.is_none() && options.shard == Shard::WHOLE));
     println!("Summary ({:.0} s, {})", summary.wall_s, summary_file.display());
     if !options.unit {
         bench::print_measurements()?;
     }
     print!("{}", summary.closing());
-    if summary.tests.is_empty() {
+    if summary.results.tests.is_empty() {
         eprintln!("no test's name contains {:?}", options.filter.as_deref().unwrap_or_default());
     }
     let good = summary.count(Outcome::Failed) == 0 && summary.count(Outcome::Passed) > 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints the names of tests, unit tests as the summary has them.
+fn list(options: &Options) -> Result<ExitCode> {
+    let programs::Compiled { tests: programs, behaviours } = programs::compile()?;
+    if !options.behaviours {
+        units::list(&programs, options.filter.as_deref())?;
+    }
+    if !options.unit {
+        let mut command = Command::new(behaviours);
+        process::run(command.arg("--list").args(&options.filter))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn processors() -> usize {
@@ -131,8 +142,7 @@ struct Tests<'a> {
 
 impl Tests<'_> {
     fn units(&self) -> Result<()> {
-        let (number, of) = self.options.shard.unwrap_or((1, 1));
-        let here: Vec<Program> = self.programs.iter().skip(number - 1).step_by(of).cloned().collect();
+        let here: Vec<Program> = self.options.shard.share(self.programs).cloned().collect();
         units::run(&here, self.options.filter.as_deref(), &self.tokens, &self.unit_runs, &|group, rows| {
             self.report(group, rows)
         })
@@ -148,7 +158,7 @@ impl Tests<'_> {
         if rows.is_empty() {
             return;
         }
-        let failed = rows.iter().filter(|row| row.result == Outcome::Failed);
+        let failed = rows.iter().filter(|row| row.failed());
         let names: Vec<&str> = failed.map(|row| row.name.as_str()).collect();
         println!(
             "-- {}: {:.0} s, {} of {} passed",
@@ -178,9 +188,8 @@ impl Tests<'_> {
             let outcome = self.behaviours_program(command);
             let built = built.join().map_err(|_| anyhow::anyhow!("the kernel's thread panicked"))?;
             if let Err(error) = built {
-                let mut row = Row::failed("the kernel that only tests boot is built");
-                row.detail = format!("{error:#}");
-                self.report(Group { name: "test kernel".to_owned(), ..Group::default() }, vec![row]);
+                let row = Row::failure("the kernel that only tests boot is built", &format!("{error:#}"));
+                self.report(Group::of("test kernel"), vec![row]);
             }
             outcome
         })
@@ -197,9 +206,7 @@ impl Tests<'_> {
         if let Some(seed) = self.options.seed {
             command.args(["--seed", &seed.to_string()]);
         }
-        if let Some((number, of)) = self.options.shard {
-            command.args(["--shard", &format!("{number}/{of}")]);
-        }
+        command.args(["--shard", &self.options.shard.to_string()]);
         if self.options.isolate {
             command.arg("--isolate");
         }
@@ -225,12 +232,12 @@ impl Tests<'_> {
             has_failures = summary.read(&json)?;
         }
         // A filter may be meant for unit tests alone.
-        let may_be_none = self.options.filter.is_some() || self.options.shard.is_some();
+        let may_be_none = self.options.filter.is_some() || self.options.shard != Shard::WHOLE;
         let none = may_be_none && status.code() == Some(qemu_tests::NOTHING_FITS.into());
         if !status.success() && !none && !has_failures {
-            let mut row = Row::failed("the behaviours of the booted image are run to the end");
-            row.detail = format!("the program ended with {status}");
-            self.report(Group { name: "behaviours".to_owned(), ..Group::default() }, vec![row]);
+            let detail = format!("the program ended with {status}");
+            let row = Row::failure("the behaviours of the booted image are run to the end", &detail);
+            self.report(Group::of("behaviours"), vec![row]);
         }
         Ok(())
     }
@@ -269,17 +276,4 @@ fn command_of(program: &Path) -> Result<Command> {
     command.env("CORTEN_IMAGE", paths::image()).env("CORTEN_TEST_KERNEL", paths::test_kernel());
     command.env("CORTEN_TEST_AGENT", guest_tools::agent()?);
     Ok(command)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shard_is_a_number_and_a_count() {
-        assert_eq!(shard("2/3"), Ok((2, 3)));
-        for wrong in ["2", "0/3", "4/3", "a/b"] {
-            assert!(shard(wrong).is_err(), "{wrong}");
-        }
-    }
 }

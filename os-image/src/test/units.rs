@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jobserver::Client;
+use qemu_tests::results::{Group, Outcome, Row};
 use walkdir::WalkDir;
 
 use super::programs::Program;
-use crate::summary::{Group, Outcome, Row};
 use crate::{guard, paths, process};
 
 /// Programs that take long, the longest first; all others follow.
@@ -58,6 +58,16 @@ pub fn run(
         examples.args(["--", "--test-threads", "1"]).args(filter);
         let (group, rows) = one("documentation", &mut examples, &log)?;
         report(group, rows);
+    }
+    Ok(())
+}
+
+/// Prints the names of the programs' tests.
+pub fn list(programs: &[Program], filter: Option<&str>) -> Result<()> {
+    for program in programs {
+        let names = process::output(program_command(program, filter).args(["--list", "--format", "terse"]))?;
+        let names = names.lines().filter_map(|line| line.strip_suffix(": test"));
+        names.for_each(|name| println!("{} {name}", program.name));
     }
     Ok(())
 }
@@ -144,15 +154,14 @@ fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Ro
     ensure!(drain.join().is_ok(), "reading what `{what}` says");
     let said = said.text.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rows = reader.rows;
-    let failed = rows.iter().any(|row| row.result == Outcome::Failed);
+    let failed = rows.iter().any(Row::failed);
     if !status.success() && !failed {
         // A program that did not build or crashed has no line of its own.
-        let mut row = Row::failed(&format!("{name} runs to its end"));
         let how = if timed_out { "it took too long and was ended" } else { "it ended by itself" };
-        row.detail = format!("{how}, with {status}\n{}", last_lines(&said, 40));
-        rows.push(row);
+        let detail = format!("{how}, with {status}\n{}", last_lines(&said, 40));
+        rows.push(Row::failure(&format!("{name} runs to its end"), &detail));
     }
-    for row in rows.iter_mut().filter(|row| row.result == Outcome::Failed) {
+    for row in rows.iter_mut().filter(|row| row.failed()) {
         row.detail = format!("see {}\n{}", log.display(), row.detail);
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -215,7 +224,7 @@ impl Reader {
         let seconds = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         let name = format!("{} {test}", self.name);
-        self.rows.push(Row { name, result, seconds, detail: String::new() });
+        self.rows.push(Row::new(&name, result, seconds, ""));
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Error, Result, anyhow};
 use qemu_tests::random::Random;
+use qemu_tests::results::{Group, Row};
 use qemu_tests::waiting;
 
-use super::report::{Group, Row};
-use super::{Ground, Kind, Lane, Run, Scenario};
+use super::{Ground, Kind, Lane, Run, Scenario, report, room};
 
 /// Scenarios of a file that need the same kind of machine, in order.
 #[derive(Clone)]
@@ -111,6 +111,14 @@ pub struct Cost {
     pub cpu_s: f64,
 }
 
+impl Cost {
+    /// Adds what machines cost that are not needed any more.
+    pub fn add_to(self, group: &mut Group) {
+        group.commands += self.commands;
+        group.cpu_s += self.cpu_s;
+    }
+}
+
 /// A machine that a stage provided.
 pub struct Provided<S> {
     /// The machine.
@@ -119,6 +127,8 @@ pub struct Provided<S> {
     pub boots: u32,
     /// Machines cloned for it.
     pub clones: u32,
+    /// Why it is another machine than was meant.
+    pub note: Option<String>,
 }
 
 /// Runs a chain. What comes after a failure runs on a machine of its own again.
@@ -147,12 +157,15 @@ pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
             if outcome.is_ok() && number + 1 < chain.scenarios.len() {
                 set = Some(here);
             } else {
-                group.add(stage.cost(&here));
+                stage.cost(&here).add_to(&mut group);
             }
             outcome
         });
-        let mut row = Row::of(scenario, began.elapsed(), run.ended(scenario, outcome));
+        let mut row = report::row(scenario, began.elapsed(), run.ended(scenario, outcome));
         row.notes = run.take_notes();
+        if row.failed() {
+            row.notes.extend(room::full_disk());
+        }
         if let Some(spoiler) = spoiled_by {
             row.notes.insert(0, format!("on a fresh machine, after the failure of: {spoiler}"));
         }
@@ -171,6 +184,7 @@ fn provide<S: Stage>(stage: &S, chain: &Chain, number: usize, group: &mut Group)
     let provided = provided.context("its machine did not come up")?;
     group.boots += provided.boots;
     group.clones += provided.clones;
+    group.notes.extend(provided.note);
     Ok(provided.set)
 }
 
@@ -216,7 +230,7 @@ mod tests {
         fn set(&self, _: &Chain, _: &str) -> Result<Provided<u32>> {
             self.made.set(self.made.get() + 1);
             ensure!(self.made.get() != 99, "no machine");
-            Ok(Provided { set: self.made.get(), boots: 0, clones: 1 })
+            Ok(Provided { set: self.made.get(), boots: 0, clones: 1, note: None })
         }
 
         fn show(&self, scenario: &Scenario, set: &u32, _: &Run) -> Result<String> {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use qemu_tests::results::Group;
 
 use super::chain::{Chain, Cost, Provided, Stage, guarded};
-use super::report::Group;
 use super::{Ground, Kind, Run, Scenario, Show};
 use crate::lab::fabric::{Fabric, FabricTemplate};
 use crate::lab::{Bench, Lab, LabTemplate, Origin, Topology};
@@ -64,15 +64,16 @@ impl Labs {
         let mut group = Group::of(&format!("template {}", kind.name()));
         match guarded(|| self.template(kind, &mut group)) {
             Ok(known) => self.learn(kind, known),
-            Err(error) => self.do_without(kind, "cannot be made", &error),
+            Err(error) => group.notes.push(self.do_without(kind, "cannot be made", &error)),
         }
         group.seconds = started.elapsed().as_secs_f64();
         group
     }
 
-    fn do_without(&self, kind: Kind, what: &str, error: &anyhow::Error) {
-        println!("   the template {} {what}, its chains boot instead: {error:#}", kind.name());
+    /// Has chains boot from now on; answers what to say of it.
+    fn do_without(&self, kind: Kind, what: &str, error: &anyhow::Error) -> String {
         self.learn(kind, Known::Unavailable);
+        format!("the template {} {what}, its chains boot instead: {error:#}", kind.name())
     }
 
     fn template(&self, kind: Kind, group: &mut Group) -> Result<Known> {
@@ -82,7 +83,7 @@ impl Labs {
             Ground::Fabric(spec) => {
                 group.boots += spec.switches.len() as u32;
                 let fabric = Fabric::boot(spec, &file_name(&kind.name()), kind.cpus, &self.bench, true)?;
-                group.add(cost(&fabric.switches));
+                cost(&fabric.switches).add_to(group);
                 return Ok(Known::Fabric(Arc::new(fabric.save()?)));
             }
         };
@@ -101,7 +102,7 @@ impl Labs {
             }
         };
         self.prepare(&lab)?;
-        group.add(cost(std::slice::from_ref(&lab)));
+        cost(std::slice::from_ref(&lab)).add_to(group);
         Ok(Known::Lab(Arc::new(lab.save()?)))
     }
 
@@ -163,17 +164,17 @@ impl Stage for Labs {
     fn set(&self, chain: &Chain, name: &str) -> Result<Provided<Set>> {
         // A machine that comes too late on a busy host says nothing of its template: it is tried once more.
         let cloned = self.cloned(chain.kind(), name).or_else(|_| self.cloned(chain.kind(), name));
-        match cloned {
+        let note = match cloned {
             Ok(Some(set)) => {
                 let clones = set.labs().len() as u32;
-                return Ok(Provided { set, boots: 0, clones });
+                return Ok(Provided { set, boots: 0, clones, note: None });
             }
-            Ok(None) => {}
-            Err(error) => self.do_without(chain.kind(), "does not restore", &error),
-        }
+            Ok(None) => None,
+            Err(error) => Some(self.do_without(chain.kind(), "does not restore", &error)),
+        };
         let set = self.booted(chain.ground, name, chain.cpus)?;
         let boots = set.labs().len() as u32;
-        Ok(Provided { set, boots, clones: 0 })
+        Ok(Provided { set, boots, clones: 0, note })
     }
 
     fn show(&self, scenario: &Scenario, set: &Set, run: &Run) -> Result<String> {

@@ -1,27 +1,28 @@
 //! Runs scenarios on machines and reports.
 //!
 //! Start reading at [`run`]. Scenarios are put into [`chain`]s, which share a machine; [`lanes`] run chains beside
-//! each other; [`labs`] has the machines; [`report`] prints.
+//! each other; [`labs`] has the machines; [`room`] looks for memory and disk space;
+//! [`report`] prints.
 
 mod chain;
 mod labs;
 mod lanes;
 mod report;
+mod room;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use qemu_tests::measure::{self, Measurement};
 use qemu_tests::random::{self, run_token};
+use qemu_tests::results::{Results, Row, Shard};
 use qemu_tests::soak::Soak;
 use qemu_tests::tools::Tool;
-use serde::Serialize;
 
 use self::chain::Chain;
 use self::labs::Labs;
 use self::lanes::{Board, Tokens, Work};
-use self::report::{Group, Row};
 use crate::lab::fabric::{Fabric, Spec};
 use crate::lab::{Bench, Lab, Origin, Topology};
 use crate::scenarios;
@@ -52,28 +53,6 @@ pub struct Settings {
     pub bench_folder: PathBuf,
     /// Where serial logs go.
     pub log_folder: PathBuf,
-}
-
-/// A part of something that several machines share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// From 1.
-    pub number: usize,
-    /// How many there are.
-    pub of: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Shard, String> {
-        let parts =
-            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-        match parts {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
-            _ => Err(format!("{text:?} is no part such as 2/3")),
-        }
-    }
 }
 
 /// What a scenario runs on.
@@ -380,8 +359,7 @@ fn chosen(settings: &Settings) -> Vec<Chain> {
         std::iter::once((file, scenario)).chain(again)
     });
     let mut chains = chain::chains(scenarios.filter(fits).collect(), settings.isolate);
-    let Shard { number, of } = settings.shard;
-    chains = chains.into_iter().skip(number - 1).step_by(of).collect();
+    chains = settings.shard.share(chains).collect();
     chain::order(&mut chains, settings.seed);
     chains
 }
@@ -414,33 +392,30 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
     let labs = Arc::new(Labs::new(Bench::new(&settings.log_folder, &settings.tools)?, seed));
     // Long runs and measurements are about one thing at a time.
     let requested = if settings.bench || settings.soak_folder.is_some() { 1 } else { settings.jobs };
-    let lanes = affordable(requested);
+    let lanes = room::affordable_lanes(requested);
+    room::ensure_disk()?;
     let common =
         Arc::new(Common { soak, alone: lanes == 1 && settings.tokens.is_none(), ..Common::default() });
     let run = Run { seed, common, labs: Some(Arc::clone(&labs)), notes: Arc::default() };
-    let reports = all(settings, lanes, chains, &labs, &run)?;
+    let results = all(settings, lanes, chains, &labs, &run)?;
 
-    let failed = reports.iter().flat_map(|(_, rows)| rows).filter(|row| row.failed()).count();
-    let passed = reports.iter().map(|(_, rows)| rows.len()).sum::<usize>() - failed;
-    write(settings, &run, &reports)?;
+    let failed = results.tests.iter().filter(|row| row.failed()).count();
+    let passed = results.tests.len() - failed;
+    write(settings, &run, &results)?;
     println!("{passed} passed, {failed} failed, 0 skipped");
     Ok(Some(failed == 0))
 }
 
 /// Runs chains in lanes, then those that must be alone.
-fn all(
-    settings: &Settings,
-    lanes: usize,
-    chains: Vec<Chain>,
-    labs: &Labs,
-    run: &Run,
-) -> Result<Vec<(Group, Vec<Row>)>> {
+fn all(settings: &Settings, lanes: usize, chains: Vec<Chain>, labs: &Labs, run: &Run) -> Result<Results> {
     let tokens = Tokens::new(settings.tokens.clone(), lanes)?;
     let (alone, beside): (Vec<Chain>, _) = chains.into_iter().partition(|chain| chain.lane == Lane::Alone);
-    let reports = Mutex::new(Vec::new());
-    let report = |group: Group, rows: Vec<Row>| {
+    let results = Mutex::new(Results::default());
+    let report = |group, rows: Vec<Row>| {
         report::print(&group, &rows);
-        locked(&reports).push((group, rows));
+        let mut results = locked(&results);
+        results.groups.push(group);
+        results.tests.extend(rows);
     };
     let work = |work: Work| match work {
         Work::Template(kind) => report(labs.make_template(kind), Vec::new()),
@@ -457,46 +432,10 @@ fn all(
         let _all = tokens.take_all(shared);
         Board::new(alone, &ready).run(&Tokens::new(None, 1)?, 1, false, &work)?;
     }
-    Ok(reports.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Memory that a lane's machine takes, and what a template and the host need besides.
-const LANE_MIB: u64 = 1200;
-const SPARE_MIB: u64 = 1500;
-
-/// As many lanes as wanted and as main memory allows; one more machine is for those that wait.
-fn affordable(requested: usize) -> usize {
-    let Ok(available) = available_mib() else { return requested };
-    let most = lanes_within(available);
-    if most < requested {
-        println!("{available} MiB of memory are free, enough for {most} lane(s) instead of {requested}");
-    }
-    requested.min(most)
-}
-
-/// How many lanes fit into so much memory. One is always tried.
-fn lanes_within(available_mib: u64) -> usize {
-    (available_mib.saturating_sub(SPARE_MIB) / LANE_MIB).saturating_sub(1).max(1) as usize
-}
-
-/// Main memory that programs could have, in MiB.
-fn available_mib() -> Result<u64> {
-    let table = std::fs::read_to_string("/proc/meminfo")?;
-    let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib: u64 =
-        line.and_then(|line| line.split_whitespace().next()).context("no MemAvailable")?.parse()?;
-    ensure!(kib > 0, "no memory is free");
-    Ok(kib / 1024)
-}
-
-/// The file of results.
-#[derive(Serialize)]
-struct Results<'a> {
-    groups: Vec<&'a Group>,
-    tests: Vec<&'a Row>,
-}
-
-fn write(settings: &Settings, run: &Run, reports: &[(Group, Vec<Row>)]) -> Result<()> {
+fn write(settings: &Settings, run: &Run, results: &Results) -> Result<()> {
     let measurements = locked(&run.common.measurements);
     if !measurements.is_empty() {
         println!("-- measured");
@@ -505,11 +444,7 @@ fn write(settings: &Settings, run: &Run, reports: &[(Group, Vec<Row>)]) -> Resul
         measure::write(&settings.bench_folder, name, &measurements)?;
     }
     if let Some(path) = &settings.json {
-        let results = Results {
-            groups: reports.iter().map(|(group, _)| group).collect(),
-            tests: reports.iter().flat_map(|(_, rows)| rows).collect(),
-        };
-        let text = serde_json::to_string_pretty(&results).context("cannot write the results as JSON")?;
+        let text = serde_json::to_string_pretty(results).context("cannot write the results as JSON")?;
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
@@ -519,19 +454,6 @@ fn write(settings: &Settings, run: &Run, reports: &[(Group, Vec<Row>)]) -> Resul
 mod tests {
     use super::*;
 
-    #[test]
-    fn shard_is_a_number_and_a_count() {
-        assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
-        for wrong in ["", "2", "0/3", "4/3", "1/0", "a/b", "1/2/3"] {
-            assert!(wrong.parse::<Shard>().is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn too_little_memory_for_two_lanes_leaves_one() {
-        assert_eq!([0, 3000, 4800, 6000, 24_000].map(lanes_within), [1, 1, 1, 2, 17]);
-    }
-
     fn settings() -> Settings {
         Settings {
             filters: Vec::new(),
@@ -540,7 +462,7 @@ mod tests {
             soak_folder: None,
             bench: false,
             isolate: false,
-            shard: Shard { number: 1, of: 1 },
+            shard: Shard::WHOLE,
             jobs: 2,
             tokens: None,
             tools: Vec::new(),

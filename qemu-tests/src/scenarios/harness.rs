@@ -1,6 +1,7 @@
 //! The harness itself: clones, runs that are killed, machines that are spoiled.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -119,6 +120,20 @@ fn marked(mark: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Waits for the moment to kill a run that prints this: any in the first 20 s, or one in which clones start and run;
+/// answers which.
+fn killing_moment(output: &mut impl BufRead, random: &mut Random) -> String {
+    let amid_clones = random.next_u64() % 2 == 0;
+    let (most, after) = if amid_clones { (4_000, "its template was made") } else { (20_000, "its start") };
+    if amid_clones {
+        let is_made = |line: std::io::Result<String>| line.is_ok_and(|line| line.starts_with("-- template"));
+        output.lines().any(is_made);
+    }
+    let moment = Duration::from_millis(random.next_u64() % most);
+    pause(moment);
+    format!("killed {} ms after {after}", moment.as_millis())
+}
+
 fn killed_run(run: &Run) -> Result<String> {
     const MARK: &str = "CORTEN_TEST_KILLED_RUN";
     let mut detail = String::new();
@@ -133,11 +148,12 @@ fn killed_run(run: &Run) -> Result<String> {
             .env(MARK, &mark)
             .env_remove("CARGO_MAKEFLAGS")
             .env_remove("MAKEFLAGS")
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .context("cannot start another run")?;
-        let moment = Duration::from_millis(Random::new(seed ^ u64::from(number)).next_u64() % 20_000);
-        pause(moment);
+        // Open until the end: who cannot print ends by itself.
+        let mut output = BufReader::new(child.stdout.take().context("no output of the other run")?);
+        let moment = killing_moment(&mut output, &mut Random::new(seed ^ u64::from(number)));
         ensure!(child.try_wait()?.is_none(), "the other run ended by itself");
         child.kill().context("cannot kill the other run")?;
         child.wait().context("cannot wait for the other run")?;
@@ -150,8 +166,8 @@ fn killed_run(run: &Run) -> Result<String> {
             ensure!(files.is_empty(), "files are left: {files:?}");
             Ok(())
         })
-        .with_context(|| format!("killed after {} ms", moment.as_millis()))?;
-        detail = format!("killed after {} ms", moment.as_millis());
+        .with_context(|| moment.clone())?;
+        detail = moment;
         Ok(())
     })?;
     Ok(detail)
