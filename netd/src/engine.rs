@@ -31,7 +31,7 @@ use crate::desired::{self, BRIDGE, Inputs};
 use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Scope;
-use crate::kernel::untold::Untold;
+use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
 use crate::platform::{self, Device, MANAGEMENT, Platform};
@@ -103,7 +103,7 @@ pub struct Engine {
     /// How ports were set before netd set them, see [`originals`].
     original_modes: BTreeMap<String, Settings>,
     /// What netd set of that and drivers do not tell.
-    untold_modes: Untold,
+    unreported: Unreported,
     /// Hardware addresses of ports when they were first seen, where drivers tell no permanent one.
     first_macs: BTreeMap<String, String>,
     bridge_mac: String,
@@ -184,7 +184,7 @@ impl Engine {
             connection: Connection::open()?,
             stand_in: None,
             original_modes: link_modes.original,
-            untold_modes: link_modes.untold,
+            unreported: link_modes.unreported,
             first_macs: link_modes.macs,
             store: Store::new(&paths.startup, &paths.running),
             platform: platform::load(&paths.platforms),
@@ -248,7 +248,7 @@ impl Engine {
             ports: &self.ports,
             permanent_macs: &self.permanent_macs,
             original_modes: &self.original_modes,
-            set_modes: self.untold_modes.settings(),
+            set_modes: self.unreported.settings(),
             attachments,
             bridge_mac: &self.bridge_mac,
             objects: self.next_hop_objects,
@@ -258,8 +258,8 @@ impl Engine {
     /// Has work done with the kernel's network, as far as `desired` is about it.
     fn with_kernel<T>(&mut self, desired: &Network, work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T) -> T {
         let (scope, dark) = (self.scope(desired), self.hub.dark());
-        let untold = &mut self.untold_modes;
-        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark, untold))
+        let unreported = &mut self.unreported;
+        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark, unreported))
     }
 
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
@@ -270,7 +270,7 @@ impl Engine {
 
     /// The same, for who has another way when it does not come about.
     fn attempt(&mut self, desired: &Network) -> Result<transaction::Report, CommitError> {
-        let known = self.untold_modes.clone();
+        let known = self.unreported.clone();
         let outcome = self.with_kernel(desired, |kernel| transaction::commit(kernel, desired));
         self.save_link_modes_unless(&known);
         outcome
@@ -369,11 +369,11 @@ fn backend<'a>(
     connection: &'a mut Connection,
     scope: &'a Scope,
     dark: BTreeSet<String>,
-    untold: &'a mut Untold,
+    unreported: &'a mut Unreported,
 ) -> Box<dyn Backend + 'a> {
     match stand_in {
         Some(stand_in) => Box::new(&mut **stand_in),
-        None => Box::new(Kernel::new(connection, scope, BRIDGE, dark, untold)),
+        None => Box::new(Kernel::new(connection, scope, BRIDGE, dark, unreported)),
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 
 use crate::kernel::detection::{self, LinkAddress};
-use crate::kernel::untold::Untold;
+use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
 use crate::watchdog::alive;
@@ -72,23 +72,23 @@ pub struct Kernel<'a> {
     scope: &'a snapshot::Scope,
     bridge: &'a str,
     dark: BTreeSet<String>,
-    untold: &'a mut Untold,
+    unreported: &'a mut Unreported,
     /// The last look found no static entry in the bridge, and none was set since.
     no_static_entries: bool,
 }
 
 impl<'a> Kernel<'a> {
     /// What one transaction sees of the kernel. `scope` tells which links belong to netd, `bridge` the name of its
-    /// bridge, `dark` which links are known to have no carrier, whatever the kernel says of them yet, `untold` what
+    /// bridge, `dark` which links are known to have no carrier, whatever the kernel says of them yet, `unreported` what
     /// was set and drivers do not tell.
     pub fn new(
         connection: &'a mut Connection,
         scope: &'a snapshot::Scope,
         bridge: &'a str,
         dark: BTreeSet<String>,
-        untold: &'a mut Untold,
+        unreported: &'a mut Unreported,
     ) -> Kernel<'a> {
-        Kernel { connection, scope, bridge, dark, untold, no_static_entries: false }
+        Kernel { connection, scope, bridge, dark, unreported, no_static_entries: false }
     }
 }
 
@@ -98,7 +98,7 @@ impl Backend for Kernel<'_> {
         let fdb = !self.no_static_entries;
         let mut network = snapshot::network(self.connection, self.scope, self.bridge, fdb)?;
         self.no_static_entries = network.fdb.keys().all(|key| key.tunnel.is_some());
-        self.untold.complete(&mut network);
+        self.unreported.complete(&mut network);
         for name in &self.dark {
             if let Some(link) = network.links.get_mut(name) {
                 link.carrier = false;
@@ -113,7 +113,7 @@ impl Backend for Kernel<'_> {
         self.no_static_entries &= !actions.iter().any(sets_entry);
         let outcomes = batch::execute(self.connection, actions);
         let done = actions.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
-        self.untold.note(done.map(|(action, _)| *action));
+        self.unreported.note(done.map(|(action, _)| *action));
         outcomes
     }
 

@@ -29,7 +29,7 @@ use common::{isolated, workload_namespace};
 use netd::attach::{check_request, workload};
 use netd::kernel::monitor::{Event, Monitor};
 use netd::kernel::snapshot::Scope;
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::kernel::{Connection, address, link};
 use netd::plan::{
     FdbKey, Link, LinkKind, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route, RouteKey,
@@ -123,8 +123,8 @@ fn with_kernel<T>(body: impl FnOnce(&mut Kernel) -> T) -> T {
     let mut connection = Connection::open().expect("netlink");
     let scope = Scope { names: [BRIDGE.to_owned()].into(), ..Scope::default() };
     let dark = BTreeSet::new();
-    let untold = &mut Untold::default();
-    body(&mut Kernel::new(&mut connection, &scope, BRIDGE, dark, untold))
+    let unreported = &mut Unreported::default();
+    body(&mut Kernel::new(&mut connection, &scope, BRIDGE, dark, unreported))
 }
 
 fn differences(want: &Network, found: &Network) -> Vec<String> {
@@ -194,8 +194,8 @@ fn an_address_that_another_host_has_is_found_out_and_a_free_one_is_ready_when_th
                 network
             };
             let dark = BTreeSet::new();
-            let untold = &mut Untold::default();
-            let mut kernel = Kernel::new(&mut connection, &scope, BRIDGE, dark, untold);
+            let unreported = &mut Unreported::default();
+            let mut kernel = Kernel::new(&mut connection, &scope, BRIDGE, dark, unreported);
             let before = kernel.snapshot().unwrap();
             let error = commit(&mut kernel, &wish("2001:db8::7/64")).expect_err("host1 has it");
             assert!(matches!(error.reason, Reason::Duplicate(_)), "{error}");

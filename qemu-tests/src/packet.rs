@@ -159,18 +159,23 @@ pub fn query(querier: Mac, source: IpAddr) -> Frame {
     }
 }
 
-/// Whether a packet asks for the members of groups: IGMP or MLD, of any version.
-pub fn is_query(ethertype: u16, packet: &[u8]) -> bool {
+/// The version of IGMP or MLD in which a packet asks for the members of groups; `None` for one that does not.
+pub fn query_version(ethertype: u16, packet: &[u8]) -> Option<u8> {
     match ethertype {
         ETHERTYPE_IPV4 if packet.get(9) == Some(&IGMP) => {
             let header = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
-            packet.get(header) == Some(&0x11)
+            let length = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
+            // RFC 3376, section 7.1: by the length of the message.
+            (packet.get(header) == Some(&0x11)).then_some(if length >= header + 12 { 3 } else { 2 })
         }
         ETHERTYPE_IPV6 if packet.get(6) == Some(&HOP_BY_HOP) => {
-            packet.get(IPV6_HEADER) == Some(&ICMPV6)
-                && packet.get(IPV6_HEADER + ROUTER_ALERT.len()) == Some(&130)
+            let length = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
+            let asks = packet.get(IPV6_HEADER) == Some(&ICMPV6)
+                && packet.get(IPV6_HEADER + ROUTER_ALERT.len()) == Some(&130);
+            // RFC 3810, section 8.1.
+            asks.then_some(if length >= ROUTER_ALERT.len() + 28 { 2 } else { 1 })
         }
-        _ => false,
+        _ => None,
     }
 }
 
@@ -320,7 +325,8 @@ mod tests {
             let answer = answer.unwrap().build();
             let asks = |frame: &[u8]| {
                 let view = View::parse(frame).unwrap();
-                is_query(view.ethertype, view.payload)
+                query_version(view.ethertype, view.payload)
+                    == Some(if view.ethertype == ETHERTYPE_IPV4 { 2 } else { 1 })
             };
             assert!(asks(&question) && !asks(&answer));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use netd::desired;
 use netd::kernel::snapshot::Scope;
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::kernel::{Connection, KernelError};
 use netd::plan::{Action, Network};
 use netd::transaction::{Backend, Kernel, commit};
@@ -71,8 +71,8 @@ pub fn apply(file: &Path, ports: &BTreeSet<String>, connection: &mut Connection)
     let desired = desired(&config, ports);
     let scope =
         Scope { ports: ports.clone(), names: desired.links.keys().cloned().collect(), ..Scope::default() };
-    let (dark, mut untold) = (BTreeSet::new(), Untold::default());
-    let kernel = Kernel::new(connection, &scope, desired::BRIDGE, dark, &mut untold);
+    let (dark, mut unreported) = (BTreeSet::new(), Unreported::default());
+    let kernel = Kernel::new(connection, &scope, desired::BRIDGE, dark, &mut unreported);
     let mut timed = Timed { kernel, reading: Duration::ZERO, sending: Duration::ZERO, sent: 0 };
     commit(&mut timed, &desired).expect("the kernel takes it");
     Applied {

@@ -1,5 +1,7 @@
 //! The bridge, its VLAN interfaces, its tunnels, and what is fixed in its tables.
 
+use std::collections::BTreeMap;
+
 use netd_api::config::model::{Vxlan, vlan_interface};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3};
@@ -7,7 +9,9 @@ use crate::plan::{FdbKey, Link, LinkKind, MdbKey, Network, Setting, VlanMembersh
 
 /// Hundredths of a second (`USER_HZ`), the unit of the bridge's timers.
 const HUNDREDTHS: u32 = 100;
-/// Forward delay with the spanning tree, in seconds (IEEE 802.1D-1998, table 8-3).
+/// Forward delay, in seconds (IEEE 802.1D-1998, table 8-3). Without the spanning tree ports forward at once whatever
+/// it is, but it is also how long addresses are kept while the topology changes: with 0 none would be learned until a
+/// change ends that was under way when the spanning tree was turned off.
 const FORWARD_DELAY_S: u32 = 15;
 /// Where frames go whose address has no known place.
 const FLOOD: &str = "00:00:00:00:00:00";
@@ -24,6 +28,19 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
     for entry in &inputs.config.mdb {
         let key = |port: &String| MdbKey { group: entry.group, vlan_id: entry.vlan_id, port: port.clone() };
         network.mdb.extend(entry.ports.iter().map(key));
+    }
+    bound_groups(inputs.config.bridge.most_groups, network);
+}
+
+/// Bounds what hosts may join, on every port that hosts are behind: one that joins more groups than the kernel's table
+/// has room for would turn snooping off for all (`br_multicast_new_group`). Static groups have their own room.
+fn bound_groups(most: u32, network: &mut Network) {
+    let mut fixed = BTreeMap::<&str, u32>::new();
+    network.mdb.iter().for_each(|key| *fixed.entry(&key.port).or_default() += 1);
+    for (name, link) in &mut network.links {
+        if link.master.as_deref() == Some(BRIDGE) {
+            link.set(Setting::MostGroups, most + fixed.get(name.as_str()).copied().unwrap_or_default());
+        }
     }
 }
 
@@ -66,9 +83,10 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
     bridge.set(Setting::LinkLocal, true);
     bridge.set(Setting::Mac, inputs.bridge_mac);
     bridge.set(Setting::AgeingTime, wanted.ageing_time_s * HUNDREDTHS);
+    bridge.set(Setting::MostLearned, wanted.most_learned);
     bridge.set(Setting::Stp, wanted.stp);
     bridge.set(Setting::Priority, wanted.priority);
-    bridge.set(Setting::ForwardDelay, if wanted.stp { FORWARD_DELAY_S * HUNDREDTHS } else { 0 });
+    bridge.set(Setting::ForwardDelay, FORWARD_DELAY_S * HUNDREDTHS);
     bridge.set(Setting::MulticastSnooping, wanted.igmp_snooping);
     // Else a querier in one VLAN would make the bridge prune in others, whose hosts nobody asks.
     bridge.set(Setting::MulticastPerVlan, true);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::kernel::KernelError;
-use crate::kernel::untold::Untold;
+use crate::kernel::unreported::Unreported;
 use crate::plan::{LINK_MODES, Settings};
 use crate::platform::Device;
 use crate::store::write_atomically;
@@ -24,7 +24,7 @@ pub(super) struct LinkModes {
     /// How ports were set before netd set them.
     pub(super) original: BTreeMap<String, Settings>,
     /// What netd set and drivers do not tell.
-    pub(super) untold: Untold,
+    pub(super) unreported: Unreported,
     /// Hardware addresses of ports when they were first seen, where drivers do not tell which they were born with.
     pub(super) macs: BTreeMap<String, String>,
 }
@@ -87,15 +87,15 @@ impl Engine {
     /// Forgets a port that is gone: one of its name that comes is another.
     pub(super) fn forget_port(&mut self, name: &str) {
         let modes = self.original_modes.remove(name).is_some();
-        let untold = self.untold_modes.forget(name);
-        if self.first_macs.remove(name).is_some() || modes || untold {
+        let unreported = self.unreported.forget(name);
+        if self.first_macs.remove(name).is_some() || modes || unreported {
             self.save_link_modes();
         }
     }
 
     /// Keeps what drivers do not tell, if it is not what was known.
-    pub(super) fn save_link_modes_unless(&self, known: &Untold) {
-        if self.untold_modes != *known {
+    pub(super) fn save_link_modes_unless(&self, known: &Unreported) {
+        if self.unreported != *known {
             self.save_link_modes();
         }
     }
@@ -104,7 +104,7 @@ impl Engine {
         let file = &self.paths.link_modes;
         let modes = LinkModes {
             original: self.original_modes.clone(),
-            untold: self.untold_modes.clone(),
+            unreported: self.unreported.clone(),
             macs: self.first_macs.clone(),
         };
         let text = serde_json::to_vec_pretty(&modes).unwrap_or_default();

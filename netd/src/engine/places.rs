@@ -111,6 +111,7 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::Mac => "mac",
         Setting::Alias => "description",
         Setting::AgeingTime => "ageing-time",
+        Setting::MostLearned => "most-learned",
         Setting::Stp => "stp",
         Setting::Priority => "priority",
         Setting::MulticastSnooping => "igmp-snooping",
@@ -132,6 +133,7 @@ fn key_of(setting: Setting) -> &'static str {
         | Setting::ForwardDelay
         | Setting::MulticastPerVlan
         | Setting::UnicastFlood
+        | Setting::MostGroups
         | Setting::PathCost => "",
     }
 }

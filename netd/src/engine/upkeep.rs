@@ -175,9 +175,9 @@ impl Engine {
         let mut flapped = std::mem::take(&mut self.flapped);
         flapped.links.extend(self.hub.take_moved());
         let judge = Judge::new(&self.config, &goal, &flapped);
-        let known = self.untold_modes.clone();
-        let untold = &mut self.untold_modes;
-        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark, untold);
+        let known = self.unreported.clone();
+        let unreported = &mut self.unreported;
+        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark, unreported);
         // A switch that comes up has no drift yet: nobody had anything to change.
         let settled = self.settled;
         let allows = |action: &Action| !managed || !settled || judge.allows(action);

@@ -15,6 +15,7 @@ const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_MCAST_MAX_GROUPS: u16 = 42;
 
 /// Changes an option of the port with this index.
 pub(super) fn set(index: u32, setting: Setting, value: &Value) -> Message {
@@ -26,6 +27,7 @@ pub(super) fn set(index: u32, setting: Setting, value: &Value) -> Message {
         Setting::PathCost => port.u32(IFLA_BRPORT_COST, number),
         Setting::Learning => port.u8(IFLA_BRPORT_LEARNING, number as u8),
         Setting::UnicastFlood => port.u8(IFLA_BRPORT_UNICAST_FLOOD, number as u8),
+        Setting::MostGroups => port.u32(IFLA_BRPORT_MCAST_MAX_GROUPS, number),
         // What is no list of groups is none: the plan's own texts always are.
         Setting::ForwardReserved => {
             let groups: ReservedGroups = value.text().parse().unwrap_or_default();
@@ -43,6 +45,7 @@ pub(super) fn read(data: &[u8], settings: &mut Settings) {
             IFLA_BRPORT_COST => (Setting::PathCost, Value::Number(read_u32(value))),
             IFLA_BRPORT_LEARNING => (Setting::Learning, Value::Flag(read_u8(value) != 0)),
             IFLA_BRPORT_UNICAST_FLOOD => (Setting::UnicastFlood, Value::Flag(read_u8(value) != 0)),
+            IFLA_BRPORT_MCAST_MAX_GROUPS => (Setting::MostGroups, Value::Number(read_u32(value))),
             IFLA_BRPORT_GROUP_FWD_MASK => {
                 (Setting::ForwardReserved, Value::Text(ReservedGroups(read_u16(value)).to_string()))
             }

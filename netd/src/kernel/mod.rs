@@ -5,7 +5,7 @@
 //! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
 //! [`link_state`] and [`carrier`] those that come late by themselves, [`detection`] what other hosts say to new
-//! addresses, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`untold`] what drivers
+//! addresses, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`unreported`] what drivers
 //! leave out of it; [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
 
 pub mod address;
@@ -43,7 +43,7 @@ mod route_targets;
 pub mod sender;
 mod setting;
 pub mod snapshot;
-pub mod untold;
+pub mod unreported;
 pub mod veth;
 pub mod vlan;
 mod vlan_interface;

@@ -18,7 +18,12 @@ const BRIDGE_VLANDB_DUMPF_GLOBAL: u32 = 1 << 1;
 const BRIDGE_VLANDB_GLOBAL_OPTIONS: u16 = 2;
 const BRIDGE_VLANDB_GOPTS_ID: u16 = 1;
 const BRIDGE_VLANDB_GOPTS_RANGE: u16 = 2;
+const BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION: u16 = 4;
+const BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION: u16 = 5;
 const BRIDGE_VLANDB_GOPTS_MCAST_QUERIER: u16 = 15;
+/// Versions a querier speaks: asked by an older one, hosts tell no sources any more (RFC 3376 7.2.1, RFC 3810 8.2.1).
+const IGMP_VERSION: u8 = 3;
+const MLD_VERSION: u8 = 2;
 /// Length of `struct br_vlan_msg`.
 const HEADER_LEN: usize = 8;
 
@@ -29,7 +34,7 @@ fn header(index: u32) -> [u8; HEADER_LEN] {
     bytes
 }
 
-/// The VLANs of a bridge in which it is the querier.
+/// The VLANs of a bridge in which it is the querier, by the newest versions of the protocols.
 pub fn dump(connection: &mut Connection, bridge: u32) -> Result<VlanTable, KernelError> {
     let query = Message::new(RTM_GETVLAN, 0, &header(bridge))
         .u32(BRIDGE_VLANDB_DUMP_FLAGS, BRIDGE_VLANDB_DUMPF_GLOBAL);
@@ -49,30 +54,39 @@ pub(super) fn parse(payload: &[u8]) -> Option<VlanTable> {
     let options = attributes(payload.get(HEADER_LEN..)?);
     for (_, options) in options.filter(|(kind, _)| *kind == BRIDGE_VLANDB_GLOBAL_OPTIONS) {
         let (mut first, mut last, mut on) = (0, None, false);
+        let (mut igmp, mut mld) = (0, 0);
         for (kind, value) in attributes(options) {
             match kind {
                 BRIDGE_VLANDB_GOPTS_ID => first = read_u16(value),
                 BRIDGE_VLANDB_GOPTS_RANGE => last = Some(read_u16(value)),
                 BRIDGE_VLANDB_GOPTS_MCAST_QUERIER => on = read_u8(value) != 0,
+                BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION => igmp = read_u8(value),
+                BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION => mld = read_u8(value),
                 _ => {}
             }
         }
         let last = last.unwrap_or(first);
-        if on && 0 < first && first <= last && last <= MAX_VLAN_ID {
+        let is_querier = on && igmp == IGMP_VERSION && mld == MLD_VERSION;
+        if is_querier && 0 < first && first <= last && last <= MAX_VLAN_ID {
             vlans.insert(first, last, VlanMembership::default());
         }
     }
     Some(vlans)
 }
 
-/// Makes a bridge the querier in a range of its VLANs, or no longer so.
+/// Makes a bridge the querier in a range of its VLANs, or no longer so. Where it only listens, the versions mean
+/// nothing and stay the newest.
 pub fn set(bridge: u32, first: u16, last: u16, on: bool) -> Message {
     Message::new(RTM_NEWVLAN, 0, &header(bridge)).nest(BRIDGE_VLANDB_GLOBAL_OPTIONS, |mut options| {
         options = options.u16(BRIDGE_VLANDB_GOPTS_ID, first);
         if last > first {
             options = options.u16(BRIDGE_VLANDB_GOPTS_RANGE, last);
         }
-        options.u8(BRIDGE_VLANDB_GOPTS_MCAST_QUERIER, on.into())
+        // The versions first: turned on, it asks at once.
+        options
+            .u8(BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION, IGMP_VERSION)
+            .u8(BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION, MLD_VERSION)
+            .u8(BRIDGE_VLANDB_GOPTS_MCAST_QUERIER, on.into())
     })
 }
 
@@ -88,6 +102,19 @@ mod tests {
             expected.insert(first, last, VlanMembership::default());
             assert_eq!(parse(&message[16..]), Some(expected));
             let message = set(3, first, last, false).finish(1, 0);
+            assert_eq!(parse(&message[16..]), Some(VlanTable::default()));
+        }
+    }
+
+    #[test]
+    fn querier_of_an_older_version_is_none() {
+        for (kind, version) in
+            [(BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION, 2), (BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION, 1)]
+        {
+            let mut message = set(3, 10, 10, true).finish(1, 0);
+            let header = [5_u16.to_ne_bytes(), kind.to_ne_bytes()].concat();
+            let at = message.windows(4).position(|bytes| bytes == header).unwrap() + 4;
+            message[at] = version;
             assert_eq!(parse(&message[16..]), Some(VlanTable::default()));
         }
     }

@@ -45,6 +45,7 @@ pub fn change<'a>(
         Setting::VlanFiltering
         | Setting::DefaultPvid
         | Setting::AgeingTime
+        | Setting::MostLearned
         | Setting::Stp
         | Setting::Priority
         | Setting::ForwardDelay
@@ -59,6 +60,7 @@ pub fn change<'a>(
         Setting::Isolated
         | Setting::Learning
         | Setting::UnicastFlood
+        | Setting::MostGroups
         | Setting::PathCost
         | Setting::ForwardReserved => bridge_port::set(index(link)?, setting, value),
         Setting::Autoneg => return modes(LinkModes { autoneg: Some(on), ..LinkModes::default() }),

@@ -153,8 +153,8 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
             let first = setting == Setting::Speed || !want.settings.contains_key(&Setting::Speed);
             first.then(|| set(Setting::Speed, &found.offer.as_wish(), None))
         } else {
-            let untold = setting.is_speed_or_duplex().then(Value::unknown);
-            old.cloned().or(untold).map(|before| set(setting, &before, Some(value)))
+            let unreported = setting.is_speed_or_duplex().then(Value::unknown);
+            old.cloned().or(unreported).map(|before| set(setting, &before, Some(value)))
         };
         steps.push(Step::new(set(setting, value, old), inverse.into_iter().collect()));
     }

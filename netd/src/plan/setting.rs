@@ -23,6 +23,8 @@ pub enum Setting {
     DefaultPvid,
     /// Bridge: how long a learned address is kept, in hundredths of a second.
     AgeingTime,
+    /// Bridge: most addresses that are learned.
+    MostLearned,
     /// Bridge: whether the kernel's spanning tree runs.
     Stp,
     /// Bridge: its priority in the spanning tree.
@@ -39,6 +41,8 @@ pub enum Setting {
     Learning,
     /// Bridge port: whether frames to unknown unicast addresses leave here.
     UnicastFlood,
+    /// Bridge port: most multicast groups behind it, static ones included.
+    MostGroups,
     /// Bridge port: cost of the path in the spanning tree.
     PathCost,
     /// Bridge port: groups that usually stay on their link and are forwarded here, as the document names them.
@@ -73,6 +77,7 @@ impl fmt::Display for Setting {
             Setting::VlanFiltering => "vlan filtering",
             Setting::DefaultPvid => "default pvid",
             Setting::AgeingTime => "ageing time",
+            Setting::MostLearned => "most learned addresses",
             Setting::Stp => "stp",
             Setting::Priority => "priority",
             Setting::ForwardDelay => "forward delay",
@@ -81,6 +86,7 @@ impl fmt::Display for Setting {
             Setting::Isolated => "isolated",
             Setting::Learning => "learning",
             Setting::UnicastFlood => "unicast flood",
+            Setting::MostGroups => "most groups",
             Setting::PathCost => "path cost",
             Setting::ForwardReserved => "forward reserved",
             Setting::PcpIngress => "pcp ingress",
@@ -110,9 +116,16 @@ impl Setting {
             Setting::Isolated
                 | Setting::Learning
                 | Setting::UnicastFlood
+                | Setting::MostGroups
                 | Setting::PathCost
                 | Setting::ForwardReserved
         )
+    }
+
+    /// Whether the kernel does not always show what it was set to: many drivers know no speed without a carrier, and
+    /// of the bridge's timers the kernel shows those that the spanning tree has learned.
+    pub fn is_sometimes_unreported(self) -> bool {
+        self.is_speed_or_duplex() || matches!(self, Setting::ForwardDelay | Setting::AgeingTime)
     }
 
     /// Whether it is one of those that ports negotiate, and that many drivers tell only while there is a carrier.

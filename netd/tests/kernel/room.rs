@@ -63,7 +63,7 @@ impl Room {
 
     /// Makes a veth pair, both sides up: a link with a carrier. The first is netd's, and a port.
     pub fn add_pair(&mut self, name: &str, peer: &str) {
-        let here = File::open("/proc/self/ns/net").expect("this namespace");
+        let here = File::open("/proc/thread-self/ns/net").expect("this namespace");
         let mac = |last| [2, 0, 0, 0, 1, last];
         let request = VethRequest {
             name,

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // each test program uses a part; helpers of tests fail the test
 
+#[path = "../common/random.rs"]
+pub mod numbers;
 pub mod random;
 
 use std::collections::BTreeMap;

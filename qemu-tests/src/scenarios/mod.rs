@@ -24,6 +24,7 @@
 //! | speed and duplex settle, refusals are told | `ports` | speed and duplex settle; a port that negotiates; what a driver refuses |
 //! | states propagate | `ports`, `changes` | a pulled cable; a port that is not enabled; a link that goes down |
 //! | custom hardware addresses | `ports` | a custom hardware address |
+//! | the spanning tree beside others | `spanning_tree` | another root's spanning tree timers; addresses are learned as soon |
 //! | 802.1p priorities | `priority` | the bridge keeps the priority; a routed packet's tag |
 //! | forwarding toggles | `objects`, `layer3` | an interface that does not forward; a family that is not routed |
 //! | longest prefix, MTU, ICMP errors | `layer3` | the longest matching prefix; a packet too large; who sends a packet |
@@ -63,6 +64,7 @@ mod rocker;
 mod routing;
 mod sender;
 mod shim_suite;
+mod spanning_tree;
 mod vrfs;
 
 use crate::lab::Topology;
@@ -72,12 +74,13 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 28] = [
+    let files: [(&str, &[Scenario]); 29] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
         ("bridge", &bridge::SCENARIOS),
         ("multicast", &multicast::SCENARIOS),
+        ("spanning-tree", &spanning_tree::SCENARIOS),
         ("priority", &priority::SCENARIOS),
         ("ports", &ports::SCENARIOS),
         ("routing", &routing::SCENARIOS),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use qemu_tests::frame::{Mac, View};
 use qemu_tests::packet::{
-    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Membership, Packet, group_mac, is_query, membership, query,
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Membership, Packet, group_mac, membership, query, query_version,
 };
 use qemu_tests::wire::Capture;
 
@@ -16,7 +16,7 @@ use super::reach::{ports_reached_by, speak};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
     Scenario::new(
         "a group floods its VLAN while nobody asks who is a member",
         Topology::Switch,
@@ -42,6 +42,13 @@ pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new("a querier in one VLAN prunes that one alone", Topology::Switch, querier_of_one_vlan)
         .waits()
         .takes(15),
+    Scenario::new(
+        "a host that joins thousands of groups fills its own port's share and floods nobody",
+        Topology::Switch,
+        joins_without_end,
+    )
+    .waits()
+    .takes(20),
     Scenario::new("without snooping a group floods whoever joined", Topology::Switch, without_snooping)
         .takes(14),
 ];
@@ -193,8 +200,12 @@ fn without_snooping(lab: &Lab, _: &Run) -> Result<String> {
 
 /// The questions for members that leave a port from now on, of one family, with a tag or without.
 fn questions(lab: &Lab, port: u16, tag: Option<u16>, ethertype: u16) -> Result<Capture> {
+    // Asked by an older version, hosts would tell no sources any more: IGMPv3 and MLDv2.
+    let newest = if ethertype == ETHERTYPE_IPV4 { 3 } else { 2 };
     let wanted = move |view: View<'_>| {
-        view.ethertype == ethertype && view.vlan_id == tag && is_query(ethertype, view.payload)
+        view.ethertype == ethertype
+            && view.vlan_id == tag
+            && query_version(ethertype, view.payload) == Some(newest)
     };
     Ok(lab.vm.wire(port)?.capture_if(move |bytes| View::parse(bytes).is_some_and(wanted)))
 }
@@ -250,6 +261,38 @@ fn asks_in_each_vlan(lab: &Lab, _: &Run) -> Result<String> {
             group.reaches(lab, At(1, None), &[2, 5, 6]).context("where nobody asks")?;
         }
         Ok(())
+    })
+}
+
+/// More than the kernel's own table takes before it turns snooping off for all.
+const JOINS: u32 = 4200;
+/// As many as a port may have if the document says nothing.
+const MOST_GROUPS: usize = 1024;
+
+fn joins_without_end(lab: &Lab, _: &Run) -> Result<String> {
+    let group = Group::new("239.1.1.8", "10.0.10.150")?;
+    let document = querying(lab) + "\n[[mdb]]\ngroup = \"239.1.1.8\"\nvlan = 10\nports = [\"swp2\"]\n";
+    with_document(lab, &document, || {
+        eventually("the group goes to its member alone", TRUST, || group.reaches(lab, At(1, None), &[2]))?;
+        for number in 0..JOINS {
+            let [_, _, high, low] = number.to_be_bytes();
+            let address = IpAddr::from([239, 100, high, low]);
+            let frame = membership(Mac::of_host(1), "10.0.10.101".parse()?, address, Membership::Join)?;
+            ensure!(lab.vm.wire(1)?.send(&frame.build()), "the machine did not take a frame on swp1");
+        }
+        // Behind them: once this has come out, the bridge has heard them all.
+        speak(lab, At(1, None), Mac::of_host(1))?;
+        let snooping = lab.vm.run("cat /sys/class/net/bridge/bridge/multicast_snooping")?;
+        ensure!(snooping.trim() == "1", "snooping was turned off");
+        let joined = lab.show("mdb")?.iter().filter(|row| row["port"] == "swp1").count();
+        ensure!(joined == MOST_GROUPS, "swp1 is in {joined} groups");
+        group.reaches(lab, At(1, None), &[2]).context("after a host joined without end")?;
+        // Another port has its own share.
+        let other = Group::new("239.1.1.9", "10.0.10.150")?;
+        other.says(lab, At(6, None), Membership::Join)?;
+        eventually("another port's host gets its group", LEAVE, || other.reaches(lab, At(1, None), &[6]))?;
+        // And an operator's change is taken.
+        lab.apply_ok(&document.replace("ports = [\"swp2\"]", "ports = [\"swp2\", \"swp6\"]"))
     })
 }
 

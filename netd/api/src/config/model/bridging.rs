@@ -12,6 +12,10 @@ pub struct Bridge {
     pub place: Place,
     /// How long a learned address is kept, in seconds; 0 learns none.
     pub ageing_time_s: u32,
+    /// Most addresses that are learned, of all ports and VLANs together; frames to further ones are flooded.
+    pub most_learned: u32,
+    /// Most multicast groups that hosts behind one port may join, in all VLANs together.
+    pub most_groups: u32,
     /// Whether the spanning tree protocol runs (IEEE 802.1D-1998, the kernel's own).
     pub stp: bool,
     /// Bridge priority, a multiple of 4096; the lowest becomes the root.
@@ -27,6 +31,8 @@ impl Default for Bridge {
         Bridge {
             place: Place::default(),
             ageing_time_s: 300,
+            most_learned: 131_072,
+            most_groups: 1024,
             stp: false,
             priority: 32768,
             igmp_snooping: true,
