@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netd_api::attach::AttachRequest;
+use netd_api::config::IPV6_MTU_BYTES;
 use netd_api::config::model::{AttachmentUse, PortVlans};
 use netd_api::state::VlanRange;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,9 @@ pub fn check_request(request: &AttachRequest) -> Result<Record, String> {
     let mtu_bytes = if request.mtu_bytes == 0 { DEFAULT_MTU_BYTES } else { request.mtu_bytes };
     if !MTU_BYTES.contains(&mtu_bytes) {
         return Err(format!("an MTU of {mtu_bytes} bytes is out of range: 68 to 65535"));
+    }
+    if mtu_bytes < IPV6_MTU_BYTES && addresses.iter().any(|net| net.addr().is_ipv6()) {
+        return Err(format!("IPv6 needs an MTU of {IPV6_MTU_BYTES} bytes or more, this is {mtu_bytes}"));
     }
     Ok(Record {
         key: request.key.clone(),
@@ -257,6 +261,10 @@ mod tests {
             (AttachRequest { gateways: vec!["10.0.99.1".into()], ..request() }, "in no subnet"),
             (AttachRequest { gateways: vec!["10.0.10.1".into(), "10.0.10.2".into()], ..request() }, "second"),
             (AttachRequest { mtu_bytes: 12, ..request() }, "out of range"),
+            (
+                AttachRequest { mtu_bytes: 1279, addresses: vec!["2001:db8::1/64".into()], ..request() },
+                "IPv6 needs an MTU",
+            ),
         ];
         for (request, reason) in broken {
             let error = check_request(&request).unwrap_err();

@@ -7,8 +7,9 @@ mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netd_api::config::Config;
+pub use netd_api::config::DEFAULT_MTU_BYTES;
 use netd_api::config::model::{self, PortVlans};
+use netd_api::config::{Config, IPV6_MTU_BYTES};
 pub use ports::hash_number;
 
 use crate::attach::Record;
@@ -16,8 +17,6 @@ use crate::plan::{Link, LinkKind, Network, Setting, Settings, VlanMembership, Vl
 
 /// Name of the one bridge.
 pub const BRIDGE: &str = "bridge";
-/// MTU in bytes of a port whose configuration says nothing.
-pub const DEFAULT_MTU_BYTES: u32 = 1500;
 
 /// Everything that decides what is wanted.
 pub struct Inputs<'a> {
@@ -52,6 +51,12 @@ pub fn network(inputs: &Inputs) -> Network {
     }
     bridge::add(inputs, &mut network);
     routes::add(inputs, &mut network);
+    // On a link with a smaller MTU the kernel has no IPv6 device, and so nothing of it to set.
+    for link in network.links.values_mut() {
+        if link.number(Setting::Mtu).is_some_and(|mtu| mtu < IPV6_MTU_BYTES) {
+            link.settings.remove(&Setting::LinkLocal);
+        }
+    }
     network
 }
 
@@ -197,6 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn links_with_an_mtu_below_that_of_ipv6_have_no_settings_of_it() {
+        for (mtu, has_ipv6) in [(68, false), (1279, false), (1280, true), (9216, true)] {
+            let network = wanted(&format!(
+                "version = 1\n[ports.swp1]\nmtu = {mtu}\nvlan.access = 10\n[ports.swp2]\nmtu = {mtu}\n\
+                 addresses = [\"10.0.2.1/24\"]\n[subinterfaces.\"swp2.5\"]\naddresses = [\"10.0.5.1/24\"]\n\
+                 [lags.uplink]\nmembers = [\"swp3\"]\nmtu = {mtu}\nvlan.access = 10\n\
+                 [vlans.10]\naddresses = [\"10.0.10.1/24\"]\n",
+            ));
+            for name in ["swp1", "swp2", "swp2.5", "swp3", "uplink", "vlan10"] {
+                let link = &network.links[name];
+                assert_eq!(link.number(Setting::Mtu), Some(mtu), "{name}");
+                assert_eq!(link.settings.contains_key(&Setting::LinkLocal), has_ipv6, "{name} {mtu}");
+            }
+        }
+    }
+
+    #[test]
     fn a_workload_changes_the_mtu_of_no_interface_but_its_own() {
         let document = "version = 1\n[ports.swp1]\nvlan.access = 10\n[vlans.10]\naddresses = [\"10.0.10.1/24\"]\n\
                         [vlans.20]\naddresses = [\"10.0.20.1/24\"]\n";
@@ -214,6 +236,7 @@ mod tests {
             let mut network = wanted_with(document, &[(record.key.clone(), record.clone())].into());
             let port = network.links.remove(&record.port).expect("its port");
             assert_eq!(port.number(Setting::Mtu), Some(mtu_bytes));
+            assert_eq!(port.settings.contains_key(&Setting::LinkLocal), mtu_bytes >= IPV6_MTU_BYTES);
             assert_eq!(network, alone);
         }
     }

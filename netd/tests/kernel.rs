@@ -9,6 +9,10 @@ mod entries;
 mod events;
 #[path = "kernel/links.rs"]
 mod links;
+#[path = "kernel/mtu.rs"]
+mod mtu;
+#[path = "common/network.rs"]
+mod network;
 #[path = "kernel/ports.rs"]
 mod ports;
 #[path = "kernel/room.rs"]

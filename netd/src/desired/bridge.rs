@@ -1,7 +1,6 @@
 //! The bridge, its VLAN interfaces, its tunnels, and what is fixed in its tables.
 
-use std::collections::BTreeMap;
-
+use netd_api::config::Mtus;
 use netd_api::config::model::{Vxlan, vlan_interface};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3};
@@ -17,10 +16,12 @@ const FORWARD_DELAY_S: u32 = 15;
 const FLOOD: &str = "00:00:00:00:00:00";
 
 pub(super) fn add(inputs: &Inputs, network: &mut Network) {
-    for (name, vxlan) in &inputs.config.vxlans {
+    let config = inputs.config;
+    let mtus = Mtus::new(config, &config.routes, |port| inputs.ports.contains(port));
+    for (name, vxlan) in &config.vxlans {
         add_vxlan(name, vxlan, network);
     }
-    add_bridge(inputs, network);
+    add_bridge(inputs, &mtus, network);
     for entry in &inputs.config.fdb {
         let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id, tunnel: None };
         network.fdb.insert(key, entry.port.clone());
@@ -74,7 +75,7 @@ fn queriers(inputs: &Inputs, network: &Network) -> VlanTable {
 }
 
 /// The bridge, with its VLAN interfaces and its own membership in their VLANs.
-fn add_bridge(inputs: &Inputs, network: &mut Network) {
+fn add_bridge(inputs: &Inputs, mtus: &Mtus<'_>, network: &mut Network) {
     let wanted = &inputs.config.bridge;
     let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
     bridge.set(Setting::VlanFiltering, true);
@@ -106,13 +107,7 @@ fn add_bridge(inputs: &Inputs, network: &mut Network) {
         bridge.vlans.insert(id, id, VlanMembership::default());
         let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
         link.set(Setting::Alias, vlan.name.as_str());
-        // What the switch sends into a VLAN must fit through each of its ports: a bridge does not fragment.
-        let narrowest = members()
-            .filter(|link| link.vlans.get(id).is_some())
-            .filter_map(|link| link.number(Setting::Mtu))
-            .min()
-            .unwrap_or(DEFAULT_MTU_BYTES);
-        link.set(Setting::Mtu, narrowest);
+        link.set(Setting::Mtu, mtus.vlan(id).bytes);
         super::add_pcp(&mut link, &vlan.pcp);
         add_layer3(&mut link, &vlan.layer3);
         interfaces.push((vlan_interface(id), link));

@@ -93,6 +93,8 @@ impl Action {
                 (LinkKind::Vlan { .. }, true) => 25,
                 _ => 24,
             },
+            // A link has IPv6, and settings of it, only with an MTU of IPv6.
+            Action::Set { setting: Setting::LinkLocal, .. } => 26,
             // A port has these only under its bridge.
             Action::Set { setting, .. } if setting.is_of_bridge_port() => 28,
             Action::Set { .. } => 23,

@@ -295,7 +295,20 @@ impl Model {
                 if *setting == Setting::LacpFast && link.up {
                     return Err(failed(Errno::EPERM, "the LAG is up"));
                 }
+                if *setting == Setting::LinkLocal && is_without_ipv6(link) {
+                    return Err(KernelError::from(Errno::EAFNOSUPPORT));
+                }
+                let had_ipv6 = !is_without_ipv6(link);
                 link.settings.insert(*setting, value.clone());
+                // The kernel's IPv6 device of a link comes and goes with an MTU that is large enough.
+                match (had_ipv6, is_without_ipv6(link)) {
+                    (true, true) => {
+                        link.settings.remove(&Setting::LinkLocal);
+                        link.addresses.retain(|address| address.addr().is_ipv4());
+                    }
+                    (false, false) => link.set(Setting::LinkLocal, true),
+                    _ => {}
+                }
             }
             Action::SetMaster { name, master } => return self.set_master(name, master),
             Action::ClearMaster { name } => {
@@ -340,7 +353,11 @@ impl Model {
                 }
             }
             Action::AddAddress { link, address, .. } => {
-                let addresses = &mut self.link(link)?.addresses;
+                let link = self.link(link)?;
+                if address.addr().is_ipv6() && is_without_ipv6(link) {
+                    return Err(KernelError::from(Errno::EINVAL));
+                }
+                let addresses = &mut link.addresses;
                 if addresses.contains(address) {
                     return Err(failed(Errno::EEXIST, "address exists"));
                 }
@@ -375,6 +392,11 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Whether the MTU is smaller than any of IPv6 (`IPV6_MIN_MTU`).
+fn is_without_ipv6(link: &Link) -> bool {
+    link.number(Setting::Mtu).is_some_and(|mtu| mtu < 1280)
 }
 
 /// A link as the kernel makes it.

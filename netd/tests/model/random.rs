@@ -87,9 +87,13 @@ fn add_bridge(random: &mut Random, network: &mut Network) {
 
 fn settle(random: &mut Random, link: &mut Link) {
     link.up = random.chance(80);
-    link.set(Setting::Mtu, *random.pick(&[1500_u32, 4000, 9000]));
+    let mtu_bytes = *random.pick(&[1000_u32, 1500, 4000, 9000]);
+    link.set(Setting::Mtu, mtu_bytes);
     link.set(Setting::Alias, *random.pick(&["", "server", "uplink"]));
-    link.set(Setting::LinkLocal, random.chance(50));
+    // There is no IPv6 on a link with a smaller MTU.
+    if mtu_bytes >= 1280 {
+        link.set(Setting::LinkLocal, random.chance(50));
+    }
 }
 
 /// All of it, a speed, a duplex, both, or what somebody chose.
@@ -139,8 +143,9 @@ fn layer3(random: &mut Random, link: &mut Link, vrfs: &[String]) {
             true => format!("10.0.{}.1/24", random.below(20)),
             false => format!("2001:db8:{}::1/64", random.below(20)),
         };
-        let address = address.parse().expect("an address");
-        if !link.addresses.contains(&address) {
+        let address: ipnet::IpNet = address.parse().expect("an address");
+        let without_ipv6 = link.number(Setting::Mtu).is_some_and(|mtu| mtu < 1280);
+        if !link.addresses.contains(&address) && !(without_ipv6 && address.addr().is_ipv6()) {
             link.addresses.push(address);
         }
     }

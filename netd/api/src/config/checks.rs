@@ -8,7 +8,7 @@ use super::next_hops;
 use super::reader::Reader;
 use super::routes::Written;
 use super::surroundings::Surroundings;
-use super::{bridging, interfaces, subinterfaces, vxlans};
+use super::{bridging, interfaces, mtu_checks, subinterfaces, vxlans};
 
 /// Checks the objects against one another, and gives the routes with their next hops resolved.
 pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'_>) -> Vec<Route> {
@@ -25,7 +25,9 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'
     check_neighbours(reader, config, &surroundings);
     let incomplete = reader.addresses_incomplete;
     vxlans::check(reader, config, incomplete, &|address| surroundings.owner(None, address).is_some());
-    next_hops::resolve(reader, routes, &surroundings)
+    let resolved = next_hops::resolve(reader, routes, &surroundings);
+    mtu_checks::check(reader, config, &interfaces, &resolved, routes);
+    resolved
 }
 
 fn check_vrf_references(reader: &mut Reader<'_>, surroundings: &Surroundings<'_>) {

@@ -10,14 +10,12 @@ use super::model::{
     BridgePort, Duplex, Ethernet, Fec, Layer3, LinkMode, MacAddress, Place, PortRole, PortVlans,
     ReservedGroups,
 };
+use super::mtu::IPV6_MTU_BYTES;
 use super::port_vlans;
 use super::reader::{Node, Reader, Section, join};
 
 /// MTU range in bytes: what IPv4 needs at least (RFC 791), and the usual largest frame of switch ASICs.
 const MTU_BYTES: std::ops::RangeInclusive<i64> = 68..=9216;
-
-/// Least MTU of a link with IPv6 (RFC 8200).
-const IPV6_MTU_BYTES: u32 = 1280;
 
 /// Longest description: what fits the kernel's interface alias.
 pub(super) const MAX_DESCRIPTION: usize = 200;
