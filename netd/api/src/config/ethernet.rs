@@ -17,7 +17,7 @@ use super::reader::{Node, Reader, Section, join};
 /// MTU range in bytes: what IPv4 needs at least (RFC 791), and the usual largest frame of switch ASICs.
 const MTU_BYTES: std::ops::RangeInclusive<i64> = 68..=9216;
 
-/// Longest description: what fits the kernel's interface alias.
+/// Longest description in characters; in bytes it must fit the kernel's interface alias.
 pub(super) const MAX_DESCRIPTION: usize = 200;
 
 /// Speeds Ethernet has, in Mbit/s.
@@ -88,7 +88,7 @@ impl Settings {
 /// Reads the keys that profiles may hold as well as ports and LAGs.
 pub(super) fn read_shared<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Settings {
     let description =
-        reader.take(section, "description").and_then(|node| reader.text(&node, MAX_DESCRIPTION));
+        reader.take(section, "description").and_then(|node| reader.alias(&node, MAX_DESCRIPTION));
     let enabled = reader.flag(section, "enabled");
     let mtu_bytes = read_mtu(reader, section);
     let vlan = reader.take(section, "vlan").map(|node| (node.place, port_vlans::read(reader, &node)));

@@ -19,6 +19,9 @@ pub(super) const MAX_KEPT: usize = 2000;
 /// Longest name of an object in bytes; what is allowed is shorter for each sort.
 const MAX_NAME: usize = 255;
 
+/// Longest alias of an interface in bytes (`IFALIASZ` of linux/if.h, less the final zero).
+const MAX_ALIAS_BYTES: usize = 255;
+
 /// Collects what is wrong and where everything stands, while the sections are read.
 pub(super) struct Reader<'d> {
     pub(super) lines: &'d Lines<'d>,
@@ -228,6 +231,18 @@ impl<'d> Reader<'d> {
         }
         if text.contains(char::is_control) {
             self.wrong_value(node, "control characters are not allowed here");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that becomes the alias of an interface: of at most `max` characters, and of as many bytes of UTF-8
+    /// as the kernel takes.
+    pub(super) fn alias(&mut self, node: &Node<'d>, max: usize) -> Option<&'d str> {
+        let text = self.text(node, max)?;
+        if text.len() > MAX_ALIAS_BYTES {
+            let bytes = text.len();
+            self.wrong_value(node, format!("too long: {bytes} bytes in UTF-8, at most {MAX_ALIAS_BYTES}"));
             return None;
         }
         Some(text)

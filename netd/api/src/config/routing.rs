@@ -32,7 +32,7 @@ pub(super) fn read_vlans<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> BTr
             continue;
         };
         let name_node = reader.take(&section, "name");
-        let name = name_node.as_ref().and_then(|node| reader.text(node, 64));
+        let name = name_node.as_ref().and_then(|node| reader.alias(node, 64));
         let layer3 = layer3::read(reader, &section);
         let pcp = pcp::read(reader, &section).unwrap_or_default();
         let querier = reader.flag(&section, "querier");

@@ -59,7 +59,7 @@ fn read_subinterface<'d>(
 ) -> Option<Subinterface> {
     let section = reader.section(node, "subinterfaces.*")?;
     let description =
-        reader.take(&section, "description").and_then(|node| reader.text(&node, MAX_DESCRIPTION));
+        reader.take(&section, "description").and_then(|node| reader.alias(&node, MAX_DESCRIPTION));
     let enabled = reader.flag(&section, "enabled");
     let mtu_bytes = ethernet::read_mtu(reader, &section);
     let layer3 = layer3::read(reader, &section);
