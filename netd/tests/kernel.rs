@@ -7,6 +7,8 @@ mod common;
 mod entries;
 #[path = "kernel/events.rs"]
 mod events;
+#[path = "kernel/limits.rs"]
+mod limits;
 #[path = "kernel/links.rs"]
 mod links;
 #[path = "kernel/mtu.rs"]

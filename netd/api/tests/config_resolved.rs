@@ -7,6 +7,7 @@ use netd_api::config::model::{
     Allow, DriftSection, Duplex, Fec, HashPolicy, LagMode, ManagementAddress, NextHop, PortRole, PortVlans,
     Route, RouteTarget,
 };
+use netd_api::config::model::{AttachmentUse, Inventory};
 use netd_api::config::{Config, Place, parse};
 use netd_api::state::VlanRange;
 
@@ -191,6 +192,36 @@ fn the_bridge_has_its_tables_and_its_tunnels() {
     let only_vxlan = "version = 1\n[loopbacks.lo0]\naddresses = [\"198.51.100.1/32\"]\n[vxlans.a]\nvni = 1\nvlan = 7\n\
                       local = \"198.51.100.1\"\nremotes = [\"198.51.100.2\"]\n";
     assert!(parse(only_vxlan).unwrap().has_vlan(7));
+}
+
+/// A document with two ports and so many tunnels in the bridge.
+fn with_tunnels(count: usize) -> String {
+    let ports = "version = 1\n[ports.\"swp[1-2]\"]\nvlan.trunk = [\"2-1100\"]\n[loopbacks.lo0]\naddresses = [\"198.51.100.1/32\"]\n";
+    let tunnels = (2..count + 2).map(|vlan| {
+        format!("[vxlans.v{vlan}]\nvni = {vlan}\nvlan = {vlan}\nlocal = \"198.51.100.1\"\nremotes = [\"198.51.100.2\"]\n")
+    });
+    ports.to_owned() + &tunnels.collect::<String>()
+}
+
+#[test]
+fn bridge_ports_beyond_the_kernels_limit_are_refused_with_the_number() {
+    let inventory = |attached: usize| Inventory {
+        ports: ["swp1", "swp2"].map(str::to_owned).into(),
+        attachments: vec![AttachmentUse::default(); attached],
+    };
+    let config = parse(&with_tunnels(1021)).unwrap();
+    assert_eq!(config.admit(&inventory(0)), []);
+    // Line 2 is that of the ports, line 4 that of the loopback, and each tunnel has five.
+    let refused = config.admit(&inventory(2));
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].line, 6 + 5 * 1019);
+    assert!(
+        refused[0].message.contains("1023 ports, LAGs and tunnels, and it has 2 of workloads"),
+        "{refused:?}"
+    );
+    let refused = parse(&with_tunnels(1022)).unwrap_err();
+    assert_eq!((refused.len(), refused[0].line), (1, 6 + 5 * 1021));
+    assert!(refused[0].message.contains("1024 ports, LAGs and tunnels: at most 1023"), "{refused:?}");
 }
 
 #[test]

@@ -12,6 +12,9 @@ const HUNDREDTHS: u32 = 100;
 /// it is, but it is also how long addresses are kept while the topology changes: with 0 none would be learned until a
 /// change ends that was under way when the spanning tree was turned off.
 const FORWARD_DELAY_S: u32 = 15;
+/// Most groups the bridge knows: 16384 that the document may name, ten of IPv6's link in each VLAN with a querier,
+/// and as many as these that hosts ask for. The kernel's own 4096 are fewer than the document may name.
+const MULTICAST_GROUPS: u32 = 131_072;
 /// Where frames go whose address has no known place.
 const FLOOD: &str = "00:00:00:00:00:00";
 
@@ -91,6 +94,7 @@ fn add_bridge(inputs: &Inputs, mtus: &Mtus<'_>, network: &mut Network) {
     bridge.set(Setting::MulticastSnooping, wanted.igmp_snooping);
     // Else a querier in one VLAN would make the bridge prune in others, whose hosts nobody asks.
     bridge.set(Setting::MulticastPerVlan, true);
+    bridge.set(Setting::MulticastGroups, MULTICAST_GROUPS);
     // Ports and LAGs alone: a workload must change nothing for others, and asks for its own MTU.
     let members = || {
         let names = inputs.ports.iter().chain(inputs.config.lags.keys());

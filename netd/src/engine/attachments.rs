@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use netd_api::attach::{AttachRequest, Attached};
+use netd_api::config::MAX_BRIDGE_PORTS;
 
 use crate::attach::workload::{self, WorkloadError};
 use crate::attach::{MAX_ATTACHMENTS, Record, check_request, records};
@@ -47,6 +48,12 @@ impl Engine {
         if self.attachments.len() >= MAX_ATTACHMENTS && !self.attachments.contains_key(&record.key) {
             return Err(Failure::Refused(format!(
                 "there are {MAX_ATTACHMENTS} attachments, the most there may be"
+            )));
+        }
+        let known = self.attachments.contains_key(&record.key);
+        if !known && self.config.bridge_ports() + self.attachments.len() >= MAX_BRIDGE_PORTS {
+            return Err(Failure::Refused(format!(
+                "the bridge has {MAX_BRIDGE_PORTS} ports, the most there may be"
             )));
         }
         let clash =

@@ -132,6 +132,7 @@ fn key_of(setting: Setting) -> &'static str {
         | Setting::DefaultPvid
         | Setting::ForwardDelay
         | Setting::MulticastPerVlan
+        | Setting::MulticastGroups
         | Setting::UnicastFlood
         | Setting::MostGroups
         | Setting::PathCost => "",

@@ -15,6 +15,7 @@ const IFLA_BR_ROOT_ID: u16 = 10;
 const IFLA_BR_BRIDGE_ID: u16 = 11;
 const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BR_MCAST_HASH_MAX: u16 = 27;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 const IFLA_BR_FDB_MAX_LEARNED: u16 = 49;
 /// `struct br_boolopt_multi`: a word of values, and one of which are meant.
@@ -33,6 +34,7 @@ pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
         Setting::Priority => data.u16(IFLA_BR_PRIORITY, number as u16),
         Setting::VlanFiltering => data.u8(IFLA_BR_VLAN_FILTERING, number as u8),
         Setting::MulticastSnooping => data.u8(IFLA_BR_MCAST_SNOOPING, number as u8),
+        Setting::MulticastGroups => data.u32(IFLA_BR_MCAST_HASH_MAX, number),
         Setting::MulticastPerVlan => {
             let on = if value.is_on() { MCAST_VLAN_SNOOPING } else { 0 };
             let words = [on, MCAST_VLAN_SNOOPING].map(u32::to_ne_bytes).concat();
@@ -65,6 +67,7 @@ pub(super) fn read(data: &[u8], settings: &mut Settings) {
             IFLA_BR_PRIORITY => (Setting::Priority, Value::from(read_u16(value))),
             IFLA_BR_VLAN_FILTERING => (Setting::VlanFiltering, Value::Flag(read_u8(value) != 0)),
             IFLA_BR_MCAST_SNOOPING => (Setting::MulticastSnooping, Value::Flag(read_u8(value) != 0)),
+            IFLA_BR_MCAST_HASH_MAX => (Setting::MulticastGroups, Value::Number(read_u32(value))),
             IFLA_BR_MULTI_BOOLOPT => {
                 (Setting::MulticastPerVlan, Value::Flag(read_u32(value) & MCAST_VLAN_SNOOPING != 0))
             }

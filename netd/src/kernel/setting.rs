@@ -50,7 +50,8 @@ pub fn change<'a>(
         | Setting::Priority
         | Setting::ForwardDelay
         | Setting::MulticastSnooping
-        | Setting::MulticastPerVlan => of_kind(link, "bridge", |data| bridge::put(data, setting, value)),
+        | Setting::MulticastPerVlan
+        | Setting::MulticastGroups => of_kind(link, "bridge", |data| bridge::put(data, setting, value)),
         Setting::PcpIngress | Setting::PcpEgress => {
             of_kind(link, "vlan", |data| vlan_interface::put(data, setting, value))
         }

@@ -35,6 +35,8 @@ pub enum Setting {
     MulticastSnooping,
     /// Bridge: whether it keeps members and queriers of each VLAN apart.
     MulticastPerVlan,
+    /// Bridge: most multicast groups it knows. Beyond, the kernel turns snooping off.
+    MulticastGroups,
     /// Bridge port: may not talk to other isolated ports.
     Isolated,
     /// Bridge port: whether it learns addresses.
@@ -83,6 +85,7 @@ impl fmt::Display for Setting {
             Setting::ForwardDelay => "forward delay",
             Setting::MulticastSnooping => "multicast snooping",
             Setting::MulticastPerVlan => "multicast per vlan",
+            Setting::MulticastGroups => "multicast groups",
             Setting::Isolated => "isolated",
             Setting::Learning => "learning",
             Setting::UnicastFlood => "unicast flood",

@@ -33,6 +33,7 @@ fn settings_of_a_bridge_are_found_as_they_were_set() {
             (Setting::Stp, true.into()),
             (Setting::Priority, 4096u32.into()),
             (Setting::MulticastSnooping, false.into()),
+            (Setting::MulticastGroups, 131_072u32.into()),
         ];
         let other: Vec<(Setting, Value)> = vec![
             (Setting::Mtu, 1500u32.into()),
@@ -44,6 +45,7 @@ fn settings_of_a_bridge_are_found_as_they_were_set() {
             (Setting::Stp, false.into()),
             (Setting::Priority, 32_768u32.into()),
             (Setting::MulticastSnooping, true.into()),
+            (Setting::MulticastGroups, 4096u32.into()),
         ];
         for wanted in [one, other] {
             room.carry_out(wanted.iter().map(|(setting, value)| set(BRIDGE, *setting, value.clone())));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bridging::{self, MAX_BRIDGE_PORTS};
 use super::model::{AttachmentUse, Config, Inventory, Place, PortRole};
 use super::names::split_name;
 use super::reader::nearest;
@@ -14,8 +15,14 @@ impl Config {
     pub fn admit(&self, inventory: &Inventory) -> Vec<Diagnostic> {
         let mut diagnostics = missing_ports(self, inventory);
         diagnostics.extend(inventory.attachments.iter().flat_map(|attachment| lost_vlans(self, attachment)));
+        diagnostics.extend(too_many_bridge_ports(self, inventory));
         diagnostics.sort();
         diagnostics
+    }
+
+    /// Number of ports, LAGs and tunnels that are in the bridge.
+    pub fn bridge_ports(&self) -> usize {
+        bridging::bridge_ports(self).len()
     }
 
     /// Whether the VLAN exists: it has a section, or a port, LAG or VXLAN carries it. An attachment may only join a
@@ -27,6 +34,18 @@ impl Config {
             || self.ethernets().any(|(_, ethernet)| carried(&ethernet.role))
             || self.vxlans.values().any(|vxlan| vxlan.vlan_id == vlan_id)
     }
+}
+
+/// Ports of workloads are ports of the bridge too.
+fn too_many_bridge_ports(config: &Config, inventory: &Inventory) -> Option<Diagnostic> {
+    let (ports, attached) = (bridging::bridge_ports(config), inventory.attachments.len());
+    let most = MAX_BRIDGE_PORTS.saturating_sub(attached);
+    let (Place { line, column }, path) = ports.get(most)?.clone();
+    let message = format!(
+        "the bridge would have {} ports, LAGs and tunnels, and it has {attached} of workloads: at most {MAX_BRIDGE_PORTS} are possible",
+        ports.len()
+    );
+    Some(Diagnostic { line, column, path, message })
 }
 
 /// One diagnostic for each section that names ports this switch has not.

@@ -1,12 +1,12 @@
 //! `[bridge]`, `[[fdb]]` and `[[mdb]]`: the bridge, and what is fixed in its tables.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::document::shortened;
 use super::ethernet::read_port_names;
 use super::layer3;
-use super::model::{Bridge, Config, Place, PortRole, StaticFdbEntry, StaticMdbEntry};
+use super::model::{Bridge, Config, Ethernet, Place, PortRole, StaticFdbEntry, StaticMdbEntry};
 use super::names::{self, MAX_PORTS};
 use super::reader::{Node, Reader, Section};
 use super::vlan_ids;
@@ -17,6 +17,8 @@ const MAX_FDB: usize = 32_768;
 const MAX_MDB: usize = 16_384;
 /// Most memberships of all entries together.
 const MAX_MEMBERSHIPS: usize = 65_536;
+/// Most ports of the bridge (`BR_MAX_PORTS` of Linux, whose number 0 is none).
+pub const MAX_BRIDGE_PORTS: usize = 1023;
 /// What is wrong with a querier without snooping.
 const DEAF_QUERIER: &str = "a querier needs `igmp-snooping`: nobody would hear the answers";
 
@@ -171,6 +173,32 @@ pub(super) fn check_queriers(reader: &mut Reader<'_>, config: &Config) {
     }
 }
 
+/// Ports of the bridge that a configuration has: ports, LAGs and tunnels, with their places and paths, in document
+/// order.
+pub(super) fn bridge_ports(config: &Config) -> Vec<(Place, String)> {
+    let bridged = |ethernet: &Ethernet| matches!(ethernet.role, PortRole::Bridged(_));
+    let ports = config.ports.iter().filter(|(_, port)| bridged(&port.ethernet));
+    let ports = ports.map(|(name, port)| (port.place, format!("ports.{name}")));
+    let lags = config.lags.iter().filter(|(_, lag)| bridged(&lag.ethernet));
+    let lags = lags.map(|(name, lag)| (lag.place, format!("lags.{name}")));
+    let tunnels = config.vxlans.iter().map(|(name, vxlan)| (vxlan.place, format!("vxlans.{name}")));
+    let mut all: Vec<(Place, String)> = ports.chain(lags).chain(tunnels).collect();
+    all.sort();
+    all
+}
+
+/// Checks that the bridge can have so many ports.
+pub(super) fn check_bridge_ports(reader: &mut Reader<'_>, config: &Config) {
+    let ports = bridge_ports(config);
+    if let Some((place, path)) = ports.get(MAX_BRIDGE_PORTS) {
+        let message = format!(
+            "the bridge would have {} ports, LAGs and tunnels: at most {MAX_BRIDGE_PORTS} are possible, workloads included",
+            ports.len()
+        );
+        reader.wrong(*place, path, message);
+    }
+}
+
 /// Reads `[[mdb]]`.
 pub(super) fn read_mdb<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Vec<StaticMdbEntry> {
     let Some(node) = reader.take(root, "mdb") else {
@@ -214,23 +242,27 @@ fn read_mdb_entry<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<Static
     Some(StaticMdbEntry { place: node.place, group: group?, vlan_id: vlan_id?, ports: ports? })
 }
 
-/// A multicast group that may be pruned: not one of link-local scope, which every host hears (RFC 4541).
+/// The group of all IPv6 nodes of a link, to which nobody needs to listen by MLD (RFC 2710, section 5).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// A multicast group that may be pruned: not one that every host hears (RFC 4541, sections 2.1.2 and 3).
 fn parse_group(text: &str) -> Result<IpAddr, String> {
     let group: IpAddr = text
         .parse()
         .map_err(|_| format!("`{}` is no multicast group such as 239.1.2.3 or ff05::123", shortened(text)))?;
     if !group.is_multicast() {
         return Err(format!(
-            "{group} is no multicast group: they are 224.0.1.0 to 239.255.255.255, and ff03:: to ff0f::"
+            "{group} is no multicast group: they are 224.0.1.0 to 239.255.255.255, and ff02::2 to ff0f::"
         ));
     }
     let link_local = match group {
         IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
-        // Scopes 0 to 2: reserved, interface-local, link-local (RFC 4291, section 2.7).
-        IpAddr::V6(group) => group.octets()[1] & 0x0f <= 2,
+        // Scopes 0 and 1: reserved, interface-local (RFC 4291, section 2.7). Of the groups of a link, the bridge
+        // floods but the one of all nodes.
+        IpAddr::V6(group) => group.octets()[1] & 0x0f < 2 || group == ALL_NODES,
     };
     if link_local {
-        return Err(format!("{group} is of link-local scope and always goes to all ports"));
+        return Err(format!("{group} always goes to all ports"));
     }
     Ok(group)
 }

@@ -15,6 +15,7 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config, routes: &Written<'
     check_names(reader, config);
     subinterfaces::check(reader, config);
     bridging::check_fdb(reader, config);
+    bridging::check_bridge_ports(reader, config);
     bridging::check_queriers(reader, config);
     bridging::check_mdb(reader, config);
     let interfaces = interfaces::interfaces(config);

@@ -52,6 +52,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
+pub use bridging::MAX_BRIDGE_PORTS;
 pub use document::{MAX_DOCUMENT_BYTES, MAX_TREE_BYTES};
 pub use model::{Config, Inventory, Place};
 pub use mtu::{DEFAULT_MTU_BYTES, IPV6_MTU_BYTES, Mtu, Mtus};

@@ -59,7 +59,7 @@ pub struct StaticFdbEntry {
 pub struct StaticMdbEntry {
     /// Where the entry begins.
     pub place: Place,
-    /// IPv4 or IPv6 group, not one of link-local scope.
+    /// IPv4 or IPv6 group, not one that goes to all ports in any case.
     pub group: IpAddr,
     /// VLAN, one that each port carries.
     pub vlan_id: u16,
