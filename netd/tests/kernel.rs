@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
+#[path = "kernel/addresses.rs"]
+mod addresses;
 mod common;
 #[path = "kernel/entries.rs"]
 mod entries;

@@ -87,6 +87,7 @@ impl<'a> Judge<'a> {
             }
             Action::Set { link, .. }
             | Action::AddAddress { link, .. }
+            | Action::ReorderAddress { link, .. }
             | Action::DeleteAddress { link, .. } => self.section_of_link(link, None),
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => {
                 self.section_of_link(port, None)

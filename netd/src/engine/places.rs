@@ -47,9 +47,9 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
             same.next().map(|entry| entry.place)
         }
         Action::Set { link: name, setting, .. } => link(config, name, key_of(*setting)),
-        Action::AddAddress { link: name, .. } | Action::DeleteAddress { link: name, .. } => {
-            link(config, name, "addresses")
-        }
+        Action::AddAddress { link: name, .. }
+        | Action::ReorderAddress { link: name, .. }
+        | Action::DeleteAddress { link: name, .. } => link(config, name, "addresses"),
         Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => link(config, port, "vlan"),
         Action::Querier { first, .. } => {
             let of_vlan = config.vlans.get(first).is_some_and(|vlan| vlan.querier.is_some());

@@ -18,6 +18,18 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
     let mut outcomes: Outcomes = vec![Ok(()); actions.len()];
     let (mut names, mut sender, mut ports) = (Names::default(), Sender::default(), PortChanges::default());
     for (place, action) in actions.iter().enumerate() {
+        // Nothing comes between the two, and packets to the address hardly notice.
+        if let Action::ReorderAddress { link, address } = action {
+            match names.index(link) {
+                Ok(index) => {
+                    for message in [address::delete(index, address), address::add(index, address, false)] {
+                        sender.push(connection, place, &message, &mut outcomes);
+                    }
+                }
+                Err(error) => outcomes[place] = Err(error),
+            }
+            continue;
+        }
         match change(connection, &mut names, action) {
             Ok(Change::Nothing) => {}
             Ok(Change::Message(message)) => sender.push(connection, place, &message, &mut outcomes),
@@ -78,6 +90,7 @@ fn change<'a>(
             Some(address::add(names.index(link)?, address, *detect_duplicates))
         }
         Action::DeleteAddress { link, address } => Some(address::delete(names.index(link)?, address)),
+        Action::ReorderAddress { .. } => None,
         Action::NextHop { id, from, to } => next_hop(names, *id, from.is_some(), to.as_ref())?,
         Action::Route { key, from, to } => route(names, key, from.as_ref(), to.as_ref())?,
         Action::Fdb { key, from, to } => fdb(names, key, from.as_deref(), to.as_deref())?,

@@ -1,6 +1,8 @@
-//! Differences of addresses.
+//! Differences of addresses, their order included: the first of a subnet (IPv4), or of those that fit a
+//! destination alike (IPv6), is what the switch speaks as.
 
 use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 
 use ipnet::IpNet;
 
@@ -30,15 +32,31 @@ pub(super) fn diff(
     for name in desired.links.keys() {
         let Some(want) = wanted(name) else { continue };
         let found = actual.links.get(name).filter(|_| !recreated.contains(name));
-        let present = |address: &IpNet| {
-            found.is_some_and(|found| {
-                found.addresses.contains(address) || found.foreign_addresses.contains(address)
-            })
-        };
-        for address in want.addresses.iter().filter(|address| !present(address)) {
-            let delete = Action::DeleteAddress { link: name.clone(), address: *address };
-            steps.push(Step::new(add(name, want, *address), vec![delete]));
-        }
+        set(name, want, found, steps);
+    }
+}
+
+/// Sets what is missing, and sets again what stands before something that it is to follow.
+fn set(name: &str, want: &Link, found: Option<&Link>, steps: &mut Vec<Step>) {
+    let foreign = found.map_or(&[][..], |found| &found.foreign_addresses);
+    let own = found.map_or(&[][..], |found| &found.addresses);
+    let wanted: Vec<IpNet> =
+        want.addresses.iter().filter(|address| !foreign.contains(address)).copied().collect();
+    let there: Vec<IpNet> = own.iter().filter(|address| wanted.contains(address)).copied().collect();
+    let again = |address: IpNet| Action::ReorderAddress { link: name.to_owned(), address };
+    // Undone last, when what was added is gone.
+    let mut back: Vec<Action> = insertions(&there, &wanted)
+        .into_iter()
+        .filter(|address| wanted.contains(address))
+        .map(again)
+        .collect();
+    for address in insertions(&wanted, &there) {
+        steps.push(if there.contains(&address) {
+            Step::new(again(address), std::mem::take(&mut back))
+        } else {
+            let delete = Action::DeleteAddress { link: name.to_owned(), address };
+            Step::new(add(name, want, address), vec![delete])
+        });
     }
 }
 
@@ -46,4 +64,98 @@ fn add(name: &str, link: &Link, address: IpNet) -> Action {
     // A loopback has no neighbours to ask, and must serve as a source at once.
     let detect_duplicates = link.kind != LinkKind::Dummy;
     Action::AddAddress { link: name.to_owned(), address, detect_duplicates }
+}
+
+/// What is to be set, in order, so that addresses stand as in `wanted`; `there` holds some of these.
+///
+/// The kernel puts a new IPv4 address behind the others, a new IPv6 address before them. So those of IPv4 stay that
+/// begin the wanted order, those of IPv6 that end it.
+fn insertions(wanted: &[IpNet], there: &[IpNet]) -> Vec<IpNet> {
+    let mut insertions = Vec::new();
+    for group in Group::ALL {
+        let (mut wanted, mut there) = (group.of(wanted), group.of(there));
+        if group != Group::V4 {
+            wanted.reverse();
+            there.reverse();
+        }
+        let mut rest = there.iter();
+        let kept = wanted.iter().take_while(|address| rest.any(|other| other == *address)).count();
+        insertions.extend(wanted.split_off(kept));
+    }
+    insertions
+}
+
+/// Addresses that the kernel keeps in one order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Group {
+    V4,
+    /// The wider scopes come first (`ipv6_link_dev_addr`).
+    V6Global,
+    V6LinkLocal,
+}
+
+impl Group {
+    const ALL: [Group; 3] = [Group::V4, Group::V6Global, Group::V6LinkLocal];
+
+    /// Those of the group as the kernel has them when they are set in order. Of IPv4, the first address of each
+    /// subnet comes before those that share a subnet with one before them (`__inet_insert_ifa`).
+    fn of(self, addresses: &[IpNet]) -> Vec<IpNet> {
+        let in_group = |address: &&IpNet| match address {
+            IpNet::V4(_) => self == Group::V4,
+            IpNet::V6(net) => self == Group::of_v6(net.addr()),
+        };
+        let members: Vec<IpNet> = addresses.iter().filter(in_group).copied().collect();
+        if self != Group::V4 {
+            return members;
+        }
+        let (mut first, mut others): (Vec<IpNet>, Vec<IpNet>) = (Vec::new(), Vec::new());
+        for address in members {
+            let known = first.iter().any(|other| other.trunc() == address.trunc());
+            if known { others.push(address) } else { first.push(address) }
+        }
+        first.extend(others);
+        first
+    }
+
+    fn of_v6(address: Ipv6Addr) -> Group {
+        if address.is_unicast_link_local() { Group::V6LinkLocal } else { Group::V6Global }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nets(text: &str) -> Vec<IpNet> {
+        text.split_whitespace().map(|net| net.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn what_begins_the_order_stays_and_the_rest_is_set_again_behind_it() {
+        let (a, b, c) = ("10.0.0.1/24", "10.0.0.2/24", "10.0.1.1/24");
+        for (wanted, there, expected) in [
+            (format!("{a} {b}"), format!("{a} {b}"), String::new()),
+            (format!("{b} {a}"), format!("{a} {b}"), a.to_owned()),
+            (format!("{a} {c} {b}"), format!("{a} {b}"), format!("{c} {b}")),
+            // The kernel keeps the second of a subnet behind all firsts.
+            (format!("{a} {b} {c}"), format!("{a} {c} {b}"), String::new()),
+            (format!("{c} {a} {b}"), format!("{a} {c} {b}"), format!("{a} {b}")),
+            (format!("{a} {b}"), String::new(), format!("{a} {b}")),
+        ] {
+            assert_eq!(insertions(&nets(&wanted), &nets(&there)), nets(&expected), "{wanted}; {there}");
+        }
+    }
+
+    #[test]
+    fn what_ends_the_order_of_ipv6_stays_and_the_rest_is_set_before_it() {
+        let (a, b, l) = ("2001:db8::1/64", "2001:db8::2/64", "fe80::1/64");
+        for (wanted, there, expected) in [
+            (format!("{a} {b}"), format!("{a} {b}"), String::new()),
+            (format!("{b} {a}"), format!("{a} {b}"), b.to_owned()),
+            (format!("{a} {b}"), String::new(), format!("{b} {a}")),
+            (format!("{l} {a}"), format!("{a} {l}"), String::new()),
+        ] {
+            assert_eq!(insertions(&nets(&wanted), &nets(&there)), nets(&expected), "{wanted}; {there}");
+        }
+    }
 }

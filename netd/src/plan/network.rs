@@ -61,7 +61,7 @@ pub struct Link {
     /// them plays no part.
     #[serde(default)]
     pub queriers: VlanTable,
-    /// Addresses, the primary one first.
+    /// Addresses, the primary one first. Found: as the kernel has them in order.
     #[serde(default)]
     pub addresses: Vec<IpNet>,
     /// Found: addresses that others set. They satisfy a wish but are never removed.

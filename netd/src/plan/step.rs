@@ -42,6 +42,8 @@ impl Step {
 
 /// One change of one object, by names: indexes are looked up when it is sent.
 ///
+/// To reorder an address is to set it again, as the last (IPv4) or the first (IPv6) of its link.
+///
 /// Objects of which there may be a million change `from` something `to` something, either of which may be
 /// absence: the reverse is the same the other way round, and needs no memory of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,7 @@ pub enum Action {
     Querier { bridge: String, first: u16, last: u16, on: bool },
     AddAddress { link: String, address: IpNet, detect_duplicates: bool },
     DeleteAddress { link: String, address: IpNet },
+    ReorderAddress { link: String, address: IpNet },
     NextHop { id: NextHopId, from: Option<NextHopObject>, to: Option<NextHopObject> },
     Route { key: RouteKey, from: Option<RouteTarget>, to: Option<RouteTarget> },
     Fdb { key: FdbKey, from: Option<String>, to: Option<String> },
@@ -104,7 +107,7 @@ impl Action {
             Action::SetUp { kind: LinkKind::Lag { .. }, .. } => 31,
             Action::SetUp { kind: LinkKind::Vlan { .. }, .. } => 33,
             Action::SetUp { .. } => 32,
-            Action::AddAddress { .. } => 34,
+            Action::AddAddress { .. } | Action::ReorderAddress { .. } => 34,
             Action::NextHop { to: Some(NextHopObject::Single { .. }), .. } => 35,
             Action::NextHop { to: Some(NextHopObject::Group(_)), .. } => 36,
             // Last, when no route uses them any more: the kernel takes routes along with their next hop.
@@ -167,6 +170,7 @@ impl Action {
             Action::Neighbour { key, .. } => format!("neighbour {key}"),
             Action::AddAddress { link, .. }
             | Action::DeleteAddress { link, .. }
+            | Action::ReorderAddress { link, .. }
             | Action::Set { link, .. } => link.clone(),
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => port.clone(),
             Action::Querier { bridge, .. } => bridge.clone(),
@@ -219,6 +223,7 @@ impl fmt::Display for Action {
             }
             Action::AddAddress { link, address, .. } => write!(f, "{link}: add address {address}"),
             Action::DeleteAddress { link, address } => write!(f, "{link}: delete address {address}"),
+            Action::ReorderAddress { link, address } => write!(f, "{link}: reorder address {address}"),
             Action::NextHop { id, from, to } => change(f, id, from.as_ref(), to.as_ref()),
             Action::Route { key, from, to } => {
                 f.write_str("route ")?;

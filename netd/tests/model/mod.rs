@@ -10,6 +10,7 @@ pub mod random;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use netd::kernel::KernelError;
 use netd::plan::{
     Action, Link, LinkKind, Network, NextHopId, NextHopObject, Offer, Route, RouteTarget, Setting, Settings,
@@ -361,7 +362,12 @@ impl Model {
                 if addresses.contains(address) {
                     return Err(failed(Errno::EEXIST, "address exists"));
                 }
-                addresses.push(*address);
+                insert(addresses, *address);
+            }
+            Action::ReorderAddress { link, address } => {
+                let addresses = &mut self.link(link)?.addresses;
+                addresses.retain(|own| own != address);
+                insert(addresses, *address);
             }
             Action::DeleteAddress { link, address } => {
                 self.link(link)?.addresses.retain(|own| own != address);
@@ -392,6 +398,12 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Adds an address where the kernel does: of IPv4 behind the others, of IPv6 before them.
+fn insert(addresses: &mut Vec<IpNet>, address: IpNet) {
+    let first = addresses.iter().position(|other| other.addr().is_ipv6());
+    addresses.insert(first.unwrap_or(addresses.len()), address);
 }
 
 /// Whether the MTU is smaller than any of IPv6 (`IPV6_MIN_MTU`).
