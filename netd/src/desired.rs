@@ -4,6 +4,7 @@ mod bridge;
 mod next_hops;
 mod ports;
 mod routes;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,7 @@ pub struct Inputs<'a> {
 /// The network that is wanted.
 pub fn network(inputs: &Inputs) -> Network {
     let mut network = Network::default();
+    rules::add(&mut network);
     routes::add_vrfs(inputs, &mut network);
     ports::add(inputs, &mut network);
     for (name, loopback) in &inputs.config.loopbacks {
@@ -238,6 +240,17 @@ mod tests {
             assert_eq!(port.number(Setting::Mtu), Some(mtu_bytes));
             assert_eq!(port.settings.contains_key(&Setting::LinkLocal), mtu_bytes >= IPV6_MTU_BYTES);
             assert_eq!(network, alone);
+        }
+    }
+
+    #[test]
+    fn the_table_of_a_vrf_comes_before_that_of_local_addresses_whatever_the_document_says() {
+        for document in ["version = 1\n", "version = 1\n[vrfs.blue]\ntable = 1001\n"] {
+            let rules: Vec<String> = wanted(document).rules.iter().map(ToString::to_string).collect();
+            let of = |family: &str| {
+                ["1000 l3mdev", "32765 local", "32766 main"].map(|rule| format!("{family} {rule}"))
+            };
+            assert_eq!(rules, [of("ipv4"), of("ipv6")].concat());
         }
     }
 

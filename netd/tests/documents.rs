@@ -84,6 +84,8 @@ fn outcome(text: &str) -> String {
 /// The network that is desired. Links that are alike are one entry with all their names.
 fn network(config: &Config, ports: &BTreeSet<String>) -> String {
     let mut network = network::desired(config, ports);
+    // The same whatever the document says.
+    assert_eq!(std::mem::take(&mut network.rules).len(), 6);
     let mut alike: Vec<(Link, Vec<String>)> = Vec::new();
     for (name, link) in std::mem::take(&mut network.links) {
         match alike.iter_mut().find(|(other, _)| *other == link) {

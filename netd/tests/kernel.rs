@@ -23,6 +23,8 @@ mod ports;
 mod room;
 #[path = "kernel/routes.rs"]
 mod routes;
+#[path = "kernel/rules.rs"]
+mod rules;
 #[path = "common/service.rs"]
 mod service;
 #[path = "kernel/storm.rs"]

@@ -56,6 +56,8 @@ impl<'a> Judge<'a> {
                 ![from, to].into_iter().flatten().any(|target| self.touches(target))
             }
             Action::Neighbour { key, .. } => !self.links.contains(&key.device),
+            // Without these nothing reaches the switch, so they are never only reported.
+            Action::Rule { .. } => false,
             _ => true,
         }
     }
@@ -78,6 +80,7 @@ impl<'a> Judge<'a> {
         match action {
             Action::Route { .. } | Action::NextHop { .. } => DriftSection::Routes,
             Action::Neighbour { .. } => DriftSection::Neighbours,
+            Action::Rule { .. } => DriftSection::Vrfs,
             // The entries of a tunnel are part of the tunnel.
             Action::Fdb { key, .. } if key.tunnel.is_some() => DriftSection::Vxlans,
             Action::Fdb { .. } => DriftSection::Fdb,

@@ -56,6 +56,7 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
             let path = if of_vlan { format!("vlans.{first}.querier") } else { "bridge.querier".to_owned() };
             config.locate(&path)
         }
+        Action::Rule { .. } => None,
         Action::SetMaster { name, master } if master == BRIDGE => link(config, name, "vlan"),
         Action::SetMaster { name, master } if config.lags.contains_key(master) => {
             link(config, master, "members").or_else(|| link(config, name, ""))

@@ -62,7 +62,8 @@ impl Engine {
                 | Event::NextHop(_)
                 | Event::Neighbour(_)
                 | Event::Fdb(_)
-                | Event::Mdb(_) => look = true,
+                | Event::Mdb(_)
+                | Event::Rule => look = true,
                 // Perhaps one that another host had.
                 Event::AddressReady(_) => look |= !self.problems.is_empty(),
                 Event::Overrun => {

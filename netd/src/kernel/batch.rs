@@ -9,7 +9,7 @@ use super::port_changes::PortChanges;
 use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
-use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, vlan};
+use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, rule, vlan};
 use crate::plan::{Action, FdbKey, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget};
 
 /// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
@@ -91,6 +91,7 @@ fn change<'a>(
         }
         Action::DeleteAddress { link, address } => Some(address::delete(names.index(link)?, address)),
         Action::ReorderAddress { .. } => None,
+        Action::Rule { rule, add } => Some(if *add { rule::add(rule) } else { rule::delete(rule) }),
         Action::NextHop { id, from, to } => next_hop(names, *id, from.is_some(), to.as_ref())?,
         Action::Route { key, from, to } => route(names, key, from.as_ref(), to.as_ref())?,
         Action::Fdb { key, from, to } => fdb(names, key, from.as_deref(), to.as_deref())?,

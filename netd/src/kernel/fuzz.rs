@@ -9,7 +9,7 @@ use super::link::LinkRecord;
 use super::neighbour::NeighbourRecord;
 use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
-use super::{devlink, ethtool, generic, mdb, monitor, port_monitor, querier, vlan};
+use super::{devlink, ethtool, generic, mdb, monitor, port_monitor, querier, rule, vlan};
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever
 /// they are, it ends, without a panic.
@@ -23,6 +23,7 @@ pub fn decode(bytes: &[u8]) {
     black_box(mdb::parse(bytes));
     black_box(vlan::parse(bytes));
     black_box(querier::parse(bytes));
+    black_box(rule::parse(bytes));
     black_box(generic::read_id(bytes));
     black_box(devlink::read_port(bytes));
     black_box(ethtool::read_modes(bytes));

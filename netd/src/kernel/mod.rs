@@ -1,7 +1,7 @@
 //! The only room that knows netlink: what the kernel holds, as records, and how to change it.
 //!
 //! It contains no policy. One file an object ([`link`] with [`bridge`], [`bridge_port`], [`lag`], [`vxlan`],
-//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`]; of the
+//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`], [`rule`]; of the
 //! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
 //! [`link_state`] and [`carrier`] those that come late by themselves, [`detection`] what other hosts say to new
@@ -40,6 +40,7 @@ mod port_monitor;
 pub mod querier;
 pub mod route;
 mod route_targets;
+pub mod rule;
 pub mod sender;
 mod setting;
 pub mod snapshot;

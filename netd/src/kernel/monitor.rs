@@ -24,7 +24,7 @@ use super::wire::read_u32;
 /// Room for bursts: a link that goes down flushes all its routes at once.
 const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// What is heard of the routing family.
-const GROUPS: [u32; 9] = [
+const GROUPS: [u32; 11] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
@@ -34,6 +34,8 @@ const GROUPS: [u32; 9] = [
     libc::RTNLGRP_NEXTHOP,
     libc::RTNLGRP_MDB,
     libc::RTNLGRP_BRVLAN,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_RULE,
 ];
 /// Kinds libc lacks (linux/rtnetlink.h).
 pub(super) const RTM_NEWVLAN: u16 = 112;
@@ -77,6 +79,8 @@ pub enum Event {
     Fdb(FdbRecord),
     /// A multicast group membership that netd had set is gone or changed.
     Mdb(MdbRecord),
+    /// A routing rule was added or removed.
+    Rule,
     /// A driver was told another speed, duplex, negotiation or error correction, perhaps by netd.
     PortSet,
     /// Events were lost: anything may have changed.
@@ -209,6 +213,7 @@ fn interpret(kind: u16, flags: u16, payload: &[u8], caused_by_us: bool, events: 
         libc::RTM_NEWMDB | libc::RTM_DELMDB => {
             events.extend(mdb::parse(payload).into_iter().filter(MdbRecord::is_own).map(Event::Mdb));
         }
+        libc::RTM_NEWRULE | libc::RTM_DELRULE => events.extend((!caused_by_us).then_some(Event::Rule)),
         _ => {}
     }
 }

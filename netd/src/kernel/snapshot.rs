@@ -10,7 +10,7 @@ use super::link::{LinkRecord, OWN_GROUP};
 use super::mdb::MdbRecord;
 use super::route::OWN_PROTOCOL;
 use super::route_targets::RouteTargets;
-use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, vlan};
+use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, rule, vlan};
 use crate::plan::{FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting, Value, VlanTable};
 
 /// Which links a snapshot takes in besides those netd made.
@@ -97,6 +97,7 @@ pub fn network(
     let mut targets = RouteTargets::new(&interfaces);
     network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| targets.route(record))?;
     network.sort();
+    network.rules = rule::dump(connection)?;
     if let Some(bridge) = interfaces.bridge(bridge) {
         if let Some(link) = network.links.get_mut(&bridge.name) {
             link.queriers = querier::dump(connection, bridge.index)?;

@@ -10,6 +10,7 @@ pub mod network;
 mod next_hop;
 pub mod offer;
 mod route;
+mod rule;
 pub mod setting;
 mod static_entry;
 pub mod step;
@@ -18,8 +19,8 @@ mod vlan;
 pub mod vlan_table;
 
 pub use network::{
-    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
-    RouteKey, RouteTarget,
+    FdbKey, Link, LinkKind, Lookup, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
+    RouteKey, RouteTarget, Rule,
 };
 pub use offer::{Mode, Offer};
 pub use setting::{LINK_MODES, Setting, Settings, Value};
@@ -37,6 +38,7 @@ pub fn plan(desired: &Network, actual: &Network) -> Vec<Step> {
     let usable = Usable::new(desired, actual);
     let recreated = link::recreated(desired, actual);
     let mut steps = Vec::new();
+    rule::diff(desired, actual, &mut steps);
     route::diff(desired, actual, &usable, &mut steps);
     next_hop::diff(desired, actual, &usable, &mut steps);
     static_entry::diff(desired, actual, &usable, &mut steps);

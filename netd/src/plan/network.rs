@@ -28,6 +28,9 @@ pub struct Network {
     pub mdb: BTreeSet<MdbKey>,
     /// Static ARP and ND entries.
     pub neighbours: BTreeMap<NeighbourKey, String>,
+    /// Routing rules that look up by VRF, in the local or in the main table, whatever the packet.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub rules: BTreeSet<Rule>,
 }
 
 /// A link with all that hangs on it.
@@ -442,6 +445,69 @@ pub struct MdbKey {
 impl fmt::Display for MdbKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group {} vlan {} port {}", self.group, self.vlan_id, self.port)
+    }
+}
+
+/// A routing rule that is about every packet of a family. In text: `ipv4 32765 local`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rule {
+    /// Whether it is about IPv6, not IPv4.
+    pub ipv6: bool,
+    /// Rules with a lower one come first (`FRA_PRIORITY`).
+    pub preference: u32,
+    /// Where it has a route looked up.
+    pub lookup: Lookup,
+}
+
+/// Where a rule has a route looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lookup {
+    /// In the table of the VRF (layer 3 master device) that the packet belongs to.
+    L3mdev,
+    /// In the table of the switch's own addresses.
+    Local,
+    /// In the main table.
+    Main,
+}
+
+impl Lookup {
+    const NAMES: [(&str, Lookup); 3] =
+        [("l3mdev", Lookup::L3mdev), ("local", Lookup::Local), ("main", Lookup::Main)];
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name =
+            Lookup::NAMES.iter().find(|(_, lookup)| *lookup == self.lookup).map_or("", |(name, _)| name);
+        write!(f, "{} {} {name}", if self.ipv6 { "ipv6" } else { "ipv4" }, self.preference)
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> String {
+        rule.to_string()
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let rule = match words.as_slice() {
+            [family @ ("ipv4" | "ipv6"), preference, name] => {
+                let lookup = Lookup::NAMES.iter().find(|(known, _)| known == name).map(|(_, lookup)| *lookup);
+                let preference = preference.parse().ok();
+                preference.zip(lookup).map(|(preference, lookup)| Rule {
+                    ipv6: *family == "ipv6",
+                    preference,
+                    lookup,
+                })
+            }
+            _ => None,
+        };
+        rule.ok_or_else(|| format!("{text:?} is no `FAMILY PREFERENCE LOOKUP`"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::network::{
-    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
+    FdbKey, Link, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Rule,
 };
 use super::setting::{Setting, Value};
 use super::vlan_table::{VlanMembership, show_vlans};
@@ -67,6 +67,7 @@ pub enum Action {
     Fdb { key: FdbKey, from: Option<String>, to: Option<String> },
     Mdb { key: MdbKey, add: bool },
     Neighbour { key: NeighbourKey, from: Option<String>, to: Option<String> },
+    Rule { rule: Rule, add: bool },
 }
 
 impl Action {
@@ -76,6 +77,9 @@ impl Action {
             // Groups without the members that go, before these go.
             Action::NextHop { from: Some(from), to: Some(to), .. } if to.is_part_of(from) => 0,
             Action::Route { to: None, .. } => 1,
+            // There is no moment without a rule that leads to the switch's own addresses.
+            Action::Rule { add: true, .. } => 2,
+            Action::Rule { add: false, .. } => 3,
             Action::Fdb { to: None, .. }
             | Action::Mdb { add: false, .. }
             | Action::Neighbour { to: None, .. }
@@ -131,6 +135,7 @@ impl Action {
                 Action::Fdb { key: key.clone(), from: to.clone(), to: from.clone() }
             }
             Action::Mdb { key, add } => Action::Mdb { key: key.clone(), add: !add },
+            Action::Rule { rule, add } => Action::Rule { rule: *rule, add: !add },
             Action::Querier { bridge, first, last, on } => {
                 Action::Querier { bridge: bridge.clone(), first: *first, last: *last, on: !on }
             }
@@ -149,6 +154,7 @@ impl Action {
                 | Action::NextHop { to: None, .. }
                 | Action::Fdb { to: None, .. }
                 | Action::Mdb { add: false, .. }
+                | Action::Rule { add: false, .. }
                 | Action::Neighbour { to: None, .. }
                 | Action::Querier { on: false, .. }
                 | Action::DeleteAddress { .. }
@@ -168,6 +174,7 @@ impl Action {
             Action::Fdb { key, .. } => format!("fdb entry {key}"),
             Action::Mdb { key, .. } => format!("mdb entry {key}"),
             Action::Neighbour { key, .. } => format!("neighbour {key}"),
+            Action::Rule { rule, .. } => format!("rule {rule}"),
             Action::AddAddress { link, .. }
             | Action::DeleteAddress { link, .. }
             | Action::ReorderAddress { link, .. }
@@ -234,6 +241,7 @@ impl fmt::Display for Action {
                 change(f, key, from.as_ref(), to.as_ref())
             }
             Action::Mdb { key, add } => write!(f, "mdb {key}: {}", if *add { "add" } else { "delete" }),
+            Action::Rule { rule, add } => write!(f, "rule {rule}: {}", if *add { "add" } else { "delete" }),
             Action::Neighbour { key, from, to } => {
                 f.write_str("neighbour ")?;
                 change(f, key, from.as_ref(), to.as_ref())

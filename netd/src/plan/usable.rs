@@ -152,6 +152,7 @@ impl Network {
                 .filter(|(key, _)| usable.sends(&key.device))
                 .map(|(key, mac)| (key.clone(), mac.clone()))
                 .collect(),
+            rules: self.rules.clone(),
         };
         *self = pruned;
     }

@@ -114,6 +114,7 @@ fn kinds(events: &[Event]) -> Vec<&'static str> {
             Event::NextHop(_) => "next hop",
             Event::Fdb(_) => "fdb",
             Event::Mdb(_) => "mdb",
+            Event::Rule => "rule",
             Event::Neighbour(_) => "neighbour",
             Event::PortSet => "port set",
             Event::Overrun => "overrun",

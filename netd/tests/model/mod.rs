@@ -392,6 +392,12 @@ impl Model {
                 }
                 self.network.mdb.insert(key.clone());
             }
+            Action::Rule { rule, add: true } => {
+                self.network.rules.insert(*rule);
+            }
+            Action::Rule { rule, add: false } => {
+                self.network.rules.remove(rule);
+            }
             Action::Mdb { key, add: false } => {
                 self.network.mdb.remove(key);
             }
