@@ -204,6 +204,38 @@ mod tests {
     }
 
     #[test]
+    fn a_tunnel_is_as_wide_as_its_way_out_less_its_headers_and_its_vlan_with_it() {
+        let tunnel = |document: &str| {
+            let network = wanted(&format!(
+                "version = 1\n[loopbacks.lo0]\naddresses = [\"198.51.100.1/32\", \"2001:db8::1/128\"]\n\
+                 [vlans.10]\naddresses = [\"10.0.10.1/24\"]\n[vxlans.vx10]\nvni = 10\nvlan = 10\n{document}"
+            ));
+            let mtu = |link: &str| network.links[link].number(Setting::Mtu);
+            (mtu("vx10").expect("an MTU"), mtu("vlan10").expect("an MTU"))
+        };
+        let v4 = "local = \"198.51.100.1\"\nremotes = [\"198.51.100.2\", \"198.51.100.3\"]\n";
+        let ports = "[ports.swp1]\nmtu = 9216\nvlan.access = 10\n[ports.swp2]\nmtu = 9000\n\
+                     addresses = [\"192.0.2.1/31\", \"2001:db8:2::1/64\"]\n[ports.swp3]\nmtu = 4000\naddresses = [\"192.0.2.3/31\"]\n";
+        let route = |prefix: &str, via: &str| format!("[[routes]]\nprefix = \"{prefix}\"\nvia = \"{via}\"\n");
+        // Without a port or a way: the default.
+        assert_eq!(tunnel(v4), (1450, 1450));
+        // No route: it may leave by any.
+        assert_eq!(tunnel(&format!("{v4}{ports}")), (3950, 3950));
+        // The longest prefix decides, for each remote end point.
+        let wide = route("198.51.100.0/24", "192.0.2.0") + &route("0.0.0.0/0", "192.0.2.2");
+        assert_eq!(tunnel(&format!("{v4}{ports}{wide}")), (8950, 8950));
+        let one_narrow = wide + &route("198.51.100.3/32", "192.0.2.2");
+        assert_eq!(tunnel(&format!("{v4}{ports}{one_narrow}")), (3950, 3950));
+        // IPv6 has longer headers, and a subnet needs no route.
+        let v6 = "local = \"2001:db8::1\"\nremotes = [\"2001:db8:2::2\"]\n";
+        assert_eq!(tunnel(&format!("{v6}{ports}")), (8930, 8930));
+        // Out by the VLAN of a port that is narrower still, and never by its own.
+        let by_vlan =
+            "[ports.swp4]\nmtu = 1300\nvlan.access = 20\n[vlans.20]\naddresses = [\"198.51.100.254/24\"]\n";
+        assert_eq!(tunnel(&format!("{v4}{by_vlan}")), (1250, 1250));
+    }
+
+    #[test]
     fn links_with_an_mtu_below_that_of_ipv6_have_no_settings_of_it() {
         for (mtu, has_ipv6) in [(68, false), (1279, false), (1280, true), (9216, true)] {
             let network = wanted(&format!(

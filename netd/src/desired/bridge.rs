@@ -15,6 +15,8 @@ const FORWARD_DELAY_S: u32 = 15;
 /// Most groups the bridge knows: 16384 that the document may name, ten of IPv6's link in each VLAN with a querier,
 /// and as many as these that hosts ask for. The kernel's own 4096 are fewer than the document may name.
 const MULTICAST_GROUPS: u32 = 131_072;
+/// Time to live of a tunnel's packets, the default of IP (RFC 1700).
+const TUNNEL_TTL: u32 = 64;
 /// Where frames go whose address has no known place.
 const FLOOD: &str = "00:00:00:00:00:00";
 
@@ -22,7 +24,7 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
     let config = inputs.config;
     let mtus = Mtus::new(config, &config.routes, |port| inputs.ports.contains(port));
     for (name, vxlan) in &config.vxlans {
-        add_vxlan(name, vxlan, network);
+        add_vxlan(name, vxlan, mtus.tunnel(name).bytes, config.bridge.ageing_time_s, network);
     }
     add_bridge(inputs, &mtus, network);
     for entry in &inputs.config.fdb {
@@ -48,10 +50,18 @@ fn bound_groups(most: u32, network: &mut Network) {
     }
 }
 
-fn add_vxlan(name: &str, vxlan: &Vxlan, network: &mut Network) {
+fn add_vxlan(name: &str, vxlan: &Vxlan, mtu_bytes: u32, ageing_time_s: u32, network: &mut Network) {
     let kind = LinkKind::Vxlan { vni: vxlan.vni, local: vxlan.local, port: vxlan.port };
     let mut link = Link { up: true, ..Link::new(kind) };
     link.set(Setting::LinkLocal, false);
+    link.set(Setting::Mtu, mtu_bytes);
+    // Packets are not fragmented (RFC 7348, section 4.3), and need no checksum (section 5).
+    link.set(Setting::TunnelTtl, TUNNEL_TTL);
+    link.set(Setting::DontFragment, vxlan.local.is_ipv4());
+    link.set(Setting::UdpChecksum, false);
+    // It learns what the bridge learns; an ageing time of 0 would mean for ever here.
+    link.set(Setting::TunnelLearning, ageing_time_s != 0);
+    link.set(Setting::TunnelAgeing, ageing_time_s);
     link.master = Some(BRIDGE.to_owned());
     link.vlans.insert(vxlan.vlan_id, vxlan.vlan_id, VlanMembership { pvid: true, untagged: true });
     network.links.insert(name.to_owned(), link);
@@ -112,6 +122,7 @@ fn add_bridge(inputs: &Inputs, mtus: &Mtus<'_>, network: &mut Network) {
         let mut link = Link { up: true, ..Link::new(LinkKind::Vlan { parent: BRIDGE.to_owned(), id }) };
         link.set(Setting::Alias, vlan.name.as_str());
         link.set(Setting::Mtu, mtus.vlan(id).bytes);
+        link.set(Setting::BridgeBinding, true);
         super::add_pcp(&mut link, &vlan.pcp);
         add_layer3(&mut link, &vlan.layer3);
         interfaces.push((vlan_interface(id), link));

@@ -129,6 +129,12 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::FullDuplex => "duplex",
         Setting::Fec => "fec",
         Setting::LinkLocal
+        | Setting::TunnelAgeing
+        | Setting::TunnelLearning
+        | Setting::TunnelTtl
+        | Setting::DontFragment
+        | Setting::UdpChecksum
+        | Setting::BridgeBinding
         | Setting::VlanFiltering
         | Setting::DefaultPvid
         | Setting::ForwardDelay

@@ -1,5 +1,7 @@
 //! Carrying out the actions of a plan.
 
+use std::collections::BTreeSet;
+
 use nix::errno::Errno;
 
 use super::connection::Connection;
@@ -39,6 +41,7 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
         }
     }
     sender.flush(connection, &mut outcomes);
+    refresh_bridges(connection, &mut names, actions);
     ports.carry_out(&mut names, &mut outcomes);
     for (outcome, action) in outcomes.iter_mut().zip(actions) {
         if action.is_removal() && matches!(outcome, Err(error) if says_absent(action, error)) {
@@ -46,6 +49,25 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
         }
     }
     outcomes
+}
+
+/// Has bridges look again which of their VLAN interfaces have a carrier: they do so when a port comes or goes, but not
+/// when its VLANs change (`br_vlan_bridge_event`, Linux 6.12).
+fn refresh_bridges(connection: &mut Connection, names: &mut Names, actions: &[&Action]) {
+    let mut bridges = BTreeSet::new();
+    for action in actions {
+        bridges.extend(match action {
+            Action::AddVlans { port, on_bridge: false, .. }
+            | Action::DeleteVlans { port, on_bridge: false, .. } => names.bridge_of(connection, port).ok(),
+            _ => None,
+        });
+    }
+    for bridge in bridges {
+        // Of a bridge that is gone meanwhile nothing is lost.
+        if let Err(error) = connection.request(link::refresh(bridge)) {
+            tracing::debug!("having bridge {bridge} look at its VLANs: {error}");
+        }
+    }
 }
 
 /// Whether an error says that what was to be removed is not there.

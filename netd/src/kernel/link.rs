@@ -12,7 +12,7 @@ use super::wire::{
     Message, attributes, hardware_address, read_mac, read_text, read_u8, read_u16, read_u32, read_u64,
 };
 use super::{bridge, bridge_port, inet, lag, vlan_interface, vxlan};
-use crate::plan::{LinkKind, Setting, Value};
+use crate::plan::{LinkKind, Setting};
 
 /// Interface group netd puts on every link it creates, so that it later knows them as its own.
 pub const OWN_GROUP: u32 = 199;
@@ -149,7 +149,7 @@ impl LinkRecord {
                         self.lacp = lag::read(value, &mut self.settings);
                         self.aggregator = lag::read_aggregator(value);
                     }
-                    "vxlan" => self.vxlan = vxlan::read(value),
+                    "vxlan" => self.vxlan = vxlan::read(value, &mut self.settings),
                     "vlan" => {
                         self.vlan_id = find(value, IFLA_VLAN_ID).map_or(0, read_u16);
                         vlan_interface::read(value, &mut self.settings);
@@ -242,8 +242,7 @@ pub fn create(
             LinkKind::Bridge => data(&|data| bridge::put_new(data, settings)),
             LinkKind::Lag { lacp } => data(&|data| lag::put_new(data, *lacp, settings)),
             LinkKind::Vxlan { vni, local, port } => {
-                let learning = settings.get(&Setting::Learning).is_none_or(Value::is_on);
-                data(&|data| vxlan::put_new(data, *vni, *local, *port, learning))
+                data(&|data| vxlan::put_new(data, *vni, *local, *port, settings))
             }
             LinkKind::Vlan { id, .. } => {
                 data(&|data| vlan_interface::put_new(data.u16(IFLA_VLAN_ID, *id), settings))
@@ -262,6 +261,11 @@ pub fn delete(name: &str) -> Message {
 /// A change of the link of this name.
 pub(super) fn set(name: &str) -> Message {
     Message::new(libc::RTM_SETLINK, 0, &header(0, 0, 0)).text(libc::IFLA_IFNAME, name)
+}
+
+/// Has the kernel notify of a change of the own link with this index, while it is up: its group is set to what it is.
+pub(super) fn refresh(index: u32) -> Message {
+    Message::new(libc::RTM_SETLINK, 0, &header(index, 0, 0)).u32(libc::IFLA_GROUP, OWN_GROUP)
 }
 
 /// Brings a link up or down.

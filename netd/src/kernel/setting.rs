@@ -9,7 +9,7 @@ use super::ethtool::LinkModes;
 use super::extack::KernelError;
 use super::link::{header, set};
 use super::wire::{Message, hardware_address};
-use super::{bridge, bridge_port, inet, lag, vlan_interface};
+use super::{bridge, bridge_port, inet, lag, vlan_interface, vxlan};
 use crate::plan::{Setting, Value};
 
 /// How something is changed.
@@ -54,6 +54,13 @@ pub fn change<'a>(
         | Setting::MulticastGroups => of_kind(link, "bridge", |data| bridge::put(data, setting, value)),
         Setting::PcpIngress | Setting::PcpEgress => {
             of_kind(link, "vlan", |data| vlan_interface::put(data, setting, value))
+        }
+        Setting::TunnelAgeing | Setting::TunnelLearning | Setting::TunnelTtl | Setting::DontFragment => {
+            of_kind(link, "vxlan", |data| vxlan::put(data, setting, value))
+        }
+        Setting::UdpChecksum | Setting::BridgeBinding => {
+            let words = format!("{setting} is a matter of the link's making");
+            return Err(KernelError::with_words(Errno::EOPNOTSUPP, words));
         }
         Setting::HashPolicy | Setting::MinLinks | Setting::LacpFast => {
             of_kind(link, "bond", |data| lag::put(data, setting, value))

@@ -12,7 +12,12 @@ use super::usable::Usable;
 pub(super) fn recreated(desired: &Network, actual: &Network) -> BTreeSet<String> {
     let changed = |(name, want): (&String, &Link)| {
         let found = actual.links.get(name)?;
-        (want.kind.is_made() && found.owned && found.kind != want.kind).then(|| name.clone())
+        let other = |(setting, value): (&Setting, &Value)| {
+            let found = found.settings.get(setting).filter(|_| setting.needs_new_link());
+            found.is_some_and(|found| found != value)
+        };
+        let is_other = found.kind != want.kind || want.settings.iter().any(other);
+        (want.kind.is_made() && found.owned && is_other).then(|| name.clone())
     };
     desired.links.iter().filter_map(changed).collect()
 }
@@ -141,7 +146,7 @@ fn settings(name: &str, want: &Link, found: &Link, moved: bool) -> Vec<Step> {
     for (setting, value) in &want.settings {
         let (setting, old) = (*setting, found.settings.get(setting));
         let again = (moved && setting.is_of_bridge_port()) || (renegotiates && setting.is_speed_or_duplex());
-        if !differs(setting) && !again {
+        if (!differs(setting) && !again) || setting.needs_new_link() {
             continue;
         }
         let set = |setting: Setting, value: &Value, other: Option<&Value>| Action::Set {

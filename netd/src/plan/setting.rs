@@ -49,6 +49,18 @@ pub enum Setting {
     PathCost,
     /// Bridge port: groups that usually stay on their link and are forwarded here, as the document names them.
     ForwardReserved,
+    /// Tunnel: how long an address that it learned is kept, in seconds.
+    TunnelAgeing,
+    /// Tunnel: whether it learns behind which remote end point an address is.
+    TunnelLearning,
+    /// Tunnel: time to live of its packets.
+    TunnelTtl,
+    /// Tunnel: whether its packets must not be fragmented (IPv4).
+    DontFragment,
+    /// Tunnel: whether packets need a UDP checksum: of IPv4 those it sends, of IPv6 those that come in.
+    UdpChecksum,
+    /// VLAN interface on the bridge: whether it has a carrier only while a port of its VLAN has.
+    BridgeBinding,
     /// VLAN interface: code points of tags that come in to priorities, `5:3 6:6`.
     PcpIngress,
     /// VLAN interface: priorities to code points of tags that go out, `5:3 6:6`.
@@ -92,6 +104,12 @@ impl fmt::Display for Setting {
             Setting::MostGroups => "most groups",
             Setting::PathCost => "path cost",
             Setting::ForwardReserved => "forward reserved",
+            Setting::TunnelAgeing => "tunnel ageing time",
+            Setting::TunnelLearning => "tunnel learning",
+            Setting::TunnelTtl => "ttl",
+            Setting::DontFragment => "don't fragment",
+            Setting::UdpChecksum => "udp checksum",
+            Setting::BridgeBinding => "bridge binding",
             Setting::PcpIngress => "pcp ingress",
             Setting::PcpEgress => "pcp egress",
             Setting::HashPolicy => "hash policy",
@@ -136,6 +154,12 @@ impl Setting {
         matches!(self, Setting::Speed | Setting::FullDuplex)
     }
 
+    /// Whether a link that has it otherwise must be made anew: the kernel does not change it later, or the bridge
+    /// does not hear of it.
+    pub fn needs_new_link(self) -> bool {
+        matches!(self, Setting::UdpChecksum | Setting::BridgeBinding)
+    }
+
     /// Whether the kernel takes it only when the link is made, or before it has members.
     pub fn is_set_at_creation(self) -> bool {
         matches!(
@@ -145,6 +169,12 @@ impl Setting {
                 | Setting::DefaultPvid
                 | Setting::Stp
                 | Setting::ForwardDelay
+                | Setting::TunnelAgeing
+                | Setting::TunnelLearning
+                | Setting::TunnelTtl
+                | Setting::DontFragment
+                | Setting::UdpChecksum
+                | Setting::BridgeBinding
                 | Setting::PcpIngress
                 | Setting::PcpEgress
                 | Setting::HashPolicy

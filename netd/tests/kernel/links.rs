@@ -113,6 +113,49 @@ fn tunnels_are_made_with_their_source_and_port_and_foreign_links_are_told_apart(
     });
 }
 
+#[test]
+fn tunnels_keep_their_options_and_change_them_alive() {
+    isolated("links::tunnels_keep_their_options_and_change_them_alive", || {
+        let mut room = Room::new();
+        let made: Vec<(Setting, Value)> = vec![
+            (Setting::TunnelAgeing, 10u32.into()),
+            (Setting::TunnelLearning, true.into()),
+            (Setting::TunnelTtl, 64u32.into()),
+            (Setting::UdpChecksum, false.into()),
+        ];
+        for (name, local, dont_fragment) in [("vx4", "198.51.100.1", true), ("vx6", "2001:db8::1", false)] {
+            let kind = LinkKind::Vxlan { vni: 10, local: local.parse().unwrap(), port: 4789 };
+            let mut settings = made.clone();
+            settings.push((Setting::DontFragment, dont_fragment.into()));
+            room.carry_out([
+                create(name, kind.clone(), &settings),
+                set(name, Setting::Mtu, 1450u32),
+                up(name, kind),
+            ]);
+            let index = room.index(name);
+            let found = room.snapshot().links.remove(name).unwrap().settings;
+            for (setting, value) in &settings {
+                assert_eq!(found.get(setting), Some(value), "{name} {setting}");
+            }
+            let later: Vec<(Setting, Value)> = vec![
+                (Setting::Mtu, 8950u32.into()),
+                (Setting::TunnelAgeing, 0u32.into()),
+                (Setting::TunnelLearning, false.into()),
+                (Setting::TunnelTtl, 63u32.into()),
+                (Setting::DontFragment, (!dont_fragment).into()),
+            ];
+            room.carry_out(later.iter().map(|(setting, value)| set(name, *setting, value.clone())));
+            let found = room.snapshot().links.remove(name).unwrap().settings;
+            for (setting, value) in &later {
+                assert_eq!(found.get(setting), Some(value), "{name} {setting}");
+            }
+            assert_eq!(room.index(name), index, "it is the same link");
+            let refusal = room.refusal(&set(name, Setting::UdpChecksum, true));
+            assert!(refusal.is_unsupported(), "{refusal}");
+        }
+    });
+}
+
 /// A bridge that is not in netd's group.
 fn foreign_bridge(name: &str) -> netd::kernel::wire::Message {
     use nix::libc;

@@ -7,9 +7,16 @@ use super::sender::{Sender, resolved, route};
 use crate::lab::{Lab, Topology};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 1] =
-    [Scenario::new("two VRFs have the same prefixes and never meet", Topology::Switch, vrfs_are_apart)
-        .takes(16)];
+pub const SCENARIOS: [Scenario; 2] = [
+    Scenario::new("two VRFs have the same prefixes and never meet", Topology::Switch, vrfs_are_apart)
+        .takes(16),
+    Scenario::new(
+        "a host with an address that the switch has in another VRF is reached",
+        Topology::Switch,
+        local_addresses_are_of_one_vrf,
+    )
+    .takes(16),
+];
 
 /// Two VRFs, each with 10.0.7.0/24, 10.0.8.0/24 and a route to 10.77.0.0/24: blue on swp7 and swp8, green on
 /// swp11 and swp12.
@@ -67,6 +74,42 @@ fn vrfs_are_apart(lab: &Lab, _: &Run) -> Result<String> {
         ] {
             let what = format!("a packet from swp{} to {to} that has no way", sender.port);
             sender.is_told(&what, &sender.packet(to)?, kind, code)?;
+        }
+        Ok(())
+    })
+}
+
+/// VRF blue on swp7 and swp8, and in the default VRF what are hosts' addresses in blue: that of the host on swp8, and
+/// that of a loopback to which blue has a route.
+fn local_addresses_are_of_one_vrf(lab: &Lab, _: &Run) -> Result<String> {
+    let (document, _) = lab.document.split_once("[[routes]]").context("the lab has no routes")?;
+    let mut document = document.to_owned();
+    for (from, to) in [
+        ("[ports.swp7]\n", "[ports.swp7]\nvrf = \"blue\"\n"),
+        ("[ports.swp8]\n", "[ports.swp8]\nvrf = \"blue\"\n"),
+        (
+            "description = \"pulled\"\nvlan.access = 60\n",
+            "addresses = [\"10.0.8.2/24\", \"2001:db8:8::2/64\"]\n",
+        ),
+    ] {
+        ensure!(document.contains(from), "the lab's document lacks {from:?}");
+        document = document.replace(from, to);
+    }
+    document += "[vrfs.blue]\ntable = 1001\n";
+    document += &route("198.51.100.1/32", "via = [\"10.0.8.2\"]\nvrf = \"blue\"");
+    with_document(lab, &document, || {
+        let like = |port: u16| {
+            lab.host(port, |config| {
+                let config = config.address(&format!("10.0.{port}.2/24"));
+                config.address(&format!("2001:db8:{port}::2/64"))
+            })
+        };
+        let (near, far) = (like(7)?, like(8)?);
+        resolved(&near, 7)?;
+        resolved(&far, 8)?;
+        let sender = Sender::new(lab, 7, "swp7", near)?;
+        for to in ["10.0.8.2", "2001:db8:8::2", "198.51.100.1"] {
+            sender.goes_to(to, 8, &far)?;
         }
         Ok(())
     })
