@@ -236,6 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_the_link_go_to_all_ports_of_a_vlan_with_a_querier() {
+        let network = wanted(
+            "version = 1\n[ports.swp1]\nvlan.access = 10\n[ports.swp2]\nvlan.trunk = [\"10-11\"]\n[vlans.10]\nquerier = true\n\
+             [[mdb]]\ngroup = \"ff02::1:ff00:1\"\nvlan = 11\nports = [\"swp2\"]\n",
+        );
+        let of = |vlan: u16, port: &str| {
+            let keys = network.mdb.iter().filter(|key| key.vlan_id == vlan && key.port == port);
+            keys.map(|key| key.group.to_string()).collect::<Vec<_>>()
+        };
+        let all =
+            ["2", "5", "6", "9", "d", "12", "16", "fb", "1:2", "1:3"].map(|group| format!("ff02::{group}"));
+        for port in ["swp1", "swp2"] {
+            assert_eq!(of(10, port), all, "{port}");
+        }
+        assert_eq!(of(11, "swp2"), ["ff02::1:ff00:1"]);
+        assert_eq!(network.mdb.len(), 21);
+    }
+
+    #[test]
     fn links_with_an_mtu_below_that_of_ipv6_have_no_settings_of_it() {
         for (mtu, has_ipv6) in [(68, false), (1279, false), (1280, true), (9216, true)] {
             let network = wanted(&format!(

@@ -1,5 +1,7 @@
 //! The bridge, its VLAN interfaces, its tunnels, and what is fixed in its tables.
 
+use std::net::Ipv6Addr;
+
 use netd_api::config::Mtus;
 use netd_api::config::model::{Vxlan, vlan_interface};
 
@@ -17,6 +19,25 @@ const FORWARD_DELAY_S: u32 = 15;
 const MULTICAST_GROUPS: u32 = 131_072;
 /// Time to live of a tunnel's packets, the default of IP (RFC 1700).
 const TUNNEL_TTL: u32 = 64;
+/// Groups of a link that go to all ports: routers, OSPFv3, RIPng, PIM, VRRP, MLDv2, mDNS, DHCPv6 and LLMNR (IANA's
+/// registry of IPv6 multicast addresses).
+const LINK_GROUPS: [Ipv6Addr; 10] = [
+    link_group(0, 0x02),
+    link_group(0, 0x05),
+    link_group(0, 0x06),
+    link_group(0, 0x09),
+    link_group(0, 0x0d),
+    link_group(0, 0x12),
+    link_group(0, 0x16),
+    link_group(0, 0xfb),
+    link_group(1, 0x02),
+    link_group(1, 0x03),
+];
+
+const fn link_group(high: u16, low: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, high, low)
+}
+
 /// Where frames go whose address has no known place.
 const FLOOD: &str = "00:00:00:00:00:00";
 
@@ -27,6 +48,7 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
         add_vxlan(name, vxlan, mtus.tunnel(name).bytes, config.bridge.ageing_time_s, network);
     }
     add_bridge(inputs, &mtus, network);
+    add_link_groups(network);
     for entry in &inputs.config.fdb {
         let key = FdbKey { mac: entry.mac.to_string(), vlan_id: entry.vlan_id, tunnel: None };
         network.fdb.insert(key, entry.port.clone());
@@ -69,6 +91,25 @@ fn add_vxlan(name: &str, vxlan: &Vxlan, mtu_bytes: u32, ageing_time_s: u32, netw
         let tunnel = Some((name.to_owned(), *remote));
         network.fdb.insert(FdbKey { mac: FLOOD.to_owned(), vlan_id: 0, tunnel }, name.to_owned());
     }
+}
+
+/// Makes all ports of a VLAN members of the groups above where the bridge asks for members: it prunes them there, and
+/// many that listen to them do not say so.
+fn add_link_groups(network: &mut Network) {
+    let Some(queriers) = network.links.get(BRIDGE).map(|bridge| bridge.queriers.clone()) else { return };
+    if queriers.is_empty() {
+        return;
+    }
+    let mut members = Vec::new();
+    for (port, link) in network.links.iter().filter(|(_, link)| link.master.as_deref() == Some(BRIDGE)) {
+        for run in link.vlans.shared_with(&queriers).runs() {
+            let keys = (run.first..=run.last).flat_map(|vlan_id| {
+                LINK_GROUPS.map(|group| MdbKey { group: group.into(), vlan_id, port: port.clone() })
+            });
+            members.extend(keys);
+        }
+    }
+    network.mdb.extend(members);
 }
 
 /// The VLANs in which the bridge asks for members of groups.

@@ -39,7 +39,7 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         Action::Mdb { key, .. } => {
             let entries = config.mdb.iter();
             let mut same = entries.filter(|entry| entry.group == key.group && entry.vlan_id == key.vlan_id);
-            same.next().map(|entry| entry.place)
+            same.next().map(|entry| entry.place).or_else(|| querier(config, key.vlan_id))
         }
         Action::Neighbour { key, .. } => {
             let entries = config.neighbours.iter();
@@ -51,11 +51,7 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         | Action::ReorderAddress { link: name, .. }
         | Action::DeleteAddress { link: name, .. } => link(config, name, "addresses"),
         Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => link(config, port, "vlan"),
-        Action::Querier { first, .. } => {
-            let of_vlan = config.vlans.get(first).is_some_and(|vlan| vlan.querier.is_some());
-            let path = if of_vlan { format!("vlans.{first}.querier") } else { "bridge.querier".to_owned() };
-            config.locate(&path)
-        }
+        Action::Querier { first, .. } => querier(config, *first),
         Action::Rule { .. } => None,
         Action::SetMaster { name, master } if master == BRIDGE => link(config, name, "vlan"),
         Action::SetMaster { name, master } if config.lags.contains_key(master) => {
@@ -65,6 +61,13 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         Action::SetUp { name, .. } | Action::SetDown { name } => link(config, name, "enabled"),
         Action::CreateLink { name, .. } | Action::DeleteLink { name, .. } => link(config, name, ""),
     }
+}
+
+/// Where the document makes the bridge the querier of a VLAN.
+fn querier(config: &Config, vlan_id: u16) -> Option<Place> {
+    let of_vlan = config.vlans.get(&vlan_id).is_some_and(|vlan| vlan.querier.is_some());
+    let path = if of_vlan { format!("vlans.{vlan_id}.querier") } else { "bridge.querier".to_owned() };
+    config.locate(&path)
 }
 
 fn entry_is(entry: &netd_api::config::model::StaticFdbEntry, mac: &str, vlan_id: u16) -> bool {

@@ -27,6 +27,9 @@ pub(super) fn differences(from: &Config, to: &Config) -> Vec<String> {
             _ => {}
         }
     }
+    if from.routing.ecmp_hash != to.routing.ecmp_hash {
+        lines.push("routing: change what spreads packets over next hops".to_owned());
+    }
     if policy::ruleset(from) != policy::ruleset(to) {
         lines.push("control plane: replace the rules".to_owned());
     }
@@ -60,7 +63,7 @@ mod tests {
         );
         let to = config(
             "[users.ana]\nrole = \"view\"\nKEY\n[users.cy]\nrole = \"admin\"\nKEY\n[management]\naddress = \"dhcp\"\n\
-             dns = [\"192.0.2.53\"]\n",
+             dns = [\"192.0.2.53\"]\n[routing]\necmp-hash = \"layer3\"\n",
         );
         let expected = [
             "system: set host name the image's own",
@@ -68,6 +71,7 @@ mod tests {
             "user ana: change",
             "user bo: delete",
             "user cy: add",
+            "routing: change what spreads packets over next hops",
         ];
         let found = differences(&from, &to);
         assert_eq!(

@@ -11,6 +11,7 @@ mod interface;
 mod port;
 mod priority;
 mod route;
+mod routing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +27,7 @@ pub use port::{
 };
 pub use priority::{PcpMaps, PriorityMap, ReservedGroups};
 pub use route::{NextHop, Route, RouteTarget};
+pub use routing::{EcmpFields, EcmpHash, ReversePath};
 
 use crate::state::VlanRange;
 

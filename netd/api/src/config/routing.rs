@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use super::bridging::missing_keys;
 use super::document::shortened;
 use super::layer3;
-use super::model::{Layer3, Loopback, Place, Routing, StaticNeighbour, Vlan, Vrf};
+use super::model::{
+    EcmpFields, EcmpHash, Layer3, Loopback, Place, ReversePath, Routing, StaticNeighbour, Vlan, Vrf,
+};
 use super::names;
 use super::pcp;
 use super::reader::{Node, Reader, Section, join};
@@ -144,8 +146,31 @@ pub(super) fn read_routing<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> R
     };
     let ipv4 = reader.flag(&section, "ipv4").unwrap_or(true);
     let ipv6 = reader.flag(&section, "ipv6").unwrap_or(true);
+    let ecmp_hash = reader.take(&section, "ecmp-hash").and_then(|node| read_ecmp_hash(reader, &node));
+    let reverse_path = reader.take(&section, "reverse-path");
+    let reverse_path = reverse_path.and_then(|node| reader.choice(&node, &ReversePath::NAMES));
     reader.finish(&section);
-    Routing { place: section.place, ipv4, ipv6 }
+    Routing {
+        place: section.place,
+        ipv4,
+        ipv6,
+        ecmp_hash: ecmp_hash.unwrap_or_default(),
+        reverse_path: reverse_path.unwrap_or_default(),
+    }
+}
+
+/// A name, or an array of fields.
+fn read_ecmp_hash<'d>(reader: &mut Reader<'d>, node: &Node<'d>) -> Option<EcmpHash> {
+    if !node.value.is_array() {
+        return reader.choice(node, &EcmpHash::NAMES);
+    }
+    let items = reader.array(node, EcmpFields::NAMES.len());
+    let fields = items.iter().filter_map(|item| reader.choice(item, &EcmpFields::NAMES));
+    let fields = fields.fold(0, |all, field| all | field.0);
+    if items.is_empty() && node.value.as_array().is_some_and(|array| array.is_empty()) {
+        reader.wrong_value(node, "no field: every packet would go the same way");
+    }
+    Some(EcmpHash::Fields(EcmpFields(fields)))
 }
 
 /// Reads `[[neighbours]]`.

@@ -3,6 +3,7 @@
 //! Each file below turns one part of the model into files, purely ([`Rendered`]); this one compares them
 //! with what is there, writes what changed, and tells networkd when it concerns networkd.
 
+mod ecmp;
 mod host_name;
 mod network;
 mod resolver;
@@ -63,6 +64,7 @@ pub fn once(root: &Path) -> Result<()> {
         ("host name", host_name::render(root, &config)),
         ("management network", network::render(root, &config)),
         ("name servers", resolver::render(root, &config)),
+        ("ECMP", ecmp::render(root, &config)),
     ];
     let failures: Vec<String> = outcomes
         .into_iter()

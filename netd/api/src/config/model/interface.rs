@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{MacAddress, PcpMaps, Place};
+use super::{EcmpHash, MacAddress, PcpMaps, Place, ReversePath};
 
 /// Addresses and VRF of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub struct Loopback {
     pub layer3: Layer3,
 }
 
-/// `[routing]`: whether the switch routes at all.
+/// `[routing]`: whether the switch routes at all, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     /// Where the section begins.
@@ -98,11 +98,21 @@ pub struct Routing {
     pub ipv4: bool,
     /// Whether IPv6 packets are routed.
     pub ipv6: bool,
+    /// What spreads packets over the next hops of a route.
+    pub ecmp_hash: EcmpHash,
+    /// Whether a packet's source is compared with the way back to it.
+    pub reverse_path: ReversePath,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Routing { place: Place::default(), ipv4: true, ipv6: true }
+        Routing {
+            place: Place::default(),
+            ipv4: true,
+            ipv6: true,
+            ecmp_hash: EcmpHash::default(),
+            reverse_path: ReversePath::default(),
+        }
     }
 }
 
