@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use netd_api::config::Config;
-use netd_api::config::model::{Allow, Layer3, PortRole, vlan_interface};
+use netd_api::config::model::{Allow, Layer3, PortRole, ReversePath, vlan_interface};
 
 use crate::platform::MANAGEMENT;
 
@@ -66,7 +66,11 @@ pub fn ruleset(config: &Config) -> String {
     for domain in &domains {
         text.push_str(&REPLIES.replace("FROM", &domain.from).replace("DOMAIN", &domain.name));
     }
+    if allow.contains(&Allow::Icmp) {
+        text.push_str(TRACEROUTE);
+    }
     text.push_str("\t}\n");
+    text.push_str(&reverse_path(config, &vrfs));
     text.push_str(&output(&domains, &vrfs));
     for domain in &domains {
         text.push_str(&questions(allow).replace("DOMAIN", &domain.name));
@@ -76,17 +80,41 @@ pub fn ruleset(config: &Config) -> String {
         text,
         "\t\tiifname \"{MANAGEMENT}\" drop\n\t\tmeta sdifname \"{MANAGEMENT}\" drop\n\t\toifname \"{MANAGEMENT}\" drop"
     );
+    text.push_str(LINK_LOCAL);
     // A management VRF the document does not define has no other members.
     if let Some(vrf) = management.filter(|vrf| !vrf.defined) {
         let _ = writeln!(text, "\t\tiifname \"{0}\" drop\n\t\toifname \"{0}\" drop", vrf.name);
     }
     text.push_str(&no_forwarding(config));
     text.push_str("\t}\n}\n");
-    if !allow.contains(&Allow::Arp) {
-        text.push_str(ARP_TABLE);
-        text.push_str(&NO_ARP.replace("MANAGEMENT", MANAGEMENT));
-    }
+    text.push_str(ARP_TABLE);
+    let (policy, replies) = if allow.contains(&Allow::Arp) { ("accept", "") } else { ("drop", ARP_REPLIES) };
+    text.push_str(
+        &ARP.replace("MANAGEMENT", MANAGEMENT).replace("POLICY", policy).replace("REPLIES", replies),
+    );
+    text.push_str(BRIDGE);
     text
+}
+
+/// The line that begins the chain of [`reverse_path`].
+const REVERSE_PATH: &str = "\tchain reverse_path {";
+
+/// Compares sources with the way back to them, where that is asked for. A packet of a VRF comes by twice: with the port
+/// as its device, which counts, and with the VRF.
+fn reverse_path(config: &Config, vrfs: &BTreeSet<&str>) -> String {
+    let way = match config.routing.reverse_path {
+        ReversePath::Off => return String::new(),
+        ReversePath::Loose => "fib saddr oif missing",
+        ReversePath::Strict => "fib saddr . iif oif missing",
+    };
+    let others: BTreeSet<&str> = vrfs.iter().copied().chain(["lo", MANAGEMENT]).collect();
+    format!(
+        "{REVERSE_PATH}\n\t\ttype filter hook prerouting priority filter; policy accept;\n\
+         \t\tiifname {{ {} }} accept\n\
+         \t\tip saddr != 0.0.0.0 {way} drop\n\
+         \t\tip6 saddr != {{ ::, fe80::/10 }} {way} drop\n\t}}\n",
+        quoted(&others)
+    )
 }
 
 /// Lets in what the configured ends of a tunnel send.
@@ -225,7 +253,6 @@ flush table inet corten
 ";
 
 /// Making a table before deleting it lets one transaction replace it whether or not it was there.
-/// A kernel without ARP tables (CONFIG_NF_TABLES_ARP) refuses it, so it stands apart.
 const ARP_TABLE: &str = "\
 table arp corten
 delete table arp corten
@@ -261,15 +288,42 @@ const ICMP_REPLIES: &str = "\
 \t\ticmpv6 type { echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
 ";
 
-const NO_ARP: &str = "\
+/// No host has a hardware address that is multicast or broadcast (RFC 1812, section 3.3.2).
+const ARP: &str = "\
 table arp corten {
 \tchain input {
-\t\ttype filter hook input priority filter; policy drop;
+\t\ttype filter hook input priority filter; policy POLICY;
 \t\tiifname \"MANAGEMENT\" accept
-\t\tarp operation reply accept
+\t\tarp saddr ether & 01:00:00:00:00:00 != 00:00:00:00:00:00 drop
+REPLIES\t}
+}
+";
+
+const ARP_REPLIES: &str = "\t\tarp operation reply accept\n";
+
+/// What the bridge would learn members and queriers from, although it may not be so: IGMP has a TTL of 1 (RFC 3376,
+/// section 4), and is about a group; MLD has a hop limit of 1 and comes from a link-local address, a report perhaps
+/// from none yet (RFC 3810, sections 5.1.14 and 5.2.13). Numbers of protocols: names would need /etc/protocols.
+const BRIDGE: &str = "\
+table bridge corten
+delete table bridge corten
+table bridge corten {
+\tchain prerouting {
+\t\ttype filter hook prerouting priority filter; policy accept;
+\t\tip protocol 2 ip ttl != 1 drop
+\t\tip protocol 2 @th,0,8 { 0x12, 0x16, 0x17 } @th,32,4 != 0xe drop
+\t\ticmpv6 type { 130, 131, 132, 143 } ip6 hoplimit != 1 drop
+\t\ticmpv6 type 130 ip6 saddr != fe80::/10 drop
+\t\ticmpv6 type { 131, 132, 143 } ip6 saddr != { ::, fe80::/10 } drop
 \t}
 }
 ";
+
+/// Who traces the way to the switch is told that nobody listens, as often as the kernel sends such errors.
+const TRACEROUTE: &str = "\t\tudp dport 33434-33523 reject comment \"traceroute\"\n";
+
+/// Addresses of one link stay on it (RFC 3927, section 2.7). Of IPv6 the kernel sees to that.
+const LINK_LOCAL: &str = "\t\tip saddr 169.254.0.0/16 drop\n\t\tip daddr 169.254.0.0/16 drop\n";
 
 const ND_TYPES: &str =
     "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect }";
@@ -315,14 +369,12 @@ pub fn load(nft: &Path, ruleset: &str, previous: &str) -> Result<(), PolicyError
     if left.is_empty() { Ok(()) } else { run(nft, &left) }
 }
 
-/// What there may be when a load ends halfway: the sets and the ARP table of both rulesets, as `previous` of the
-/// next [`load`].
+/// What there may be when a load ends halfway: what of both rulesets the next [`load`] does not replace, as its
+/// `previous`.
 pub fn either(previous: &str, ruleset: &str) -> String {
-    let sets: BTreeSet<&str> = previous.lines().chain(ruleset.lines()).filter(|line| is_set(line)).collect();
-    let arp = [previous, ruleset].iter().any(|text| text.contains(ARP_TABLE));
-    let mut text = if arp { ARP_TABLE.to_owned() } else { String::new() };
-    sets.iter().for_each(|set| text.extend([set, "\n"]));
-    text
+    let stays = |line: &&str| is_set(line) || *line == REVERSE_PATH;
+    let lines: BTreeSet<&str> = previous.lines().chain(ruleset.lines()).filter(stays).collect();
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Whether a line of a ruleset begins the first of a domain's sets.
@@ -330,11 +382,14 @@ fn is_set(line: &str) -> bool {
     line.starts_with("\tset asked4_")
 }
 
-/// Deletes the ARP rules, chains and sets that only the previous ruleset has.
+/// Deletes chains and sets that only the previous ruleset has.
 fn left_over(ruleset: &str, previous: &str) -> String {
     let mut text = String::new();
-    if previous.contains(ARP_TABLE) && !ruleset.contains(ARP_TABLE) {
-        text.push_str(ARP_TABLE);
+    if previous.contains(REVERSE_PATH) && !ruleset.contains(REVERSE_PATH) {
+        let _ = writeln!(
+            text,
+            "table inet corten {{\n{REVERSE_PATH} }}\n}}\ndelete chain inet corten reverse_path"
+        );
     }
     for set in previous.lines().filter(|line| is_set(line) && !ruleset.contains(*line)) {
         let domain = set.trim_start_matches("\tset asked4_").trim_end_matches(" {");
@@ -393,7 +448,7 @@ mod tests {
 
     #[test]
     fn allowed_services_and_vrfs_are_spelled_out() {
-        let document = "version = 1\n[management]\nvrf = \"mgmt\"\n[vrfs.blue]\ntable = 1001\n\
+        let document = "version = 1\n[routing]\nreverse-path = \"strict\"\n[management]\nvrf = \"mgmt\"\n[vrfs.blue]\ntable = 1001\n\
                         [ports.swp3]\nvrf = \"blue\"\n[vlans.10]\nvrf = \"blue\"\n[control-plane]\nallow = [\"nd\", \"ssh\", \"tcp/179\", \"udp/3784\"]\n";
         golden("allow.nft", &shown(document));
     }

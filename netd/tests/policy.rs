@@ -191,6 +191,64 @@ fn a_connection_of_a_service_that_is_no_longer_allowed_ends() {
 }
 
 #[test]
+fn who_traces_the_way_to_the_switch_is_told_that_the_port_is_closed() {
+    isolated("who_traces_the_way_to_the_switch_is_told_that_the_port_is_closed", || {
+        ready();
+        let host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        load(&rules(""), "");
+        let probe = |port: u16, patience: Duration| {
+            let socket = host.udp(at("192.0.2.2", 0));
+            socket.connect(at("192.0.2.1", port)).unwrap();
+            socket.set_read_timeout(Some(patience)).unwrap();
+            socket.send(b"probe").unwrap();
+            socket.recv(&mut [0; 4]).unwrap_err().kind()
+        };
+        assert_eq!(probe(33_434, PATIENCE), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(probe(33_433, SILENCE), std::io::ErrorKind::WouldBlock);
+        // Nor is anybody answered where ICMP is not allowed.
+        let none = "version = 1\n[control-plane]\nallow = [\"arp\"]\n";
+        load(&policy::ruleset(&netd_api::config::parse(none).unwrap()), &rules(""));
+        assert_eq!(probe(33_435, SILENCE), std::io::ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn sources_are_compared_with_the_way_back_where_that_is_asked_for_and_no_chain_is_left() {
+    isolated("sources_are_compared_with_the_way_back_where_that_is_asked_for_and_no_chain_is_left", || {
+        ready();
+        let host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        let _other = Host::on("swp2", "198.51.100.1/24", "198.51.100.2/24");
+        // What the host on swp1 sends as one of swp2's subnet.
+        let forged = host.run(|| {
+            let mut inside = Connection::open().expect("netlink");
+            let links = link::dump(&mut inside, false).unwrap();
+            let index = links.iter().find(|link| link.name == "eth0").unwrap().index;
+            inside
+                .request(address::add(index, &"198.51.100.7/32".parse().unwrap(), false))
+                .expect("an address");
+            udp(at("198.51.100.7", 0))
+        });
+        let service = udp(at("0.0.0.0", ALLOWED));
+        let arrives = |socket: &UdpSocket| {
+            service.set_read_timeout(Some(SILENCE)).unwrap();
+            socket.send_to(b"ping", at("192.0.2.1", ALLOWED)).unwrap();
+            service.recv_from(&mut [0; 4]).is_ok()
+        };
+        let honest = host.udp(at("192.0.2.2", 0));
+        let with = |setting: &str| rules(&format!("[routing]\nreverse-path = \"{setting}\"\n"));
+        let mut previous = String::new();
+        for (setting, forged_arrives) in
+            [("strict", false), ("loose", true), ("strict", false), ("off", true)]
+        {
+            load(&with(setting), &previous);
+            previous = with(setting);
+            assert_eq!((arrives(&honest), arrives(&forged)), (true, forged_arrives), "{setting}");
+        }
+        assert!(!nft(&["list", "ruleset"]).1.contains("reverse_path"));
+    });
+}
+
+#[test]
 fn an_answer_is_accepted_only_in_the_vrf_it_was_asked_in() {
     isolated("an_answer_is_accepted_only_in_the_vrf_it_was_asked_in", || {
         ready();
