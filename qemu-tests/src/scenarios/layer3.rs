@@ -17,7 +17,7 @@ use super::sender::{SOON, Sender, resolved, route};
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 5] = [
+pub const SCENARIOS: [Scenario; 7] = [
     Scenario::new(
         "an IPv6 address that a host has already is refused with its line, or told when its link comes up",
         Topology::Switch,
@@ -38,6 +38,12 @@ pub const SCENARIOS: [Scenario; 5] = [
         icmp_errors,
     ),
     Scenario::new("a family that is not routed stays where it is", Topology::Switch, family_not_routed),
+    Scenario::new(
+        "a route by a VLAN whose only port has no carrier gives way to another",
+        Topology::Switch,
+        carrier_of_a_vlan,
+    ),
+    Scenario::new("ports of every kind take MTUs below that of IPv6", Topology::Switch, small_mtus),
 ];
 
 fn longest_prefix(lab: &Lab, _: &Run) -> Result<String> {
@@ -261,6 +267,63 @@ fn family_not_routed(lab: &Lab, _: &Run) -> Result<String> {
         let at8 = on_routed_port(lab, 8, None)?;
         resolved(&at8, 8)?;
         sender.goes_to(silent, 8, &at8).with_context(|| format!("with {key} on again"))?;
+    }
+    Ok(String::new())
+}
+
+/// swp11 is the only port of VLAN 60. A static neighbour never fails, so the carrier alone tells.
+fn carrier_of_a_vlan(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lab.document.clone()
+        + "\n[vlans.60]\naddresses = [\"10.0.60.1/24\"]\n\
+           [[neighbours]]\naddress = \"10.0.60.2\"\nmac = \"02:aa:00:00:00:60\"\ndev = \"vlan60\"\n"
+        + &route("10.77.0.0/24", "via = [\"10.0.60.2\"]")
+        + &route("10.77.0.0/24", "via = [\"10.0.8.2\"]\nmetric = 10");
+    with_document(lab, &document, || {
+        let sender = Sender::in_vlan_10(lab, 1)?;
+        let at8 = on_routed_port(lab, 8, None)?;
+        resolved(&at8, 8)?;
+        let leaves_by = |port: u16| {
+            eventually(&format!("packets leave by swp{port}"), SOON, || {
+                let payload = fresh_payload("carrier");
+                let capture = lab.vm.wire(port)?.capture_text(&payload);
+                sender.send(&sender.packet("10.77.0.1")?.payload(&payload))?;
+                let deadline = Instant::now() + Duration::from_secs(2);
+                capture.next_before(deadline).map(drop).context("nothing came")
+            })
+        };
+        leaves_by(11)?;
+        lab.vm.set_link(11, false)?;
+        let moved = leaves_by(8);
+        lab.vm.set_link(11, true)?;
+        moved?;
+        leaves_by(11)
+    })
+}
+
+/// A port and a LAG in VLANs, a VLAN interface, a routed port and a subinterface: all that IPv4 allows.
+fn small_mtus(lab: &Lab, _: &Run) -> Result<String> {
+    for mtu in [68, 1279] {
+        let (document, _) = lab.document.split_once("[[routes]]").context("the lab has no routes")?;
+        let document = document
+            .replace("vlan.access = 60\n", &format!("vlan.access = 60\nmtu = {mtu}\n"))
+            .replace(
+                "addresses = [\"10.0.7.1/24\", \"2001:db8:7::1/64\"]\n",
+                &format!("addresses = [\"10.0.7.1/24\"]\nmtu = {mtu}\n"),
+            )
+            .replace("addresses = [\"10.0.8.1/24\", \"2001:db8:8::1/64\"]\n", &format!("mtu = {mtu}\n"));
+        let document = document
+            + &format!(
+                "[lags.small]\nmembers = [\"swp12\"]\nmode = \"static\"\nmtu = {mtu}\nvlan.trunk = [61]\n\
+                 [vlans.60]\naddresses = [\"10.0.60.1/24\"]\n[vlans.61]\naddresses = [\"10.0.61.1/24\"]\n\
+                 [subinterfaces.\"swp8.5\"]\naddresses = [\"10.0.5.1/24\"]\n"
+            );
+        with_document(lab, &document, || {
+            for name in ["swp7", "swp8", "swp11"] {
+                let row = lab.port(name)?;
+                ensure!(row["mtu_bytes"] == mtu, "{row}");
+            }
+            Ok(())
+        })?;
     }
     Ok(String::new())
 }

@@ -160,6 +160,25 @@ fn vxlan(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(bytes.starts_with(&inner[..14]), "the inner frame was changed");
             Ok(())
         })?;
+        // Two end points of IPv4 that forbid fragments, without a checksum; what does not fit is dropped.
+        let sizes = |bytes: usize| -> Result<Option<Vec<u8>>> {
+            let payload = fresh_payload("vxlan-size");
+            let capture = wire.capture_text(&payload);
+            let mut frame = frame(Mac::of_host(1), Mac::BROADCAST, None, &payload);
+            frame.resize(14 + bytes, 0);
+            lab.vm.wire(1)?.send(&frame);
+            let deadline = std::time::Instant::now() + Duration::from_secs(2);
+            Ok(capture.next_before(deadline).map(|captured| captured.bytes))
+        };
+        let largest = sizes(1450)?.context("a frame with 1450 bytes does not leave by the tunnel")?;
+        ensure!(largest.len() == 14 + 1500, "the packet has {} bytes", largest.len());
+        ensure!(largest[20] & 0x40 != 0, "fragments are allowed: {:02x}", largest[20]);
+        ensure!(
+            (largest[22], &largest[40..42]) == (64, &[0, 0][..]),
+            "TTL or checksum: {:02x?}",
+            &largest[..42]
+        );
+        ensure!(sizes(1451)?.is_none(), "a frame that is too large left by the tunnel");
         // And back: what comes in by the tunnel comes out in the VLAN.
         let payload = fresh_payload("vxlan-in");
         let out = lab.vm.wire(1)?.capture_text(&payload);
