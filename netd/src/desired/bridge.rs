@@ -1,7 +1,5 @@
 //! The bridge, its VLAN interfaces, its tunnels, and what is fixed in its tables.
 
-use std::net::Ipv6Addr;
-
 use netd_api::config::Mtus;
 use netd_api::config::model::{Vxlan, vlan_interface};
 
@@ -19,25 +17,6 @@ const FORWARD_DELAY_S: u32 = 15;
 const MULTICAST_GROUPS: u32 = 131_072;
 /// Time to live of a tunnel's packets, the default of IP (RFC 1700).
 const TUNNEL_TTL: u32 = 64;
-/// Groups of a link that go to all ports: routers, OSPFv3, RIPng, PIM, VRRP, MLDv2, mDNS, DHCPv6 and LLMNR (IANA's
-/// registry of IPv6 multicast addresses).
-const LINK_GROUPS: [Ipv6Addr; 10] = [
-    link_group(0, 0x02),
-    link_group(0, 0x05),
-    link_group(0, 0x06),
-    link_group(0, 0x09),
-    link_group(0, 0x0d),
-    link_group(0, 0x12),
-    link_group(0, 0x16),
-    link_group(0, 0xfb),
-    link_group(1, 0x02),
-    link_group(1, 0x03),
-];
-
-const fn link_group(high: u16, low: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, high, low)
-}
-
 /// Where frames go whose address has no known place.
 const FLOOD: &str = "00:00:00:00:00:00";
 
@@ -57,19 +36,7 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
         let key = |port: &String| MdbKey { group: entry.group, vlan_id: entry.vlan_id, port: port.clone() };
         network.mdb.extend(entry.ports.iter().map(key));
     }
-    bound_groups(inputs.config.bridge.most_groups, network);
-}
-
-/// Bounds what hosts may join, on every port that hosts are behind: one that joins more groups than the kernel's table
-/// has room for would turn snooping off for all (`br_multicast_new_group`). Static groups have their own room.
-fn bound_groups(most: u32, network: &mut Network) {
-    let mut fixed = BTreeMap::<&str, u32>::new();
-    network.mdb.iter().for_each(|key| *fixed.entry(&key.port).or_default() += 1);
-    for (name, link) in &mut network.links {
-        if link.master.as_deref() == Some(BRIDGE) {
-            link.set(Setting::MostGroups, most + fixed.get(name.as_str()).copied().unwrap_or_default());
-        }
-    }
+    network.fold_link_groups();
 }
 
 fn add_vxlan(name: &str, vxlan: &Vxlan, mtu_bytes: u32, ageing_time_s: u32, network: &mut Network) {
@@ -93,23 +60,12 @@ fn add_vxlan(name: &str, vxlan: &Vxlan, mtu_bytes: u32, ageing_time_s: u32, netw
     }
 }
 
-/// Makes all ports of a VLAN members of the groups above where the bridge asks for members: it prunes them there, and
-/// many that listen to them do not say so.
+/// Makes all ports of a VLAN members of the groups of the link where the bridge asks for members: it prunes them there.
 fn add_link_groups(network: &mut Network) {
     let Some(queriers) = network.links.get(BRIDGE).map(|bridge| bridge.queriers.clone()) else { return };
-    if queriers.is_empty() {
-        return;
+    for link in network.links.values_mut().filter(|link| link.master.as_deref() == Some(BRIDGE)) {
+        link.link_groups.insert_all(&link.vlans.shared_with(&queriers));
     }
-    let mut members = Vec::new();
-    for (port, link) in network.links.iter().filter(|(_, link)| link.master.as_deref() == Some(BRIDGE)) {
-        for run in link.vlans.shared_with(&queriers).runs() {
-            let keys = (run.first..=run.last).flat_map(|vlan_id| {
-                LINK_GROUPS.map(|group| MdbKey { group: group.into(), vlan_id, port: port.clone() })
-            });
-            members.extend(keys);
-        }
-    }
-    network.mdb.extend(members);
 }
 
 /// The VLANs in which the bridge asks for members of groups.

@@ -92,6 +92,7 @@ impl<'a> Judge<'a> {
             | Action::AddAddress { link, .. }
             | Action::ReorderAddress { link, .. }
             | Action::DeleteAddress { link, .. } => self.section_of_link(link, None),
+            Action::LinkGroups { .. } => DriftSection::Mdb,
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => {
                 self.section_of_link(port, None)
             }

@@ -39,7 +39,7 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         Action::Mdb { key, .. } => {
             let entries = config.mdb.iter();
             let mut same = entries.filter(|entry| entry.group == key.group && entry.vlan_id == key.vlan_id);
-            same.next().map(|entry| entry.place).or_else(|| querier(config, key.vlan_id))
+            same.next().map(|entry| entry.place)
         }
         Action::Neighbour { key, .. } => {
             let entries = config.neighbours.iter();
@@ -51,7 +51,7 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         | Action::ReorderAddress { link: name, .. }
         | Action::DeleteAddress { link: name, .. } => link(config, name, "addresses"),
         Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => link(config, port, "vlan"),
-        Action::Querier { first, .. } => querier(config, *first),
+        Action::Querier { first, .. } | Action::LinkGroups { first, .. } => querier(config, *first),
         Action::Rule { .. } => None,
         Action::SetMaster { name, master } if master == BRIDGE => link(config, name, "vlan"),
         Action::SetMaster { name, master } if config.lags.contains_key(master) => {

@@ -1,6 +1,7 @@
 //! Carrying out the actions of a plan.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
@@ -12,7 +13,9 @@ use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
 use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, rule, vlan};
-use crate::plan::{Action, FdbKey, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget};
+use crate::plan::{
+    Action, FdbKey, LINK_GROUPS, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
+};
 
 /// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
 /// other within a call; removing what is gone already is success.
@@ -27,6 +30,17 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
                     for message in [address::delete(index, address), address::add(index, address, false)] {
                         sender.push(connection, place, &message, &mut outcomes);
                     }
+                }
+                Err(error) => outcomes[place] = Err(error),
+            }
+            continue;
+        }
+        if let Action::LinkGroups { port, first, last, add } = action {
+            match mdb_message(connection, &mut names, port, *add) {
+                Ok(message) => {
+                    let vlans =
+                        (*first..=*last).flat_map(|id| LINK_GROUPS.map(|group| message(group.into(), id)));
+                    vlans.for_each(|message| sender.push(connection, place, &message, &mut outcomes));
                 }
                 Err(error) => outcomes[place] = Err(error),
             }
@@ -73,8 +87,8 @@ fn refresh_bridges(connection: &mut Connection, names: &mut Names, actions: &[&A
 /// Whether an error says that what was to be removed is not there.
 fn says_absent(action: &Action, error: &KernelError) -> bool {
     // Of groups, the bridge says nothing more than this (`__br_mdb_del`).
-    let bare =
-        matches!(action, Action::Mdb { .. }) && error.errno == Errno::EINVAL && error.words().is_none();
+    let of_group = matches!(action, Action::Mdb { .. } | Action::LinkGroups { .. });
+    let bare = of_group && error.errno == Errno::EINVAL && error.words().is_none();
     bare || error.is_absent()
 }
 
@@ -112,7 +126,7 @@ fn change<'a>(
             Some(address::add(names.index(link)?, address, *detect_duplicates))
         }
         Action::DeleteAddress { link, address } => Some(address::delete(names.index(link)?, address)),
-        Action::ReorderAddress { .. } => None,
+        Action::ReorderAddress { .. } | Action::LinkGroups { .. } => None,
         Action::Rule { rule, add } => Some(if *add { rule::add(rule) } else { rule::delete(rule) }),
         Action::NextHop { id, from, to } => next_hop(names, *id, from.is_some(), to.as_ref())?,
         Action::Route { key, from, to } => route(names, key, from.as_ref(), to.as_ref())?,
@@ -180,7 +194,17 @@ fn mdb(
     key: &MdbKey,
     add: bool,
 ) -> Result<Message, KernelError> {
-    let (bridge, port) = (names.bridge_of(connection, &key.port)?, names.index(&key.port)?);
+    Ok(mdb_message(connection, names, &key.port, add)?(key.group, key.vlan_id))
+}
+
+/// What makes a message about a group in a VLAN of a port.
+fn mdb_message(
+    connection: &mut Connection,
+    names: &mut Names,
+    port: &str,
+    add: bool,
+) -> Result<impl Fn(IpAddr, u16) -> Message + use<>, KernelError> {
+    let (bridge, port) = (names.bridge_of(connection, port)?, names.index(port)?);
     let message = if add { mdb::add } else { mdb::delete };
-    Ok(message(bridge, port, key.group, key.vlan_id))
+    Ok(move |group, vlan_id| message(bridge, port, group, vlan_id))
 }

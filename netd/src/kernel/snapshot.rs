@@ -106,6 +106,7 @@ pub fn network(
             add_fdb(connection, &interfaces, bridge, &mut network)?;
         }
         add_mdb(connection, &interfaces, bridge, &mut network)?;
+        network.fold_link_groups();
     }
     add_tunnels(connection, &interfaces, &mut network)?;
     for record in neighbour::dump(connection)? {
@@ -141,6 +142,7 @@ fn to_link(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> Link 
         offer: Offer::default(),
         vlans: interfaces.vlans.get(&record.index).cloned().unwrap_or_default(),
         queriers: VlanTable::default(),
+        link_groups: VlanTable::default(),
         addresses,
         foreign_addresses,
     }

@@ -6,6 +6,7 @@
 
 mod address;
 mod link;
+mod link_groups;
 pub mod network;
 mod next_hop;
 pub mod offer;
@@ -18,6 +19,7 @@ pub mod usable;
 mod vlan;
 pub mod vlan_table;
 
+pub use link_groups::LINK_GROUPS;
 pub use network::{
     FdbKey, Link, LinkKind, Lookup, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
     RouteKey, RouteTarget, Rule,
@@ -42,6 +44,7 @@ pub fn plan(desired: &Network, actual: &Network) -> Vec<Step> {
     route::diff(desired, actual, &usable, &mut steps);
     next_hop::diff(desired, actual, &usable, &mut steps);
     static_entry::diff(desired, actual, &usable, &mut steps);
+    link_groups::diff(desired, actual, &usable, &mut steps);
     link::diff(desired, actual, &usable, &recreated, &mut steps);
     vlan::diff(desired, actual, &usable, &recreated, &mut steps);
     address::diff(desired, actual, &usable, &recreated, &mut steps);

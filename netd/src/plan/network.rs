@@ -64,6 +64,9 @@ pub struct Link {
     /// them plays no part.
     #[serde(default)]
     pub queriers: VlanTable,
+    /// VLANs in which a bridge port is a member of all groups of the IPv6 link, of those it is in.
+    #[serde(default, skip_serializing_if = "VlanTable::is_empty")]
+    pub link_groups: VlanTable,
     /// Addresses, the primary one first. Found: as the kernel has them in order.
     #[serde(default)]
     pub addresses: Vec<IpNet>,
@@ -93,6 +96,7 @@ impl Link {
             offer: Offer::default(),
             vlans: VlanTable::default(),
             queriers: VlanTable::default(),
+            link_groups: VlanTable::default(),
             addresses: Vec::new(),
             foreign_addresses: Vec::new(),
         }

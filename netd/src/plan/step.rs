@@ -66,6 +66,7 @@ pub enum Action {
     Route { key: RouteKey, from: Option<RouteTarget>, to: Option<RouteTarget> },
     Fdb { key: FdbKey, from: Option<String>, to: Option<String> },
     Mdb { key: MdbKey, add: bool },
+    LinkGroups { port: String, first: u16, last: u16, add: bool },
     Neighbour { key: NeighbourKey, from: Option<String>, to: Option<String> },
     Rule { rule: Rule, add: bool },
 }
@@ -82,6 +83,7 @@ impl Action {
             Action::Rule { add: false, .. } => 3,
             Action::Fdb { to: None, .. }
             | Action::Mdb { add: false, .. }
+            | Action::LinkGroups { add: false, .. }
             | Action::Neighbour { to: None, .. }
             | Action::Querier { on: false, .. } => 4,
             Action::DeleteAddress { .. } => 5,
@@ -118,7 +120,11 @@ impl Action {
             Action::NextHop { to: None, from: Some(NextHopObject::Group(_)), .. } => 39,
             Action::NextHop { to: None, .. } => 40,
             Action::Route { .. } => 37,
-            Action::Fdb { .. } | Action::Mdb { .. } | Action::Neighbour { .. } | Action::Querier { .. } => 38,
+            Action::Fdb { .. }
+            | Action::Mdb { .. }
+            | Action::LinkGroups { .. }
+            | Action::Neighbour { .. }
+            | Action::Querier { .. } => 38,
         }
     }
 
@@ -135,6 +141,9 @@ impl Action {
                 Action::Fdb { key: key.clone(), from: to.clone(), to: from.clone() }
             }
             Action::Mdb { key, add } => Action::Mdb { key: key.clone(), add: !add },
+            Action::LinkGroups { port, first, last, add } => {
+                Action::LinkGroups { port: port.clone(), first: *first, last: *last, add: !add }
+            }
             Action::Rule { rule, add } => Action::Rule { rule: *rule, add: !add },
             Action::Querier { bridge, first, last, on } => {
                 Action::Querier { bridge: bridge.clone(), first: *first, last: *last, on: !on }
@@ -154,6 +163,7 @@ impl Action {
                 | Action::NextHop { to: None, .. }
                 | Action::Fdb { to: None, .. }
                 | Action::Mdb { add: false, .. }
+                | Action::LinkGroups { add: false, .. }
                 | Action::Rule { add: false, .. }
                 | Action::Neighbour { to: None, .. }
                 | Action::Querier { on: false, .. }
@@ -179,7 +189,9 @@ impl Action {
             | Action::DeleteAddress { link, .. }
             | Action::ReorderAddress { link, .. }
             | Action::Set { link, .. } => link.clone(),
-            Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => port.clone(),
+            Action::AddVlans { port, .. }
+            | Action::DeleteVlans { port, .. }
+            | Action::LinkGroups { port, .. } => port.clone(),
             Action::Querier { bridge, .. } => bridge.clone(),
             Action::CreateLink { name, .. }
             | Action::DeleteLink { name, .. }
@@ -227,6 +239,14 @@ impl fmt::Display for Action {
             Action::Querier { bridge, first, last, on } => {
                 let vlans = show_vlans(*first, *last, VlanMembership::default());
                 write!(f, "{bridge}: {} querier of vlan {vlans}", if *on { "add" } else { "delete" })
+            }
+            Action::LinkGroups { port, first, last, add } => {
+                let vlans = show_vlans(*first, *last, VlanMembership::default());
+                write!(
+                    f,
+                    "{port}: {} groups of the link in vlan {vlans}",
+                    if *add { "add" } else { "delete" }
+                )
             }
             Action::AddAddress { link, address, .. } => write!(f, "{link}: add address {address}"),
             Action::DeleteAddress { link, address } => write!(f, "{link}: delete address {address}"),

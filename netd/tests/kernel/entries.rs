@@ -81,6 +81,33 @@ fn groups_are_found_as_they_were_set_and_those_of_others_are_not_seen() {
 }
 
 #[test]
+fn groups_of_the_link_are_set_and_found_together() {
+    isolated("entries::groups_of_the_link_are_set_and_found_together", || {
+        let mut room = Room::new();
+        room.add_bridge();
+        room.add_pair("swp1", "host1");
+        room.carry_out([master("swp1", BRIDGE)]);
+        // VLAN 0 stands for all frames where the bridge tells no VLANs apart.
+        let groups = |add| Action::LinkGroups { port: "swp1".to_owned(), first: 0, last: 0, add };
+        let vlans = |room: &mut Room| {
+            let found = room.snapshot();
+            let of_port = Vec::<String>::from(found.links["swp1"].link_groups.clone());
+            (of_port, found.mdb.len())
+        };
+        room.carry_out([groups(true), groups(true)]);
+        assert_eq!(vlans(&mut room), (vec!["0".to_owned()], 0));
+        // One that somebody takes away leaves single entries, and is brought back with all.
+        let key = MdbKey { group: ip("ff02::5"), vlan_id: 0, port: "swp1".to_owned() };
+        room.carry_out([Action::Mdb { key, add: false }]);
+        assert_eq!(vlans(&mut room), (Vec::new(), 9));
+        room.carry_out([groups(true)]);
+        assert_eq!(vlans(&mut room), (vec!["0".to_owned()], 0));
+        room.carry_out([groups(false), groups(false)]);
+        assert_eq!(vlans(&mut room), (Vec::new(), 0));
+    });
+}
+
+#[test]
 fn neighbours_are_found_as_they_were_set_and_those_of_others_are_not_seen() {
     isolated("entries::neighbours_are_found_as_they_were_set_and_those_of_others_are_not_seen", || {
         let mut room = Room::new();

@@ -136,6 +136,7 @@ impl Model {
         let Some(link) = self.network.links.get_mut(name) else { return };
         link.master = None;
         link.vlans = Default::default();
+        link.link_groups = Default::default();
         link.settings.retain(|setting, _| !setting.is_of_bridge_port());
         link.addresses.retain(|address| address.addr().is_ipv4());
         self.flush(name);
@@ -391,6 +392,16 @@ impl Model {
                     return Err(failed(Errno::EINVAL, "not a bridge port"));
                 }
                 self.network.mdb.insert(key.clone());
+            }
+            Action::LinkGroups { port, first, last, add } => {
+                if *add && !self.is_bridge_port(port) {
+                    return Err(failed(Errno::EINVAL, "not a bridge port"));
+                }
+                let groups = &mut self.link(port)?.link_groups;
+                match add {
+                    true => groups.insert(*first, *last, VlanMembership::default()),
+                    false => groups.remove(*first, *last),
+                }
             }
             Action::Rule { rule, add: true } => {
                 self.network.rules.insert(*rule);

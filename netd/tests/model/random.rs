@@ -64,6 +64,7 @@ pub fn network(random: &mut Random) -> Network {
         network.links.insert(format!("swp{number}"), link);
     }
     add_interfaces(random, &mut network, &vrfs);
+    add_link_groups(random, &mut network);
     add_routes(random, &mut network);
     add_entries(random, &mut network);
     network
@@ -186,6 +187,16 @@ fn add_interfaces(random: &mut Random, network: &mut Network, vrfs: &[String]) {
         link.up = true;
         link.addresses = vec!["198.51.100.1/32".parse().expect("an address")];
         network.links.insert("lo0".to_owned(), link);
+    }
+}
+
+/// In some VLANs of some ports.
+fn add_link_groups(random: &mut Random, network: &mut Network) {
+    for link in network.links.values_mut().filter(|link| link.master.as_deref() == Some("bridge")) {
+        if random.chance(30) {
+            let id = 1 + random.below(4) as u16;
+            link.link_groups.insert(id, id, VlanMembership::default());
+        }
     }
 }
 
