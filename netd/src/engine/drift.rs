@@ -90,7 +90,7 @@ impl<'a> Judge<'a> {
             }
             Action::Set { link, .. }
             | Action::AddAddress { link, .. }
-            | Action::ReorderAddress { link, .. }
+            | Action::WithdrawAddress { link, .. }
             | Action::DeleteAddress { link, .. } => self.section_of_link(link, None),
             Action::LinkGroups { .. } => DriftSection::Mdb,
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => {

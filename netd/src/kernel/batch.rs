@@ -23,18 +23,6 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
     let mut outcomes: Outcomes = vec![Ok(()); actions.len()];
     let (mut names, mut sender, mut ports) = (Names::default(), Sender::default(), PortChanges::default());
     for (place, action) in actions.iter().enumerate() {
-        // Nothing comes between the two, and packets to the address hardly notice.
-        if let Action::ReorderAddress { link, address } = action {
-            match names.index(link) {
-                Ok(index) => {
-                    for message in [address::delete(index, address), address::add(index, address, false)] {
-                        sender.push(connection, place, &message, &mut outcomes);
-                    }
-                }
-                Err(error) => outcomes[place] = Err(error),
-            }
-            continue;
-        }
         if let Action::LinkGroups { port, first, last, add } = action {
             match mdb_message(connection, &mut names, port, *add) {
                 Ok(message) => {
@@ -125,8 +113,10 @@ fn change<'a>(
         Action::AddAddress { link, address, detect_duplicates } => {
             Some(address::add(names.index(link)?, address, *detect_duplicates))
         }
-        Action::DeleteAddress { link, address } => Some(address::delete(names.index(link)?, address)),
-        Action::ReorderAddress { .. } | Action::LinkGroups { .. } => None,
+        Action::DeleteAddress { link, address } | Action::WithdrawAddress { link, address } => {
+            Some(address::delete(names.index(link)?, address))
+        }
+        Action::LinkGroups { .. } => None,
         Action::Rule { rule, add } => Some(if *add { rule::add(rule) } else { rule::delete(rule) }),
         Action::NextHop { id, from, to } => next_hop(names, *id, from.is_some(), to.as_ref())?,
         Action::Route { key, from, to } => route(names, key, from.as_ref(), to.as_ref())?,

@@ -43,20 +43,26 @@ fn set(name: &str, want: &Link, found: Option<&Link>, steps: &mut Vec<Step>) {
     let wanted: Vec<IpNet> =
         want.addresses.iter().filter(|address| !foreign.contains(address)).copied().collect();
     let there: Vec<IpNet> = own.iter().filter(|address| wanted.contains(address)).copied().collect();
-    let again = |address: IpNet| Action::ReorderAddress { link: name.to_owned(), address };
-    // Undone last, when what was added is gone.
-    let mut back: Vec<Action> = insertions(&there, &wanted)
-        .into_iter()
-        .filter(|address| wanted.contains(address))
-        .map(again)
-        .collect();
-    for address in insertions(&wanted, &there) {
-        steps.push(if there.contains(&address) {
-            Step::new(again(address), std::mem::take(&mut back))
-        } else {
-            let delete = Action::DeleteAddress { link: name.to_owned(), address };
-            Step::new(add(name, want, address), vec![delete])
-        });
+    let (link, delete) =
+        (name.to_owned(), |address| Action::DeleteAddress { link: name.to_owned(), address });
+    // The switch's own already: other hosts are not asked again.
+    let again = |address| Action::AddAddress { link: link.clone(), address, detect_duplicates: false };
+    for group in Group::ALL {
+        let Rest { addresses, after_none } = group.rest(&wanted, &there);
+        let moved: Vec<IpNet> = addresses.iter().filter(|address| there.contains(address)).copied().collect();
+        // A link whose last address goes loses its routes, so one that is new comes before that. Not so where the
+        // kernel would take it along with a first one of its subnet.
+        let apart = |first: &&IpNet| !moved.iter().any(|other| other.trunc() == first.trunc());
+        let ahead = addresses.first().filter(|_| after_none && !moved.is_empty()).filter(apart);
+        steps.extend(ahead.map(|address| Step::new(add(name, want, *address), vec![delete(*address)])));
+        for address in &moved {
+            let withdraw = Action::WithdrawAddress { link: link.clone(), address: *address };
+            steps.push(Step::new(withdraw, vec![again(*address)]));
+        }
+        for address in addresses.iter().skip(usize::from(ahead.is_some())) {
+            let action = if moved.contains(address) { again(*address) } else { add(name, want, *address) };
+            steps.push(Step::new(action, vec![delete(*address)]));
+        }
     }
 }
 
@@ -66,23 +72,11 @@ fn add(name: &str, link: &Link, address: IpNet) -> Action {
     Action::AddAddress { link: name.to_owned(), address, detect_duplicates }
 }
 
-/// What is to be set, in order, so that addresses stand as in `wanted`; `there` holds some of these.
-///
-/// The kernel puts a new IPv4 address behind the others, a new IPv6 address before them. So those of IPv4 stay that
-/// begin the wanted order, those of IPv6 that end it.
-fn insertions(wanted: &[IpNet], there: &[IpNet]) -> Vec<IpNet> {
-    let mut insertions = Vec::new();
-    for group in Group::ALL {
-        let (mut wanted, mut there) = (group.of(wanted), group.of(there));
-        if group != Group::V4 {
-            wanted.reverse();
-            there.reverse();
-        }
-        let mut rest = there.iter();
-        let kept = wanted.iter().take_while(|address| rest.any(|other| other == *address)).count();
-        insertions.extend(wanted.split_off(kept));
-    }
-    insertions
+/// What is to be set, in order, so that all stand as they should.
+struct Rest {
+    addresses: Vec<IpNet>,
+    /// Whether nothing stays that is there.
+    after_none: bool,
 }
 
 /// Addresses that the kernel keeps in one order.
@@ -96,6 +90,21 @@ enum Group {
 
 impl Group {
     const ALL: [Group; 3] = [Group::V4, Group::V6Global, Group::V6LinkLocal];
+
+    /// Of the wanted addresses those that cannot stay as they are `there`, in the order in which they are to be set.
+    ///
+    /// The kernel puts a new IPv4 address behind the others, a new IPv6 address before them. So those of IPv4 stay that
+    /// begin the wanted order, those of IPv6 that end it.
+    fn rest(self, wanted: &[IpNet], there: &[IpNet]) -> Rest {
+        let (mut wanted, mut there) = (self.of(wanted), self.of(there));
+        if self != Group::V4 {
+            wanted.reverse();
+            there.reverse();
+        }
+        let mut others = there.iter();
+        let kept = wanted.iter().take_while(|address| others.any(|other| other == *address)).count();
+        Rest { addresses: wanted.split_off(kept), after_none: kept == 0 }
+    }
 
     /// Those of the group as the kernel has them when they are set in order. Of IPv4, the first address of each
     /// subnet comes before those that share a subnet with one before them (`__inet_insert_ifa`).
@@ -126,6 +135,11 @@ impl Group {
 mod tests {
     use super::*;
 
+    fn rest(wanted: &str, there: &str) -> Vec<IpNet> {
+        let of = |group: Group| group.rest(&nets(wanted), &nets(there)).addresses;
+        Group::ALL.into_iter().flat_map(of).collect()
+    }
+
     fn nets(text: &str) -> Vec<IpNet> {
         text.split_whitespace().map(|net| net.parse().expect("an address")).collect()
     }
@@ -142,7 +156,7 @@ mod tests {
             (format!("{c} {a} {b}"), format!("{a} {c} {b}"), format!("{a} {b}")),
             (format!("{a} {b}"), String::new(), format!("{a} {b}")),
         ] {
-            assert_eq!(insertions(&nets(&wanted), &nets(&there)), nets(&expected), "{wanted}; {there}");
+            assert_eq!(rest(&wanted, &there), nets(&expected), "{wanted}; {there}");
         }
     }
 
@@ -155,7 +169,7 @@ mod tests {
             (format!("{a} {b}"), String::new(), format!("{b} {a}")),
             (format!("{l} {a}"), format!("{a} {l}"), String::new()),
         ] {
-            assert_eq!(insertions(&nets(&wanted), &nets(&there)), nets(&expected), "{wanted}; {there}");
+            assert_eq!(rest(&wanted, &there), nets(&expected), "{wanted}; {there}");
         }
     }
 }

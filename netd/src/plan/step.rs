@@ -42,7 +42,7 @@ impl Step {
 
 /// One change of one object, by names: indexes are looked up when it is sent.
 ///
-/// To reorder an address is to set it again, as the last (IPv4) or the first (IPv6) of its link.
+/// To withdraw an address is to delete it so that it is set again at once, as the last (IPv4) or the first (IPv6).
 ///
 /// Objects of which there may be a million change `from` something `to` something, either of which may be
 /// absence: the reverse is the same the other way round, and needs no memory of its own.
@@ -61,7 +61,7 @@ pub enum Action {
     Querier { bridge: String, first: u16, last: u16, on: bool },
     AddAddress { link: String, address: IpNet, detect_duplicates: bool },
     DeleteAddress { link: String, address: IpNet },
-    ReorderAddress { link: String, address: IpNet },
+    WithdrawAddress { link: String, address: IpNet },
     NextHop { id: NextHopId, from: Option<NextHopObject>, to: Option<NextHopObject> },
     Route { key: RouteKey, from: Option<RouteTarget>, to: Option<RouteTarget> },
     Fdb { key: FdbKey, from: Option<String>, to: Option<String> },
@@ -113,7 +113,7 @@ impl Action {
             Action::SetUp { kind: LinkKind::Lag { .. }, .. } => 31,
             Action::SetUp { kind: LinkKind::Vlan { .. }, .. } => 33,
             Action::SetUp { .. } => 32,
-            Action::AddAddress { .. } | Action::ReorderAddress { .. } => 34,
+            Action::AddAddress { .. } | Action::WithdrawAddress { .. } => 34,
             Action::NextHop { to: Some(NextHopObject::Single { .. }), .. } => 35,
             Action::NextHop { to: Some(NextHopObject::Group(_)), .. } => 36,
             // Last, when no route uses them any more: the kernel takes routes along with their next hop.
@@ -168,6 +168,7 @@ impl Action {
                 | Action::Neighbour { to: None, .. }
                 | Action::Querier { on: false, .. }
                 | Action::DeleteAddress { .. }
+                | Action::WithdrawAddress { .. }
                 | Action::DeleteVlans { .. }
                 | Action::DeleteLink { .. }
                 | Action::ClearMaster { .. }
@@ -187,7 +188,7 @@ impl Action {
             Action::Rule { rule, .. } => format!("rule {rule}"),
             Action::AddAddress { link, .. }
             | Action::DeleteAddress { link, .. }
-            | Action::ReorderAddress { link, .. }
+            | Action::WithdrawAddress { link, .. }
             | Action::Set { link, .. } => link.clone(),
             Action::AddVlans { port, .. }
             | Action::DeleteVlans { port, .. }
@@ -250,7 +251,7 @@ impl fmt::Display for Action {
             }
             Action::AddAddress { link, address, .. } => write!(f, "{link}: add address {address}"),
             Action::DeleteAddress { link, address } => write!(f, "{link}: delete address {address}"),
-            Action::ReorderAddress { link, address } => write!(f, "{link}: reorder address {address}"),
+            Action::WithdrawAddress { link, address } => write!(f, "{link}: withdraw address {address}"),
             Action::NextHop { id, from, to } => change(f, id, from.as_ref(), to.as_ref()),
             Action::Route { key, from, to } => {
                 f.write_str("route ")?;

@@ -365,12 +365,7 @@ impl Model {
                 }
                 insert(addresses, *address);
             }
-            Action::ReorderAddress { link, address } => {
-                let addresses = &mut self.link(link)?.addresses;
-                addresses.retain(|own| own != address);
-                insert(addresses, *address);
-            }
-            Action::DeleteAddress { link, address } => {
+            Action::DeleteAddress { link, address } | Action::WithdrawAddress { link, address } => {
                 self.link(link)?.addresses.retain(|own| own != address);
             }
             Action::NextHop { id, from, to } => return self.set_next_hop(*id, from.as_ref(), to.as_ref()),
