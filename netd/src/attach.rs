@@ -262,7 +262,12 @@ mod tests {
             (AttachRequest { gateways: vec!["10.0.10.1".into(), "10.0.10.2".into()], ..request() }, "second"),
             (AttachRequest { mtu_bytes: 12, ..request() }, "out of range"),
             (
-                AttachRequest { mtu_bytes: 1279, addresses: vec!["2001:db8::1/64".into()], ..request() },
+                AttachRequest {
+                    mtu_bytes: 1279,
+                    addresses: vec!["2001:db8::1/64".into()],
+                    gateways: Vec::new(),
+                    ..request()
+                },
                 "IPv6 needs an MTU",
             ),
         ];

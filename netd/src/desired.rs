@@ -231,8 +231,9 @@ mod tests {
         assert_eq!(tunnel(&format!("{v6}{ports}")), (8930, 8930));
         // Out by the VLAN of a port that is narrower still, and never by its own.
         let by_vlan =
-            "[ports.swp4]\nmtu = 1300\nvlan.access = 20\n[vlans.20]\naddresses = [\"198.51.100.254/24\"]\n";
-        assert_eq!(tunnel(&format!("{v4}{by_vlan}")), (1250, 1250));
+            "[ports.swp4]\nmtu = 1300\nvlan.access = 20\n[vlans.20]\naddresses = [\"10.0.20.1/24\"]\n";
+        let route = route("198.51.100.0/24", "10.0.20.2");
+        assert_eq!(tunnel(&format!("{v4}{by_vlan}{route}")), (1250, 1250));
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn what_cannot_be_undone_is_told_with_the_network_to_go_back_to() {
 #[test]
 fn repairing_goes_on_past_a_step_that_fails() {
     let (_, (current, desired)) = golden_cases().pop_first().unwrap();
-    let mut model = Model::failing_at(current, 2);
+    let mut model = Model::failing_at(current, 4);
     let result = reconcile(&mut model, &desired, |_| true).unwrap();
     assert!(!result.repaired.is_empty());
     assert_eq!(result.failed, Vec::<String>::new(), "the second round put right what failed once");

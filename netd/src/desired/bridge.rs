@@ -17,6 +17,8 @@ const FORWARD_DELAY_S: u32 = 15;
 const MULTICAST_GROUPS: u32 = 131_072;
 /// Time to live of a tunnel's packets, the default of IP (RFC 1700).
 const TUNNEL_TTL: u32 = 64;
+/// Ageing time in seconds that the kernel takes for none (`FDB_AGE_DEFAULT`).
+const VXLAN_AGEING_S: u32 = 300;
 /// Where frames go whose address has no known place.
 const FLOOD: &str = "00:00:00:00:00:00";
 
@@ -48,8 +50,9 @@ fn add_vxlan(name: &str, vxlan: &Vxlan, mtu_bytes: u32, ageing_time_s: u32, netw
     link.set(Setting::TunnelTtl, TUNNEL_TTL);
     link.set(Setting::DontFragment, vxlan.local.is_ipv4());
     link.set(Setting::UdpChecksum, false);
-    // It learns what the bridge learns; an ageing time of 0 would mean for ever here.
+    // It learns what the bridge learns. For an ageing time of 0 the kernel takes its own.
     link.set(Setting::TunnelLearning, ageing_time_s != 0);
+    let ageing_time_s = if ageing_time_s == 0 { VXLAN_AGEING_S } else { ageing_time_s };
     link.set(Setting::TunnelAgeing, ageing_time_s);
     link.master = Some(BRIDGE.to_owned());
     link.vlans.insert(vxlan.vlan_id, vxlan.vlan_id, VlanMembership { pvid: true, untagged: true });

@@ -139,7 +139,7 @@ fn tunnels_keep_their_options_and_change_them_alive() {
             }
             let later: Vec<(Setting, Value)> = vec![
                 (Setting::Mtu, 8950u32.into()),
-                (Setting::TunnelAgeing, 0u32.into()),
+                (Setting::TunnelAgeing, 1_000_000u32.into()),
                 (Setting::TunnelLearning, false.into()),
                 (Setting::TunnelTtl, 63u32.into()),
                 (Setting::DontFragment, (!dont_fragment).into()),
