@@ -145,8 +145,8 @@ fn layer3(random: &mut Random, link: &mut Link, vrfs: &[String]) {
             false => format!("2001:db8:{}::1/64", random.below(20)),
         };
         let address: ipnet::IpNet = address.parse().expect("an address");
-        let without_ipv6 = link.number(Setting::Mtu).is_some_and(|mtu| mtu < 1280);
-        if !link.addresses.contains(&address) && !(without_ipv6 && address.addr().is_ipv6()) {
+        let has_ipv6 = link.number(Setting::Mtu).is_none_or(|mtu| mtu >= 1280);
+        if !link.addresses.contains(&address) && (has_ipv6 || address.addr().is_ipv4()) {
             link.addresses.push(address);
         }
     }

@@ -136,6 +136,20 @@ fn goes_to_members(lab: &Lab, _: &Run) -> Result<String> {
         for (address, source) in [("224.0.0.251", "10.0.10.150"), ("ff02::1", "fe80::150")] {
             Group::new(address, source)?.reaches(lab, At(1, None), &[2, 5, 6])?;
         }
+        // So are those of routers and hosts on the link, many of which report nothing.
+        for address in ["ff02::5", "ff02::12", "ff02::fb", "ff02::1:3"] {
+            Group::new(address, "fe80::150")?.reaches(lab, At(1, None), &[2, 5, 6])?;
+        }
+        // A report that was routed is none (RFC 3810, section 6.2).
+        let group = Group::new("ff05::1:77", "fe80::150")?;
+        let report = membership(Mac::of_host(2), group.source, group.address, Membership::Join)?;
+        let mut routed = report.build();
+        let hop_limit = routed.get_mut(14 + 7).context("a short report")?;
+        ensure!(*hop_limit == 1, "the report has a hop limit of {hop_limit}");
+        *hop_limit = 64;
+        lab.vm.wire(2)?.send(&routed);
+        speak(lab, At(2, None), Mac::of_host(2))?;
+        group.reaches(lab, At(1, None), &[])?;
         Ok(())
     })
 }

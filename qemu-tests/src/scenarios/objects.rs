@@ -168,7 +168,7 @@ fn vxlan(lab: &Lab, _: &Run) -> Result<String> {
             frame.resize(14 + bytes, 0);
             lab.vm.wire(1)?.send(&frame);
             let deadline = std::time::Instant::now() + Duration::from_secs(2);
-            Ok(capture.next_before(deadline).map(|captured| captured.bytes))
+            Ok(capture.next_before(deadline).map(|captured| captured.bytes.to_vec()))
         };
         let largest = sizes(1450)?.context("a frame with 1450 bytes does not leave by the tunnel")?;
         ensure!(largest.len() == 14 + 1500, "the packet has {} bytes", largest.len());
