@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Instant;
 
 use netd::desired::{self, Inputs};
 use netd::kernel::untold::Untold;
-use netd::plan::{Action, MdbKey, Network, Setting, plan};
+use netd::plan::{Action, FdbKey, Link, LinkKind, MdbKey, Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
+use netd_api::config::MAX_BRIDGE_PORTS;
 
 use crate::common::isolated;
 use crate::room::{BRIDGE, Room, master, set};
@@ -115,5 +117,39 @@ fn the_bridge_takes_16384_groups() {
         let found = room.snapshot();
         assert_eq!(found.mdb.len(), 16_384);
         assert!(found.links[BRIDGE].settings[&Setting::MulticastSnooping].is_on());
+    });
+}
+
+/// A bridge of tunnels. VLANs play no part: not all kernels' bridges know them.
+fn bridge_of_tunnels(count: u32) -> Network {
+    let mut network = Network::default();
+    let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
+    bridge.set(Setting::ForwardDelay, 0u32);
+    network.links.insert(BRIDGE.to_owned(), bridge);
+    for vni in 1..=count {
+        let (name, local) = (format!("v{vni}"), "198.51.100.1".parse().expect("an address"));
+        let mut link = Link { up: true, ..Link::new(LinkKind::Vxlan { vni, local, port: 4789 }) };
+        link.master = Some(BRIDGE.to_owned());
+        let tunnel = Some((name.clone(), "198.51.100.2".parse().expect("an address")));
+        let key = FdbKey { mac: "00:00:00:00:00:00".to_owned(), vlan_id: 0, tunnel };
+        network.fdb.insert(key, name.clone());
+        network.links.insert(name, link);
+    }
+    network
+}
+
+#[test]
+fn the_bridge_takes_1023_ports_and_no_more() {
+    isolated("limits::the_bridge_takes_1023_ports_and_no_more", || {
+        let mut room = Room::new();
+        let untold = &mut Untold::default();
+        let most = u32::try_from(MAX_BRIDGE_PORTS).expect("a number");
+        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+        let began = Instant::now();
+        commit(&mut kernel, &bridge_of_tunnels(most)).unwrap_or_else(|error| panic!("{error}"));
+        println!("{most} tunnels in {:?}", began.elapsed());
+        let error = commit(&mut kernel, &bridge_of_tunnels(most + 1)).expect_err("one too many");
+        assert!(error.to_string().contains("set master bridge"), "{error}");
+        assert_eq!(error.left, Vec::<String>::new());
     });
 }
