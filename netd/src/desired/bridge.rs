@@ -1,10 +1,12 @@
 //! The bridge, its VLAN interfaces, its tunnels, and what is fixed in its tables.
 
+use std::collections::BTreeMap;
+
 use netd_api::config::Mtus;
 use netd_api::config::model::{Vxlan, vlan_interface};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3};
-use crate::plan::{FdbKey, Link, LinkKind, MdbKey, Network, Setting, VlanMembership, VlanTable};
+use crate::plan::{FdbKey, LINK_GROUPS, Link, LinkKind, MdbKey, Network, Setting, VlanMembership, VlanTable};
 
 /// Hundredths of a second (`USER_HZ`), the unit of the bridge's timers.
 const HUNDREDTHS: u32 = 100;
@@ -12,9 +14,9 @@ const HUNDREDTHS: u32 = 100;
 /// it is, but it is also how long addresses are kept while the topology changes: with 0 none would be learned until a
 /// change ends that was under way when the spanning tree was turned off.
 const FORWARD_DELAY_S: u32 = 15;
-/// Most groups the bridge knows: 16384 that the document may name, ten of IPv6's link in each VLAN with a querier,
-/// and as many as these that hosts ask for. The kernel's own 4096 are fewer than the document may name.
-const MULTICAST_GROUPS: u32 = 131_072;
+/// Most groups the bridge knows besides those that hosts ask for: 16384 that the document may name, and ten of IPv6's
+/// link in each VLAN with a querier. The kernel's own 4096 are fewer than the document may name.
+const MULTICAST_GROUPS: u32 = 65_536;
 /// Time to live of a tunnel's packets, the default of IP (RFC 1700).
 const TUNNEL_TTL: u32 = 64;
 /// Ageing time in seconds that the kernel takes for none (`FDB_AGE_DEFAULT`).
@@ -39,6 +41,27 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
         network.mdb.extend(entry.ports.iter().map(key));
     }
     network.fold_link_groups();
+    bound_groups(inputs.config.bridge.most_groups, network);
+}
+
+/// Bounds what hosts may join, on every port that hosts are behind: one that joins more groups than the kernel's table
+/// has room for would turn snooping off for all (`br_multicast_new_group`). Groups that are not theirs have their own
+/// room, and the table has room for all ports.
+fn bound_groups(most: u32, network: &mut Network) {
+    let mut fixed = BTreeMap::<&str, u32>::new();
+    network.mdb.iter().for_each(|key| *fixed.entry(&key.port).or_default() += 1);
+    let mut all = MULTICAST_GROUPS;
+    for (name, link) in &mut network.links {
+        if link.master.as_deref() == Some(BRIDGE) {
+            let in_vlans = link.link_groups.ids() * LINK_GROUPS.len() as u32;
+            let fixed = fixed.get(name.as_str()).copied().unwrap_or_default();
+            link.set(Setting::MostGroups, most + fixed + in_vlans);
+            all += most;
+        }
+    }
+    if let Some(bridge) = network.links.get_mut(BRIDGE) {
+        bridge.set(Setting::MulticastGroups, all);
+    }
 }
 
 fn add_vxlan(name: &str, vxlan: &Vxlan, mtu_bytes: u32, ageing_time_s: u32, network: &mut Network) {
@@ -104,7 +127,6 @@ fn add_bridge(inputs: &Inputs, mtus: &Mtus<'_>, network: &mut Network) {
     bridge.set(Setting::MulticastSnooping, wanted.igmp_snooping);
     // Else a querier in one VLAN would make the bridge prune in others, whose hosts nobody asks.
     bridge.set(Setting::MulticastPerVlan, true);
-    bridge.set(Setting::MulticastGroups, MULTICAST_GROUPS);
     // Ports and LAGs alone: a workload must change nothing for others, and asks for its own MTU.
     let members = || {
         let names = inputs.ports.iter().chain(inputs.config.lags.keys());

@@ -36,6 +36,11 @@ impl VlanTable {
         &self.0
     }
 
+    /// How many VLANs it has.
+    pub fn ids(&self) -> u32 {
+        self.runs().iter().map(|run| u32::from(run.last - run.first) + 1).sum()
+    }
+
     /// Whether there is no VLAN.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::plan::{Network, plan};
 use netd::transaction::{Kernel, commit};
 
@@ -21,8 +21,8 @@ fn wanted(room: &Room, addresses: &[&str]) -> Network {
 
 fn apply(room: &mut Room, addresses: &[&str]) {
     let network = wanted(room, addresses);
-    let untold = &mut Untold::default();
-    let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+    let unreported = &mut Unreported::default();
+    let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
     commit(&mut kernel, &network).unwrap_or_else(|error| panic!("{addresses:?}: {error}"));
     assert_eq!(plan(&network, &room.snapshot()), Vec::new(), "{addresses:?}");
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use netd::desired::{self, Inputs};
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::plan::{Action, FdbKey, Link, LinkKind, MdbKey, Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
 use netd_api::config::MAX_BRIDGE_PORTS;
@@ -28,8 +28,8 @@ fn apply(room: &mut Room, document: &str, objects: bool) -> Network {
     });
     // The bridge needs VLAN filtering.
     network.links.remove(BRIDGE);
-    let untold = &mut Untold::default();
-    let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+    let unreported = &mut Unreported::default();
+    let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
     commit(&mut kernel, &network).unwrap_or_else(|error| panic!("{error}"));
     let found = room.snapshot();
     assert_eq!(plan(&network, &found), Vec::new());
@@ -142,9 +142,9 @@ fn bridge_of_tunnels(count: u32) -> Network {
 fn the_bridge_takes_1023_ports_and_no_more() {
     isolated("limits::the_bridge_takes_1023_ports_and_no_more", || {
         let mut room = Room::new();
-        let untold = &mut Untold::default();
+        let unreported = &mut Unreported::default();
         let most = u32::try_from(MAX_BRIDGE_PORTS).expect("a number");
-        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
         let began = Instant::now();
         commit(&mut kernel, &bridge_of_tunnels(most)).unwrap_or_else(|error| panic!("{error}"));
         println!("{most} tunnels in {:?}", began.elapsed());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::plan::{Setting, Value, plan};
 use netd::transaction::{Kernel, commit};
 
@@ -15,8 +15,8 @@ fn apply(room: &mut Room, document: &str) {
     let config = netd_api::config::parse(document).expect(document);
     let mut network = desired(&config, &room.scope.ports);
     network.links.retain(|name, _| room.scope.ports.contains(name));
-    let untold = &mut Untold::default();
-    let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+    let unreported = &mut Unreported::default();
+    let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
     commit(&mut kernel, &network).unwrap_or_else(|error| panic!("{document}{error}"));
     let found = room.snapshot();
     assert_eq!(plan(&network, &found), Vec::new(), "{document}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::plan::{Action, Lookup, Network, Rule, plan};
 use netd::transaction::{Kernel, commit, reconcile};
 
@@ -36,8 +36,8 @@ fn rules_are_moved_read_back_undone_and_brought_back() {
         ip(&["link", "set", "lo", "up"]);
         let before = room.snapshot().rules;
         let network = wanted(&mut room);
-        let untold = &mut Untold::default();
-        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+        let unreported = &mut Unreported::default();
+        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
         let report = commit(&mut kernel, &network).expect("the rules");
         for family in ["-4", "-6"] {
             let rules = ip(&[family, "rule", "show"]);
