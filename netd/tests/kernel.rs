@@ -9,6 +9,8 @@ mod common;
 mod entries;
 #[path = "kernel/events.rs"]
 mod events;
+#[path = "kernel/history.rs"]
+mod history;
 #[path = "kernel/limits.rs"]
 mod limits;
 #[path = "kernel/links.rs"]
@@ -19,6 +21,10 @@ mod mtu;
 mod network;
 #[path = "kernel/ports.rs"]
 mod ports;
+#[path = "common/random.rs"]
+mod random;
+#[path = "kernel/random_documents.rs"]
+mod random_documents;
 #[path = "kernel/room.rs"]
 mod room;
 #[path = "kernel/routes.rs"]

@@ -1,0 +1,267 @@
+//! The two invariants of ARCHITECTURE, over random documents: the kernel takes every document that `check` accepts, and
+//! whatever documents were applied before, the kernel is as if it had seen the last one alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use netd::desired::{self, Inputs};
+use netd::kernel::snapshot::Scope;
+use netd::kernel::unreported::Unreported;
+use netd::kernel::{Connection, snapshot};
+use netd::plan::plan;
+use netd::transaction::{Kernel, commit};
+use netd_api::config::Config;
+use netd_api::config::model::Inventory;
+use serde_json::Value;
+
+use crate::common::isolated;
+use crate::random::{self, Random};
+use crate::random_documents::{self, PORTS, document};
+use crate::room::{BRIDGE, Room};
+
+/// Sequences of documents in a run that asks for no number.
+const SAMPLE: u64 = 12;
+/// Sequences at a time.
+const AT_ONCE: usize = 8;
+/// Most documents of a sequence.
+const DOCUMENTS: u64 = 4;
+/// How many documents are made up until one is valid.
+const TRIES: usize = 500;
+/// Hardware address of the bridge.
+const BRIDGE_MAC: &str = "02:00:00:00:00:01";
+
+/// What the kernel holds, as its own tools tell it.
+const DUMPS: [(&str, &[&str]); 8] = [
+    ("ip", &["-j", "-d", "address", "show"]),
+    ("ip", &["-j", "route", "show", "table", "all"]),
+    ("ip", &["-j", "-6", "route", "show", "table", "all"]),
+    ("ip", &["-j", "nexthop", "show"]),
+    ("ip", &["-j", "neighbour", "show", "nud", "permanent"]),
+    ("bridge", &["-j", "vlan", "show"]),
+    ("bridge", &["-j", "fdb", "show"]),
+    ("bridge", &["-j", "mdb", "show"]),
+];
+/// Keys whose values pass by themselves, count, or follow the order in which links were made.
+const PASSING: [&str; 26] = [
+    "ifindex",
+    "link_index",
+    "link_netnsid",
+    "operstate",
+    "promiscuity",
+    "allmulti",
+    "expires",
+    "qdisc",
+    "age",
+    "valid_life_time",
+    "preferred_life_time",
+    "tentative",
+    "mii_status",
+    "link_failure_count",
+    "fdb_n_learned",
+    "root_port",
+    "topology_change",
+    "topology_change_detected",
+    "ad_info",
+    "used",
+    "carrier",
+    "cost",
+    "id",
+    "no",
+    "designated_port",
+    "designated_cost",
+];
+const PASSING_PARTS: [&str; 6] = ["_timer", "gso_", "gro_", "tso_", "ad_actor_oper", "ad_partner_oper"];
+
+/// A switch in a network namespace of its own.
+struct Switch {
+    room: Room,
+    ports: BTreeSet<String>,
+    macs: BTreeMap<String, String>,
+    unreported: Unreported,
+    kernel: random_documents::Kernel,
+}
+
+impl Switch {
+    fn new(kernel: random_documents::Kernel) -> Switch {
+        let mut room = Room::new();
+        for number in 1..=PORTS {
+            room.add_pair(&format!("swp{number}"), &format!("host{number}"));
+        }
+        let ports = room.scope.ports.clone();
+        let macs = room.snapshot().links;
+        let macs = macs
+            .into_iter()
+            .map(|(name, link)| (name, link.settings[&netd::plan::Setting::Mac].text().to_owned()));
+        Switch { macs: macs.collect(), room, ports, unreported: Unreported::default(), kernel }
+    }
+
+    /// Applies a valid document.
+    fn apply(&mut self, config: &Config) -> Result<(), String> {
+        let nothing = BTreeMap::new();
+        let modes = BTreeMap::new();
+        let mut desired = desired::network(&Inputs {
+            config,
+            ports: &self.ports,
+            permanent_macs: &self.macs,
+            original_modes: &modes,
+            set_modes: self.unreported.settings(),
+            attachments: &nothing,
+            bridge_mac: BRIDGE_MAC,
+            objects: true,
+        });
+        if !self.kernel.has_vlans {
+            desired.links.remove(BRIDGE);
+        }
+        let names = desired.links.keys().cloned().collect();
+        let scope = Scope { ports: self.ports.clone(), names, ..Scope::default() };
+        let no_carrier = BTreeSet::new();
+        let mut connection = Connection::open().map_err(|error| error.to_string())?;
+        let mut kernel = Kernel::new(&mut connection, &scope, BRIDGE, no_carrier, &mut self.unreported);
+        commit(&mut kernel, &desired).map_err(|error| error.to_string())?;
+        let mut found = snapshot::network(&mut self.room.connection, &scope, BRIDGE, true)
+            .map_err(|error| error.to_string())?;
+        self.unreported.complete(&mut found);
+        let left: Vec<String> = plan(&desired, &found).iter().map(|step| step.action.to_string()).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("not done: {left:?}")) }
+    }
+
+    /// A line for each thing the kernel holds; the order of a link's addresses is part of it.
+    fn dump(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (tool, arguments) in DUMPS {
+            let output = Command::new(tool).args(arguments).output().unwrap();
+            assert!(
+                output.status.success(),
+                "{tool} {arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let text = String::from_utf8(output.stdout).unwrap();
+            let rows: Value =
+                serde_json::from_str(if text.trim().is_empty() { "[]" } else { &text }).unwrap();
+            for row in rows.as_array().into_iter().flatten().filter(|row| is_lasting(arguments[1], row)) {
+                lines.push(format!("{} {}", arguments.join(" "), stripped(row)));
+            }
+        }
+        lines.sort();
+        lines
+    }
+}
+
+/// Not what hosts, tables and the kernel's own link-local addresses bring by themselves.
+fn is_lasting(what: &str, row: &Value) -> bool {
+    let text = |key: &str| row[key].as_str().unwrap_or_default();
+    let of_host = [text("ifname"), text("dev")].iter().any(|name| name.starts_with("host"));
+    let link_local = ["fe80:", "ff00::"].iter().any(|prefix| text("dst").starts_with(prefix));
+    // Groups an interface itself listens to: the kernel forgets to leave some as an MTU falls below IPv6's.
+    let listens = ["33:33:", "01:00:5e:"].iter().any(|prefix| text("mac").starts_with(prefix));
+    !of_host && !link_local && !listens && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
+}
+
+fn stripped(row: &Value) -> Value {
+    match row {
+        Value::Object(fields) => {
+            // The kernel makes up another hardware address for such a link each time.
+            let kind =
+                fields.get("linkinfo").map_or("", |info| info["info_kind"].as_str().unwrap_or_default());
+            let made_up = ["vrf", "dummy", "vxlan"].contains(&kind);
+            let keep = |key: &str| {
+                !PASSING.contains(&key)
+                    && !PASSING_PARTS.iter().any(|part| key.contains(part))
+                    && !(made_up && key == "address")
+            };
+            let flags = |key: &str, value: &Value| match (key, value) {
+                ("flags", Value::Array(flags)) => {
+                    let follow = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT", "linkdown", "dead"];
+                    let keep = |flag: &&Value| !follow.iter().any(|passing| **flag == *passing);
+                    Value::Array(flags.iter().filter(keep).cloned().collect())
+                }
+                ("addr_info", Value::Array(rows)) => {
+                    // The link-local address is the kernel's, and stands where it came.
+                    let keep = |row: &&Value| row["scope"] != "link";
+                    Value::Array(rows.iter().filter(keep).map(stripped).collect())
+                }
+                _ => stripped(value),
+            };
+            let kept = fields.iter().filter(|(key, _)| keep(key));
+            Value::Object(kept.map(|(key, value)| (key.clone(), flags(key, value))).collect())
+        }
+        Value::Array(rows) => Value::Array(rows.iter().map(stripped).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Does something in a network namespace of its own.
+fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// A document that `check` accepts on this switch.
+fn valid(random: &mut Random, kernel: random_documents::Kernel) -> (String, Config) {
+    let inventory = Inventory {
+        ports: (1..=PORTS).map(|number| format!("swp{number}")).collect(),
+        ..Inventory::default()
+    };
+    for _ in 0..TRIES {
+        let text = document(random, kernel);
+        if let Ok(config) = netd_api::config::parse(&text)
+            && config.admit(&inventory).is_empty()
+        {
+            return (text, config);
+        }
+    }
+    panic!("none of {TRIES} documents is valid");
+}
+
+#[test]
+fn history_does_not_matter_and_check_tells_all() {
+    isolated("history::history_does_not_matter_and_check_tells_all", || {
+        let seed = random::seed("NETD_HISTORY_SEED");
+        let sequences = random::asked_for("NETD_HISTORY_SEQUENCES").unwrap_or(SAMPLE);
+        let kernel = random_documents::Kernel { has_vlans: std::env::var_os("NETD_TEST_VLANS").is_some() };
+        // They mostly wait until the kernel knows that nobody else has an IPv6 address.
+        let numbers: Vec<u64> = (0..sequences).collect();
+        for some in numbers.chunks(AT_ONCE) {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = some
+                    .iter()
+                    .map(|number| scope.spawn(|| check(seed.wrapping_add(*number), kernel)))
+                    .collect();
+                for thread in threads {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                }
+            });
+        }
+    });
+}
+
+/// Applies a sequence of documents, and in another namespace the last of them alone.
+fn check(seed: u64, kernel: random_documents::Kernel) {
+    let random = &mut Random::new(seed);
+    let documents: Vec<(String, Config)> =
+        (0..2 + random.below(DOCUMENTS - 1)).map(|_| valid(random, kernel)).collect();
+    let texts: Vec<&str> = documents.iter().map(|(text, _)| text.as_str()).collect();
+    let told = format!("NETD_HISTORY_SEED={seed}\n{}", texts.join("\n--- then\n"));
+    let dump_after = |documents: &[(String, Config)]| {
+        in_namespace(|| {
+            let mut switch = Switch::new(kernel);
+            for (at, (_, config)) in documents.iter().enumerate() {
+                switch.apply(config).unwrap_or_else(|error| panic!("document {}: {error}\n{told}", at + 1));
+            }
+            switch.dump()
+        })
+    };
+    let after_others = dump_after(&documents);
+    let alone = dump_after(&documents[documents.len() - 1..]);
+    let missing = |from: &[String], what: &str, other: &[String]| -> Vec<String> {
+        from.iter().filter(|line| !other.contains(line)).map(|line| format!("{what}: {line}")).collect()
+    };
+    let differ =
+        [missing(&after_others, "after others", &alone), missing(&alone, "alone", &after_others)].concat();
+    assert!(differ.is_empty(), "{}\n{told}", differ.join("\n"));
+}
