@@ -300,6 +300,29 @@ mod tests {
     }
 
     #[test]
+    fn a_lag_has_an_address_of_its_own_whatever_its_members() {
+        let mac = |document: &str, name: &str| {
+            let link = wanted(document).links.remove(name).expect("the LAG");
+            let text = |setting| link.settings.get(&setting).map(|value| value.text().to_owned());
+            (text(Setting::Mac), text(Setting::LacpSystem))
+        };
+        let lag = |members: &str| format!("version = 1\n[lags.uplink]\nmembers = {members}\n");
+        let (first, system) = mac(&lag("[\"swp1\", \"swp2\"]"), "uplink");
+        assert_eq!(first, system, "LACP partners see the same");
+        assert_eq!(mac(&lag("[\"swp2\"]"), "uplink").0, first);
+        assert_eq!(mac(&lag("[\"swp4\", \"swp3\"]"), "uplink").0, first);
+        let first = first.expect("an address");
+        // Locally administered, of one host, and of this LAG alone.
+        assert!(u8::from_str_radix(&first[..2], 16).is_ok_and(|byte| byte & 3 == 2), "{first}");
+        let others = "version = 1\n[lags.other]\nmembers = [\"swp1\"]\n[lags.fixed]\nmembers = [\"swp2\"]\n\
+                      mac = \"02:00:5e:00:53:07\"\n[lags.static]\nmembers = [\"swp3\"]\nmode = \"static\"\n";
+        assert_ne!(mac(others, "other").0.as_ref(), Some(&first));
+        let fixed = Some("02:00:5e:00:53:07".to_owned());
+        assert_eq!(mac(others, "fixed"), (fixed.clone(), fixed));
+        assert_eq!(mac(others, "static").1, None);
+    }
+
+    #[test]
     fn a_vrf_ends_lookups_in_both_families() {
         let network = wanted("version = 1\n[vrfs.blue]\ntable = 1001\n");
         assert_eq!(network.routes.len(), 2);

@@ -11,6 +11,8 @@ mod entries;
 mod events;
 #[path = "kernel/history.rs"]
 mod history;
+#[path = "kernel/lags.rs"]
+mod lags;
 #[path = "kernel/limits.rs"]
 mod limits;
 #[path = "kernel/links.rs"]

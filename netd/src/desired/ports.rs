@@ -3,7 +3,8 @@
 use netd_api::config::model::{self, BridgePort, Ethernet, HashPolicy, LagMode, LinkMode, PortRole};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3, vlan_table};
-use crate::attach::Record;
+use crate::attach::{Record, derive_mac};
+use crate::kernel::wire::read_mac;
 use crate::plan::{LINK_MODES, Link, LinkKind, Network, Setting, Value};
 
 pub(super) fn add(inputs: &Inputs, network: &mut Network) {
@@ -11,7 +12,7 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
         network.links.insert(name.clone(), front_panel_port(inputs, name));
     }
     for (name, lag) in &inputs.config.lags {
-        network.links.insert(name.clone(), lag_link(lag));
+        network.links.insert(name.clone(), lag_link(inputs, name, lag));
     }
     for (name, subinterface) in &inputs.config.subinterfaces {
         let link = subinterface_link(subinterface, network);
@@ -121,17 +122,24 @@ pub fn hash_number(policy: HashPolicy) -> u32 {
     }
 }
 
-fn lag_link(lag: &model::Lag) -> Link {
+/// Hardware address of a LAG the configuration gives none: of the switch and the LAG's name. By itself the driver
+/// takes the address of whichever member comes first, so that address and LACP system would change with the members
+/// and with the order they came in, and a member that leaves would share its own address with the LAG.
+fn lag_mac(inputs: &Inputs, name: &str) -> String {
+    read_mac(&derive_mac(inputs.bridge_mac, &format!("lag {name}")))
+}
+
+fn lag_link(inputs: &Inputs, name: &str, lag: &model::Lag) -> Link {
     let lacp = matches!(lag.mode, LagMode::Lacp { .. });
     let mut link = Link::new(LinkKind::Lag { lacp });
     add_ethernet(&mut link, &lag.ethernet);
-    if let Some(mac) = lag.ethernet.mac {
-        link.set(Setting::Mac, mac.to_string());
-    }
+    let mac = lag.ethernet.mac.map_or_else(|| lag_mac(inputs, name), |mac| mac.to_string());
+    link.set(Setting::Mac, mac.as_str());
     link.set(Setting::HashPolicy, hash_number(lag.hash));
     link.set(Setting::MinLinks, lag.min_links);
     if let LagMode::Lacp { fast } = lag.mode {
         link.set(Setting::LacpFast, fast);
+        link.set(Setting::LacpSystem, mac);
     }
     link
 }

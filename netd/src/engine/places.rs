@@ -127,6 +127,7 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::HashPolicy => "hash",
         Setting::MinLinks => "min-links",
         Setting::LacpFast => "lacp-rate",
+        Setting::LacpSystem => "mac",
         Setting::Autoneg => "autoneg",
         Setting::Speed => "speed",
         Setting::FullDuplex => "duplex",

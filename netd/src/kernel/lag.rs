@@ -1,7 +1,7 @@
 //! Options of a LAG: `IFLA_INFO_DATA` of the kind `bond`.
 
 use super::link::Settings;
-use super::wire::{Message, attributes, read_mac, read_u8, read_u16, read_u32};
+use super::wire::{Message, attributes, parse_mac, read_mac, read_u8, read_u16, read_u32};
 use crate::plan::{Setting, Value};
 
 /// `linux/if_link.h`.
@@ -11,6 +11,7 @@ const IFLA_BOND_XMIT_HASH_POLICY: u16 = 14;
 const IFLA_BOND_MIN_LINKS: u16 = 18;
 const IFLA_BOND_AD_LACP_RATE: u16 = 21;
 const IFLA_BOND_AD_INFO: u16 = 23;
+const IFLA_BOND_AD_ACTOR_SYSTEM: u16 = 26;
 const IFLA_BOND_AD_INFO_AGGREGATOR: u16 = 1;
 const IFLA_BOND_AD_INFO_PARTNER_KEY: u16 = 4;
 const IFLA_BOND_AD_INFO_PARTNER_MAC: u16 = 5;
@@ -120,6 +121,10 @@ pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
         Setting::HashPolicy => data.u8(IFLA_BOND_XMIT_HASH_POLICY, number as u8),
         Setting::MinLinks => data.u32(IFLA_BOND_MIN_LINKS, number),
         Setting::LacpFast => data.u8(IFLA_BOND_AD_LACP_RATE, number as u8),
+        // Without one the driver takes the LAG's own address, as it was when the first member came.
+        Setting::LacpSystem => {
+            data.attribute(IFLA_BOND_AD_ACTOR_SYSTEM, &parse_mac(value.text()).unwrap_or_default())
+        }
         _ => data,
     }
 }
@@ -128,8 +133,9 @@ pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
 pub(super) fn put_new(data: Message, lacp: bool, settings: &Settings) -> Message {
     let mode = if lacp { IEEE_8023AD } else { BALANCE_XOR };
     let data = data.u8(IFLA_BOND_MODE, mode).u32(IFLA_BOND_MIIMON, MEMBER_CHECK_MS);
-    // A static LAG has no LACP rate, and the driver refuses one.
-    let kept = |(setting, _): &(&Setting, &Value)| lacp || **setting != Setting::LacpFast;
+    // A static LAG has no LACP rate or system, and the driver refuses one.
+    let of_lacp = |setting: Setting| matches!(setting, Setting::LacpFast | Setting::LacpSystem);
+    let kept = |(setting, _): &(&Setting, &Value)| lacp || !of_lacp(**setting);
     settings.iter().filter(kept).fold(data, |data, (setting, value)| put(data, *setting, value))
 }
 
@@ -149,6 +155,7 @@ pub(super) fn read(data: &[u8], settings: &mut Settings) -> Option<bool> {
             IFLA_BOND_XMIT_HASH_POLICY => (Setting::HashPolicy, Value::Number(read_u8(value).into())),
             IFLA_BOND_MIN_LINKS => (Setting::MinLinks, Value::Number(read_u32(value))),
             IFLA_BOND_AD_LACP_RATE => (Setting::LacpFast, Value::Flag(read_u8(value) != 0)),
+            IFLA_BOND_AD_ACTOR_SYSTEM => (Setting::LacpSystem, Value::Text(read_mac(value))),
             _ => continue,
         };
         settings.insert(setting, value);

@@ -62,7 +62,7 @@ pub fn change<'a>(
             let words = format!("{setting} is a matter of the link's making");
             return Err(KernelError::with_words(Errno::EOPNOTSUPP, words));
         }
-        Setting::HashPolicy | Setting::MinLinks | Setting::LacpFast => {
+        Setting::HashPolicy | Setting::MinLinks | Setting::LacpFast | Setting::LacpSystem => {
             of_kind(link, "bond", |data| lag::put(data, setting, value))
         }
         Setting::Isolated
@@ -117,12 +117,16 @@ mod tests {
             (Setting::HashPolicy, Value::Number(1)),
             (Setting::MinLinks, Value::Number(2)),
             (Setting::LacpFast, Value::Flag(true)),
+            (Setting::LacpSystem, Value::from("02:00:00:00:00:01")),
         ]
         .into();
         let options = |record: &LinkRecord| -> Vec<Setting> { record.settings.keys().copied().collect() };
         let lacp = made(&LinkKind::Lag { lacp: true }, &settings);
         assert_eq!((lacp.lacp, lacp.mac.as_str()), (Some(true), "02:00:00:00:00:01"));
-        assert_eq!(options(&lacp), [Setting::HashPolicy, Setting::MinLinks, Setting::LacpFast]);
+        assert_eq!(
+            options(&lacp),
+            [Setting::HashPolicy, Setting::MinLinks, Setting::LacpFast, Setting::LacpSystem]
+        );
         assert!(lacp.settings.iter().all(|(setting, value)| settings[setting] == *value));
         // The driver refuses an LACP rate where there is no LACP.
         let fixed = made(&LinkKind::Lag { lacp: false }, &settings);
@@ -148,6 +152,7 @@ mod tests {
             ("bond", Setting::HashPolicy, Value::Number(4)),
             ("bond", Setting::MinLinks, Value::Number(3)),
             ("bond", Setting::LacpFast, Value::Flag(true)),
+            ("bond", Setting::LacpSystem, Value::from("02:00:00:00:00:01")),
             ("bridge", Setting::VlanFiltering, Value::Flag(true)),
             ("bridge", Setting::DefaultPvid, Value::Number(5)),
             ("bridge", Setting::Priority, Value::Number(4096)),

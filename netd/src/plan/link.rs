@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::network::{Link, Network};
+use super::network::{Link, LinkKind, Network};
 use super::setting::{Setting, Value};
 use super::step::{Action, Step};
 use super::usable::Usable;
@@ -39,7 +39,12 @@ pub(super) fn diff(
     for (name, want) in desired.links.iter().filter(|(name, _)| usable.has_link(name)) {
         let found = actual.links.get(name).filter(|_| !recreated.contains(name));
         match found {
-            Some(found) if found.kind == want.kind => change(name, want, found, recreated, steps),
+            Some(found) if found.kind == want.kind => {
+                change(name, want, found, recreated, steps);
+                if loses_all_members(name, desired, actual) {
+                    keep_mac(name, want, found, steps);
+                }
+            }
             // A foreign link in the way is left alone: making ours fails, and the kernel says why.
             _ => create(name, want, steps),
         }
@@ -119,6 +124,27 @@ fn change(name: &str, want: &Link, found: &Link, recreated: &BTreeSet<String>, s
     if bounce || (want.up && !found.up) {
         steps.push(admin_step(name, want, true));
     }
+}
+
+/// Whether a LAG has members and keeps none of them.
+fn loses_all_members(name: &str, desired: &Network, actual: &Network) -> bool {
+    if !matches!(desired.links.get(name).map(|link| &link.kind), Some(LinkKind::Lag { .. })) {
+        return false;
+    }
+    let is_member = |link: Option<&Link>| link.and_then(|link| link.master.as_deref()) == Some(name);
+    let mut members = actual.links.iter().filter(|(_, link)| is_member(Some(link))).peekable();
+    members.peek().is_some() && members.all(|(member, _)| !is_member(desired.links.get(member)))
+}
+
+/// Sets a hardware address again that is as it should be: the driver gives a LAG another one with its last member, and
+/// then that of the next one (`__bond_release_one`, `bond_enslave` of Linux 6.12).
+fn keep_mac(name: &str, want: &Link, found: &Link, steps: &mut Vec<Step>) {
+    let Some(mac) = want.settings.get(&Setting::Mac).filter(|_| !differs(want, found, Setting::Mac)) else {
+        return;
+    };
+    let (link, kind, setting) = (name.to_owned(), want.kind.clone(), Setting::Mac);
+    let again = Action::Set { link, kind, setting, value: mac.clone(), raise: false };
+    steps.push(Step::new(again.clone(), vec![again]));
 }
 
 fn admin_step(name: &str, link: &Link, up: bool) -> Step {

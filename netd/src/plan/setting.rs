@@ -71,6 +71,8 @@ pub enum Setting {
     MinLinks,
     /// LAG: whether LACP partners are asked for fast time-outs.
     LacpFast,
+    /// LAG: the system identifier that LACP partners see (IEEE 802.1AX 6.3.2), without its priority.
+    LacpSystem,
     /// Hardware: whether speed and duplex are negotiated.
     Autoneg,
     /// Hardware: speed in Mbit/s; of a port that negotiates also the link modes it offers, by their names.
@@ -115,6 +117,7 @@ impl fmt::Display for Setting {
             Setting::HashPolicy => "hash policy",
             Setting::MinLinks => "min links",
             Setting::LacpFast => "lacp fast",
+            Setting::LacpSystem => "lacp system",
             Setting::Autoneg => "autoneg",
             Setting::Speed => "speed",
             Setting::FullDuplex => "full duplex",
@@ -180,6 +183,7 @@ impl Setting {
                 | Setting::HashPolicy
                 | Setting::MinLinks
                 | Setting::LacpFast
+                | Setting::LacpSystem
         )
     }
 }

@@ -19,13 +19,24 @@ const INSIDE: &str = "NETD_TEST_INSIDE";
 /// # Panics
 /// When `body` fails, or when the machine does not allow namespaces.
 pub fn isolated(test: &str, body: impl FnOnce()) {
+    isolated_by(test, Path::new("/proc/self/ns/user").exists(), body);
+}
+
+/// The same as root of the machine: some settings are shown to no other (`capable(CAP_NET_ADMIN)`).
+///
+/// # Panics
+/// When `body` fails, or for users other than root.
+pub fn isolated_as_root(test: &str, body: impl FnOnce()) {
+    isolated_by(test, false, body);
+}
+
+fn isolated_by(test: &str, user_namespace: bool, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
     // As it was called: what runs may be the loader, where the libraries are not the system's.
     let this = std::env::args_os().next().expect("the test's own program");
-    let user =
-        if Path::new("/proc/self/ns/user").exists() { &["--user", "--map-root-user"][..] } else { &[] };
+    let user = if user_namespace { &["--user", "--map-root-user"][..] } else { &[] };
     let output = Command::new("unshare")
         .args(user)
         .args(["--net", "--"])

@@ -22,6 +22,9 @@ use nix::errno::Errno;
 /// Settings a port hears together.
 const NEGOTIATED: [Setting; 3] = [Setting::Autoneg, Setting::Speed, Setting::FullDuplex];
 
+/// The address of a LAG that lost its last member.
+const RANDOM_MAC: &str = "02:00:00:00:00:98";
+
 /// Picks the actions that fail, by their number from 1 and what they are.
 pub type Faults = Box<dyn FnMut(usize, &Action) -> bool>;
 
@@ -134,7 +137,7 @@ impl Model {
     /// Takes a link from its master, with what it had there.
     fn release(&mut self, name: &str) {
         let Some(link) = self.network.links.get_mut(name) else { return };
-        link.master = None;
+        let master = link.master.take();
         link.vlans = Default::default();
         link.link_groups = Default::default();
         link.settings.retain(|setting, _| !setting.is_of_bridge_port());
@@ -143,6 +146,13 @@ impl Model {
         self.network.fdb.retain(|_, port| port != name);
         self.network.mdb.retain(|key| key.port != name);
         self.forget_queriers();
+        // A LAG gets another address with its last member.
+        if let Some(master) = master.filter(|master| self.members(master).is_empty())
+            && let Some(lag) = self.network.links.get_mut(&master)
+            && matches!(lag.kind, LinkKind::Lag { .. })
+        {
+            lag.set(Setting::Mac, RANDOM_MAC);
+        }
     }
 
     /// VLANs the kernel's bridge knows: its own and those of its ports.
@@ -269,15 +279,21 @@ impl Model {
         if matches!(kind, LinkKind::Lag { .. }) && link.up {
             return Err(failed(Errno::EPERM, "Device can not be enslaved while up"));
         }
+        let mac = link.settings.get(&Setting::Mac).cloned();
         link.master = Some(master.to_owned());
         link.addresses.retain(|address| address.addr().is_ipv4());
         if kind == LinkKind::Bridge {
             link.set(Setting::Isolated, false);
             link.set(Setting::Learning, true);
         }
-        // A LAG brings its members up.
+        // A LAG brings its members up, and takes the address of the first one if nobody gave it one.
         if matches!(kind, LinkKind::Lag { .. }) {
             (link.up, link.carrier) = (true, true);
+            let lag = self.link(master)?;
+            let random = lag.settings.get(&Setting::Mac).is_some_and(|mac| mac.text() == RANDOM_MAC);
+            if let Some(mac) = mac.filter(|_| random) {
+                lag.settings.insert(Setting::Mac, mac);
+            }
         }
         Ok(())
     }

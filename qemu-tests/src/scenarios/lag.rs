@@ -9,19 +9,27 @@ use qemu_tests::lacp::Partner;
 use qemu_tests::packet::Packet;
 use serde_json::Value;
 
+use super::bridge::mac_of;
 use super::flows::{settled, used, ways};
 use super::frames::{At, cross_once};
 use super::objects::{lag_document, with_document};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 1] = [Scenario::new(
-    "an LACP LAG spreads flows over its members, survives one that fails or falls silent, and shows it",
-    Topology::Switch,
-    lacp_with_a_partner,
-)
-.waits()
-.takes(32)];
+pub const SCENARIOS: [Scenario; 2] = [
+    Scenario::new(
+        "an LACP LAG spreads flows over its members, survives one that fails or falls silent, and shows it",
+        Topology::Switch,
+        lacp_with_a_partner,
+    )
+    .waits()
+    .takes(32),
+    Scenario::new(
+        "a LAG keeps its address and LACP system whatever its members, and these have their own again",
+        Topology::Switch,
+        keeps_its_address,
+    ),
+];
 
 /// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
 const SOON: Duration = Duration::from_secs(30);
@@ -65,6 +73,36 @@ fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
         all_members(lab, &partner).context("with the partner speaking again")
     })?;
     Ok(detail)
+}
+
+fn keeps_its_address(lab: &Lab, _: &Run) -> Result<String> {
+    let both = lag_document(lab, "lacp")?;
+    let of = |members: &str| both.replace("[\"swp11\", \"swp12\"]", members);
+    let system = || lab.vm.run("cat /sys/class/net/bundle/bonding/ad_actor_system");
+    let mut known: Option<Mac> = None;
+    for members in [&["swp12"][..], &["swp11"], &["swp12", "swp11"], &["swp11"]] {
+        lab.with_document(&of(&format!("{members:?}")), || {
+            let lag = mac_of(lab, "bundle")?;
+            ensure!(*known.get_or_insert(lag) == lag, "with {members:?} it has {lag}, and had {known:?}");
+            ensure!(system()?.trim() == lag.to_string(), "with {members:?} its system is {}", system()?);
+            for number in MEMBERS {
+                let (name, own) = (format!("swp{number}"), lab.vm.port_mac(number));
+                let expected = if members.contains(&name.as_str()) { lag } else { own };
+                let found = mac_of(lab, &name)?;
+                ensure!(found == expected, "with {members:?} {name} has {found} instead of {expected}");
+            }
+            // What somebody who boots with this document has.
+            lab.vm.run("systemctl restart netd.service")?;
+            lab.wait_for_netd(SOON)?;
+            ensure!(mac_of(lab, "bundle")? == lag, "a netd that was started anew gives it another address");
+            Ok(())
+        })?;
+    }
+    for number in MEMBERS {
+        let (found, own) = (mac_of(lab, &format!("swp{number}"))?, lab.vm.port_mac(number));
+        ensure!(found == own, "without a LAG swp{number} has {found} instead of {own}");
+    }
+    Ok(format!("{known:?}"))
 }
 
 /// Waits until both sides use both members.
