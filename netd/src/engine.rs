@@ -30,11 +30,12 @@ use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
 use crate::events::Hub;
 use crate::failure::Failure;
+use crate::kernel::bus::Sysfs;
 use crate::kernel::snapshot::Scope;
 use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
-use crate::platform::{self, Device, MANAGEMENT, Platform};
+use crate::platform::{Device, Naming};
 use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
 use crate::transaction::{self, Backend, CommitError, Kernel};
@@ -58,12 +59,18 @@ pub struct Paths {
     pub rules: PathBuf,
     /// How ports were set before netd set them.
     pub link_modes: PathBuf,
+    /// Where ports were seen.
+    pub ports: PathBuf,
+    /// Where sysfs is, which tells where ports are.
+    pub sysfs: PathBuf,
     /// The program that loads the rules.
     pub nft: PathBuf,
 }
 
 /// Where netd notes the control-plane rules it has loaded; nobody else reads it.
 const RULES: &str = "/run/corten/control-plane.nft";
+/// Where netd remembers which port is where: with the configuration, so that a factory reset clears it.
+const PORTS_FILE: &str = "/var/lib/corten/netd/ports.json";
 /// Where netd notes how ports were set before.
 const LINK_MODES_FILE: &str = "/run/corten/link-modes.json";
 
@@ -74,6 +81,8 @@ impl Default for Paths {
             running: paths::RUNNING_CONFIG.into(),
             attachments: paths::ATTACHMENTS_DIR.into(),
             link_modes: LINK_MODES_FILE.into(),
+            ports: PORTS_FILE.into(),
+            sysfs: "/sys".into(),
             platforms: paths::PLATFORMS_DIR.into(),
             rules: RULES.into(),
             nft: policy::NFT.into(),
@@ -95,7 +104,7 @@ pub struct Engine {
     stand_in: Option<Box<dyn Backend>>,
     paths: Paths,
     store: Store,
-    platform: Option<Platform>,
+    naming: Naming,
     devices: Vec<Device>,
     ports: BTreeSet<String>,
     /// Hardware addresses the ports were born with.
@@ -187,7 +196,7 @@ impl Engine {
             unreported: link_modes.unreported,
             first_macs: link_modes.macs,
             store: Store::new(&paths.startup, &paths.running),
-            platform: platform::load(&paths.platforms),
+            naming: Naming::load(Sysfs::at(&paths.sysfs), &paths.platforms, &paths.ports),
             paths,
             devices: Vec::new(),
             ports: BTreeSet::new(),
@@ -219,15 +228,16 @@ impl Engine {
         self.connection.port_id()
     }
 
-    /// The bridge's address stays what it is; a new one follows from the management port's, so that it is
+    /// The bridge's address stays what it is; a new one follows from the machine's own, so that it is
     /// the same after every boot whatever ports there are.
     fn choose_bridge_mac(&mut self) -> Result<String, KernelError> {
         let links = link::dump(&mut self.connection, false)?;
         if let Some(bridge) = links.iter().find(|link| link.name == BRIDGE && link.kind == "bridge") {
             return Ok(bridge.mac.clone());
         }
-        let management = links.iter().find(|link| link.name == MANAGEMENT).map(|link| link.mac.clone());
-        let seed = management
+        let seed = self
+            .naming
+            .base_mac(&self.devices)
             .or_else(|| Some(std::fs::read_to_string("/etc/machine-id").ok()?.trim().to_owned()))
             .unwrap_or_default();
         Ok(crate::kernel::wire::read_mac(&derive_mac(&seed, "bridge")))
@@ -323,7 +333,8 @@ impl Engine {
     pub fn validate(&self, document: &str) -> Result<Config, Vec<Diagnostic>> {
         let config = config::parse(document)?;
         let inventory = Inventory {
-            ports: self.ports.clone(),
+            // What is set of a port that is missing is carried out once it is back.
+            ports: self.ports.union(&self.naming.remembered_ports()).cloned().collect(),
             attachments: self.attachments.values().map(Record::usage).collect(),
         };
         let mut mistakes = config.admit(&inventory);

@@ -1,23 +1,26 @@
 //! The platform: which network device is which port.
 //!
 //! A platform file (TOML) says it for a switch model, chosen by what the firmware calls the machine
-//! (DMI). Ports are known by their name on the ASIC (`phys_port_name`) or their place on the PCI bus,
-//! never by the kernel's name or index, which depend on the order of probing. Naming is pure
-//! ([`assign`]); [`rename_all`] carries it out.
+//! (DMI). Without one, [`generic`] names ports by their order on the bus, once: what was seen is remembered
+//! ([`memory`]). Ports are known by their name on the ASIC (`phys_port_name`) or by the way to them on the PCI bus,
+//! never by the kernel's name or index, which depend on the order of probing. Naming is pure; [`Naming`] carries it
+//! out.
+
+mod generic;
+mod memory;
+mod naming;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use netd_api::config::is_port_name;
+pub use naming::Naming;
 use serde::Deserialize;
 
-use crate::kernel::{Connection, KernelError, device, link};
+use crate::kernel::bus::{BusLocation, Sysfs};
 
 /// Name of the management port.
 pub const MANAGEMENT: &str = "mgmt0";
-/// Where the firmware's words about the machine are.
-const DMI: &str = "/sys/class/dmi/id";
 /// Most ports one rule may name.
 const MAX_COUNT: u32 = 1024;
 
@@ -88,8 +91,10 @@ pub struct Device {
     pub port_name: String,
     /// Identifier of the ASIC; empty for none.
     pub switch_id: String,
-    /// PCI address of the function it sits on.
-    pub pci: Option<String>,
+    /// Where it sits on the PCI bus.
+    pub bus: Option<BusLocation>,
+    /// Which of the ports of its function it is, from 0.
+    pub port_number: u32,
     /// Driver.
     pub driver: String,
     /// Hardware address it was born with; empty where the driver does not tell.
@@ -98,13 +103,34 @@ pub struct Device {
     pub mac: String,
 }
 
+impl Device {
+    /// Whether it is a port of a switch ASIC.
+    fn is_of_asic(&self) -> bool {
+        !self.switch_id.is_empty()
+    }
+
+    /// The way to its function on the PCI bus.
+    fn bus_path(&self) -> Option<&str> {
+        self.bus.as_ref().map(|bus| bus.path.as_str())
+    }
+
+    /// PCI address of its function.
+    fn pci(&self) -> Option<&str> {
+        self.bus.as_ref().map(|bus| bus.pci.as_str())
+    }
+
+    /// Hardware address it was born with; empty where the driver does not tell.
+    fn born_mac(&self) -> &str {
+        &self.permanent_mac
+    }
+}
+
 /// What the machine's firmware says.
-fn machine() -> Machine {
-    let read = |file: &str| Some(fs::read_to_string(Path::new(DMI).join(file)).ok()?.trim().to_owned());
+fn machine(sysfs: &Sysfs) -> Machine {
     Machine {
-        sys_vendor: read("sys_vendor"),
-        product_name: read("product_name"),
-        board_name: read("board_name"),
+        sys_vendor: sysfs.firmware("sys_vendor"),
+        product_name: sysfs.firmware("product_name"),
+        board_name: sysfs.firmware("board_name"),
     }
 }
 
@@ -122,9 +148,9 @@ impl Machine {
 }
 
 /// The platform of this machine. Files that do not read are named in the log; without one that fits,
-/// the generic rules of [`assign`] hold.
-pub fn load(folder: &Path) -> Option<Platform> {
-    let found = machine();
+/// the rules of [`generic`] hold.
+fn load(folder: &Path, sysfs: &Sysfs) -> Option<Platform> {
+    let found = machine(sysfs);
     let mut files: Vec<_> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
@@ -144,34 +170,27 @@ pub fn load(folder: &Path) -> Option<Platform> {
     }
     let unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     tracing::warn!(
-        "no platform file for {} {}: the first PCI device is {MANAGEMENT}, the others are swp1, swp2, … in PCI order",
+        "no platform file for {} {}: the first Ethernet controller is {MANAGEMENT}, the others are swp1, swp2, … in PCI order, and keep these names",
         unknown(&found.sys_vendor),
         unknown(&found.product_name)
     );
     None
 }
 
-/// Names for devices, by interface index. Devices no rule names are absent: they are not touched.
-pub fn assign(platform: Option<&Platform>, devices: &[Device]) -> BTreeMap<u32, String> {
+/// Names a platform file has for devices, by interface index. Devices no rule names are absent: they are not touched.
+fn assign(platform: &Platform, devices: &[Device]) -> BTreeMap<u32, String> {
     let mut names = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for device in devices {
-        let wanted = match platform {
-            Some(platform) => named_by(platform, device),
-            None => generic_asic_name(device),
-        };
-        if let Some(name) = wanted.filter(|name| taken.insert(name.clone())) {
+        if let Some(name) = named_by(platform, device).filter(|name| taken.insert(name.clone())) {
             names.insert(device.index, name);
         }
-    }
-    if platform.is_none() {
-        add_generic_pci_names(devices, &mut names, &mut taken);
     }
     names
 }
 
 fn named_by(platform: &Platform, device: &Device) -> Option<String> {
-    let pci = device.pci.as_deref();
+    let pci = device.pci();
     if device.port_name.is_empty()
         && pci.is_some()
         && platform.management.as_ref().map(|management| management.pci.as_str()) == pci
@@ -179,7 +198,7 @@ fn named_by(platform: &Platform, device: &Device) -> Option<String> {
         return Some(MANAGEMENT.to_owned());
     }
     let number = platform.ports.iter().find_map(|rule| match rule {
-        PortRule::Asic { phys_port_name } if !device.switch_id.is_empty() => {
+        PortRule::Asic { phys_port_name } if device.is_of_asic() => {
             let (before, after) = phys_port_name.split_once("{n}")?;
             port_number(device.port_name.strip_prefix(before)?.strip_suffix(after)?)
         }
@@ -207,105 +226,8 @@ fn linear(address: &str) -> Option<u32> {
     in_range.then_some(domain << 16 | bus << 8 | slot << 3 | function)
 }
 
-/// Unknown hardware with an ASIC: `p3`, `swp3`, `sw1p3` is port swp3.
-fn generic_asic_name(device: &Device) -> Option<String> {
-    if device.switch_id.is_empty() || device.port_name.is_empty() {
-        return None;
-    }
-    if is_port_name(&device.port_name) {
-        return Some(device.port_name.clone());
-    }
-    let number = device.port_name.rsplit('p').next().filter(|_| device.port_name.contains('p'))?;
-    Some(format!("swp{}", port_number(number)?))
-}
-
-/// Unknown hardware: the first PCI device without an ASIC is for management, the others are ports.
-fn add_generic_pci_names(
-    devices: &[Device],
-    names: &mut BTreeMap<u32, String>,
-    taken: &mut BTreeSet<String>,
-) {
-    let has_asic = !names.is_empty();
-    let mut others: Vec<(u32, u32)> = devices
-        .iter()
-        .filter(|device| device.switch_id.is_empty())
-        .filter_map(|device| Some((linear(device.pci.as_deref()?)?, device.index)))
-        .collect();
-    others.sort_unstable();
-    for (place, (_, index)) in others.into_iter().enumerate() {
-        let name = if place == 0 { MANAGEMENT.to_owned() } else { format!("swp{place}") };
-        // With an ASIC, further devices of other kinds are left alone.
-        if (place == 0 || !has_asic) && taken.insert(name.clone()) {
-            names.insert(index, name);
-        }
-    }
-}
-
-/// The hardware's network devices.
-pub fn devices(connection: &mut Connection) -> Result<Vec<Device>, KernelError> {
-    let links = link::dump(connection, false)?;
-    Ok(links
-        .into_iter()
-        .filter(link::LinkRecord::is_hardware)
-        .map(|link| Device {
-            pci: device::pci_address(&link.name),
-            driver: device::driver(&link.name).unwrap_or_default(),
-            index: link.index,
-            port_name: link.port_name,
-            switch_id: link.switch_id,
-            permanent_mac: link.permanent_mac,
-            mac: link.mac,
-            name: link.name,
-        })
-        .collect())
-}
-
-/// Gives devices their names. Answers the devices under their new names; one that cannot be renamed
-/// keeps its old name and is named in the log.
-pub fn rename_all(
-    connection: &mut Connection,
-    platform: Option<&Platform>,
-) -> Result<Vec<Device>, KernelError> {
-    let devices = devices(connection)?;
-    let names = assign(platform, &devices);
-    let wrong: Vec<&Device> = devices
-        .iter()
-        .filter(|device| names.get(&device.index).is_some_and(|name| *name != device.name))
-        .collect();
-    if wrong.is_empty() {
-        return Ok(devices);
-    }
-    // Names may have to be swapped: what stands in the way steps aside first.
-    for device in &devices {
-        let in_the_way = wrong.iter().any(|other| names.get(&other.index) == Some(&device.name));
-        if in_the_way && names.get(&device.index) != Some(&device.name) {
-            rename(connection, device, &format!("aside{}", device.index));
-        }
-    }
-    for device in wrong {
-        if let Some(name) = names.get(&device.index) {
-            rename(connection, device, name);
-        }
-    }
-    self::devices(connection)
-}
-
-fn rename(connection: &mut Connection, device: &Device, name: &str) {
-    let mut renamed = connection.request(link::rename(device.index, name));
-    if renamed.is_err() {
-        // Older kernels rename only what is down.
-        let down = connection.request(link::set_down_by_index(device.index));
-        renamed = down.and_then(|()| connection.request(link::rename(device.index, name)));
-    }
-    let place = device.pci.as_deref().unwrap_or(&device.port_name);
-    match renamed {
-        Ok(()) => tracing::info!("{name}: {} at {place} (was {})", device.driver, device.name),
-        Err(error) => tracing::error!("{name}: naming {} at {place}: {error}", device.name),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const QEMU: &str = include_str!("../../os-image/platforms/qemu-q35.toml");
@@ -314,23 +236,26 @@ mod tests {
         toml::from_str(QEMU).unwrap()
     }
 
-    fn pci(index: u32, address: &str) -> Device {
-        Device { index, name: format!("eth{index}"), pci: Some(address.to_owned()), ..Device::default() }
+    /// A function of the root bus, or of the bus below a bridge that is not told.
+    pub(super) fn location(address: &str) -> BusLocation {
+        BusLocation { pci: address.to_owned(), path: format!("pci/{address}"), behind: false }
     }
 
-    fn asic(index: u32, port_name: &str) -> Device {
-        let pci = Some("0000:00:04.0".to_owned());
+    pub(super) fn pci(index: u32, address: &str) -> Device {
         Device {
             index,
             name: format!("eth{index}"),
-            port_name: port_name.to_owned(),
-            switch_id: "5254".into(),
-            pci,
+            bus: Some(location(address)),
+            permanent_mac: format!("02:00:00:00:00:{index:02x}"),
             ..Device::default()
         }
     }
 
-    fn names(platform: Option<&Platform>, devices: &[Device]) -> Vec<String> {
+    pub(super) fn asic(index: u32, port_name: &str) -> Device {
+        Device { port_name: port_name.to_owned(), switch_id: "5254".into(), ..pci(index, "0000:00:04.0") }
+    }
+
+    fn names(platform: &Platform, devices: &[Device]) -> Vec<String> {
         let names = assign(platform, devices);
         devices.iter().map(|device| names.get(&device.index).cloned().unwrap_or_default()).collect()
     }
@@ -345,25 +270,13 @@ mod tests {
             pci(6, "0000:00:0f.7"),
             pci(7, "0000:00:10.0"),
         ];
-        assert_eq!(names(Some(&qemu()), &devices), ["swp9", "mgmt0", "swp1", "swp8", "swp64", ""]);
+        assert_eq!(names(&qemu(), &devices), ["swp9", "mgmt0", "swp1", "swp8", "swp64", ""]);
     }
 
     #[test]
     fn rocker_ports_are_named_by_the_asic() {
         let devices = [asic(2, "sw1p10"), pci(3, "0000:00:02.0"), asic(4, "sw1p1"), asic(5, "sw1p")];
-        assert_eq!(names(Some(&qemu()), &devices), ["swp10", "mgmt0", "swp1", ""]);
-    }
-
-    #[test]
-    fn unknown_hardware_gets_names_in_pci_order() {
-        let devices = [pci(2, "0000:02:00.0"), pci(3, "0000:01:00.1"), pci(4, "0000:01:00.0")];
-        assert_eq!(names(None, &devices), ["swp2", "swp1", "mgmt0"]);
-    }
-
-    #[test]
-    fn unknown_hardware_with_an_asic_is_named_by_the_asic() {
-        let devices = [asic(2, "p7"), asic(3, "swp8"), pci(4, "0000:01:00.0"), pci(5, "0000:01:00.1")];
-        assert_eq!(names(None, &devices), ["swp7", "swp8", "mgmt0", ""]);
+        assert_eq!(names(&qemu(), &devices), ["swp10", "mgmt0", "swp1", ""]);
     }
 
     #[test]

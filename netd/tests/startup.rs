@@ -128,6 +128,29 @@ fn stubborn_nft(folder: &Folder, refusals: usize) {
 }
 
 #[test]
+fn a_remembered_port_that_is_missing_is_reported_and_the_rest_is_carried_out() {
+    isolated("a_remembered_port_that_is_missing_is_reported_and_the_rest_is_carried_out", || {
+        let folder = Folder::new("missing-port");
+        stubborn_nft(&folder, 0);
+        folder.write("ports.json", r#"{"ports": {"swp1": {"path": "pci0000:00/08.0", "port": "0"}}}"#);
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let stand_in = Box::new(Model::new(Network::default()));
+        let hub = Hub::open().expect("a thread");
+        let mut engine = Engine::start_on(paths, hub, Some(stand_in)).expect("the engine");
+        let document =
+            "version = 1\n[ports.swp1]\nmtu = 9000\n[loopbacks.lo1]\naddresses = [\"192.0.2.1/32\"]\n";
+        engine.apply(document.to_owned(), 0, 0, &Request::default()).expect("the rest can be carried out");
+        engine.look().unwrap();
+        let problems = engine.problems().concat();
+        let expected = "2:8: ports.swp1: the port is missing: no device at pci0000:00/08.0";
+        assert!(problems.contains(expected), "{problems}");
+        let unknown = document.replace("swp1", "swp2");
+        let refused = engine.apply(unknown, 0, 0, &Request::default()).expect_err("it was never there");
+        assert!(refused.words().contains("no port swp2 on this switch"), "{}", refused.words());
+    });
+}
+
+#[test]
 fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
     isolated("rules_that_are_refused_at_start_are_shown_and_no_port_is_touched", || {
         for startup in ["version = 1\n", BROKEN] {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use netd_api::config::is_port_name;
 use netd_api::config::model::Inventory;
+use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{EventKind, EventSource};
 
 use crate::engine::Engine;
@@ -13,7 +14,7 @@ use crate::kernel::address::{self, AddressRecord};
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link, next_hop};
 use crate::plan::{Action, LinkKind};
-use crate::platform::{self, MANAGEMENT};
+use crate::platform::MANAGEMENT;
 use crate::policy;
 use crate::transaction::{self, Reconciled};
 
@@ -222,8 +223,15 @@ impl Engine {
 
     /// What the running configuration says of ports this switch does not have, or not yet.
     fn missing_ports(&self) -> Vec<String> {
-        let inventory = Inventory { ports: self.ports.clone(), attachments: Vec::new() };
-        self.config.admit(&inventory).iter().map(ToString::to_string).collect()
+        let known = self.ports.union(&self.naming.remembered_ports()).cloned().collect();
+        let inventory = Inventory { ports: known, attachments: Vec::new() };
+        let missing = self.config.ports.iter().filter(|(name, _)| !self.ports.contains(*name));
+        let missing = missing.filter_map(|(name, port)| {
+            let message = format!("the port is missing: no device at {}", self.naming.location(name)?);
+            let (line, column) = (port.place.line, port.place.column);
+            Some(Diagnostic { line, column, path: format!("ports.{name}"), message }.to_string())
+        });
+        missing.chain(self.config.admit(&inventory).iter().map(ToString::to_string)).collect()
     }
 
     /// Addresses of netd's that cannot be used, since other hosts have them.
@@ -244,7 +252,7 @@ impl Engine {
 
     /// Gives new devices their names. Answers whether the set of ports changed.
     pub(super) fn name_devices(&mut self) -> Result<bool, KernelError> {
-        let devices = platform::rename_all(&mut self.connection, self.platform.as_ref())?;
+        let devices = self.naming.rename_all(&mut self.connection)?;
         let ports: BTreeSet<String> =
             devices.iter().map(|device| device.name.clone()).filter(|name| is_port_name(name)).collect();
         let changed = ports != self.ports;

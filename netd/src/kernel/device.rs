@@ -1,4 +1,4 @@
-//! What sysfs tells of a network device and netlink does not: driver, place on the PCI bus, speed.
+//! What sysfs tells of a network device and netlink does not: driver, speed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,21 +17,6 @@ pub fn driver(name: &str) -> Option<String> {
     Some(link.file_name()?.to_string_lossy().into_owned())
 }
 
-/// PCI address (`0000:00:08.1`) of the function the device sits on.
-pub fn pci_address(name: &str) -> Option<String> {
-    let path = fs::canonicalize(class(name).join("device")).ok()?;
-    path.components()
-        .rev()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
-        .find(|part| is_pci_address(part))
-}
-
-/// Whether the text is a PCI address: `domain:bus:slot.function`.
-fn is_pci_address(text: &str) -> bool {
-    let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'x' } else { c }).collect();
-    shape == "xxxx:xx:xx.x"
-}
-
 /// Speed in Mbit/s; 0 when the driver does not say.
 pub fn speed_mbps(name: &str) -> u32 {
     read(name, "speed")
@@ -48,16 +33,4 @@ pub fn duplex(name: &str) -> String {
 
 fn read(name: &str, file: &str) -> Option<String> {
     Some(fs::read_to_string(class(name).join(file)).ok()?.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pci_addresses_are_told_from_other_path_parts() {
-        assert!(is_pci_address("0000:00:08.1"));
-        assert!(!is_pci_address("virtio3"));
-        assert!(!is_pci_address("pci0000:00"));
-    }
 }

@@ -6,12 +6,14 @@
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
 //! [`link_state`] and [`carrier`] those that come late by themselves, [`detection`] what other hosts say to new
 //! addresses, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`unreported`] what drivers
-//! leave out of it; [`batch`] carries out a plan's actions. [`device`] is the little that is not netlink.
+//! leave out of it; [`batch`] carries out a plan's actions. [`device`] and [`bus`] are the little that is
+//! not netlink.
 
 pub mod address;
 pub mod batch;
 pub mod bridge;
 pub mod bridge_port;
+pub mod bus;
 pub mod carrier;
 pub mod connection;
 pub mod detection;

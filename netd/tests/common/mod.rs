@@ -72,6 +72,9 @@ impl Folder {
             platforms: self.0.join("platforms"),
             rules: self.0.join("control-plane.nft"),
             link_modes: self.0.join("run/link-modes.json"),
+            ports: self.0.join("ports.json"),
+            // Of no machine: what hardware the one that runs the tests has must not matter.
+            sysfs: self.0.join("sys"),
             nft: "/usr/sbin/nft".into(),
         }
     }

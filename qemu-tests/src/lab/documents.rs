@@ -156,6 +156,43 @@ addresses = ["10.0.2.1/24", "2001:db8:2::1/64"]
     )
 }
 
+/// Ports of the lab of an unknown machine: its second slot is swp1, since its first one is empty at first.
+pub(super) fn unknown(public_key: &str) -> String {
+    format!(
+        r#"version = 1
+
+[system]
+hostname = "unknown1"
+
+{users}
+[ports.swp1]
+vlan.access = 10
+
+[ports."swp[2-3]"]
+vlan.access = 20
+"#,
+        users = users(public_key)
+    )
+}
+
+/// Takes devices out of the unknown machine before netd looks for ports: those a file names, at first the one in the
+/// first slot of the front panel.
+pub(super) const UNPLUG_UNIT: &str = "\
+[Unit]
+Description=Devices that are taken out
+DefaultDependencies=no
+RequiresMountsFor=/var/lib/corten
+Before=netd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/busybox sh -c 'cd /sys/bus/pci/devices; \
+for slot in $(cat /var/lib/corten/unplug || echo 08.0); do echo 1 >0000:00:$slot/remove; done'
+";
+pub(super) const UNPLUG_DROP_IN: &str =
+    "[Unit]\nRequires=corten-unplug.service\nAfter=corten-unplug.service\n";
+
 /// Makes the ASIC of the netdevsim lab before netd looks for ports.
 pub(super) const NETDEVSIM_UNIT: &str = "\
 [Unit]
@@ -186,7 +223,7 @@ mod tests {
         let kept: Vec<String> = files.map(|path| std::fs::read_to_string(path).expect("a text")).collect();
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ana";
         let demo = qemu_tests::demo::config(4);
-        for document in [measured(key), switch(key), rocker(key), netdevsim(key), demo] {
+        for document in [measured(key), switch(key), rocker(key), netdevsim(key), unknown(key), demo] {
             assert!(kept.contains(&document), "put this beside the others:\n{document}");
         }
     }

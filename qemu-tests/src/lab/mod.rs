@@ -210,6 +210,12 @@ impl Lab {
                 .credential("systemd.extra-unit.corten-netdevsim.service", documents::NETDEVSIM_UNIT)
                 .credential("systemd.unit-dropin.netd.service", documents::NETDEVSIM_DROP_IN);
         }
+        if topology == Topology::Unknown {
+            machine = machine
+                .made_by("Acme", "X1")
+                .credential("systemd.extra-unit.corten-unplug.service", documents::UNPLUG_UNIT)
+                .credential("systemd.unit-dropin.netd.service", documents::UNPLUG_DROP_IN);
+        }
         if let Some(document) = &document {
             let channel = if topology == Topology::Demo { Channel::Smbios } else { Channel::FwCfg };
             machine = machine.config(document, channel);

@@ -20,6 +20,9 @@ pub enum Topology {
     Netdevsim,
     /// Two virtio ports, not provisioned.
     Fresh,
+    /// Four virtio ports of a machine that no platform file is about, of which some are taken out before netd starts:
+    /// [`documents::UNPLUG_UNIT`].
+    Unknown,
     /// 64 quiet virtio ports.
     Measured,
     /// A switch of a [`super::fabric`], which says what it has.
@@ -47,6 +50,7 @@ impl Topology {
             Topology::Rocker => "rocker",
             Topology::Netdevsim => "netdevsim",
             Topology::Fresh => "fresh",
+            Topology::Unknown => "unknown",
             Topology::Measured => "measured",
             Topology::Member => "member",
         }
@@ -57,9 +61,12 @@ impl Topology {
         match self {
             Topology::Switch | Topology::Netdevsim => Origin::Template,
             Topology::Containers => Origin::Derived(Topology::Switch),
-            Topology::Demo | Topology::Rocker | Topology::Fresh | Topology::Measured | Topology::Member => {
-                Origin::Boot
-            }
+            Topology::Demo
+            | Topology::Rocker
+            | Topology::Fresh
+            | Topology::Unknown
+            | Topology::Measured
+            | Topology::Member => Origin::Boot,
         }
     }
 
@@ -72,7 +79,7 @@ impl Topology {
         match self {
             Topology::Switch | Topology::Containers => 12,
             Topology::Demo => 6,
-            Topology::Rocker => 4,
+            Topology::Rocker | Topology::Unknown => 4,
             // The kernel makes its ports.
             Topology::Netdevsim => 0,
             // Their fabric says how many.
@@ -89,6 +96,7 @@ impl Topology {
             Topology::Demo => Some(demo::config(self.ports())),
             Topology::Rocker => Some(documents::rocker(public_key)),
             Topology::Netdevsim => Some(documents::netdevsim(public_key)),
+            Topology::Unknown => Some(documents::unknown(public_key)),
             Topology::Fresh | Topology::Member => None,
             Topology::Measured => Some(documents::measured(public_key)),
         }

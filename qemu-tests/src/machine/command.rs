@@ -63,6 +63,9 @@ pub(super) fn build(
     if !machine.reboots {
         qemu.add(&["-no-reboot"]);
     }
+    if let Some((vendor, product)) = &machine.maker {
+        qemu.add(&["-smbios", &format!("type=1,manufacturer={vendor},product={product}")]);
+    }
     boot(&mut qemu, machine, folder, start)?;
     if let Some(disk) = &machine.agent_disk {
         qemu.path("-drive", "if=none,id=tools,format=raw,readonly=on,file=", disk);

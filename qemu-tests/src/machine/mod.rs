@@ -77,6 +77,7 @@ pub struct Machine {
     ports: u16,
     asic: Asic,
     negotiates: bool,
+    maker: Option<(String, String)>,
     firmware: Firmware,
     memory_mib: u32,
     console: Console,
@@ -138,6 +139,7 @@ impl Machine {
             ports: 4,
             asic: Asic::default(),
             negotiates: false,
+            maker: None,
             firmware: Firmware::default(),
             memory_mib: 1024,
             console: Console::default(),
@@ -181,6 +183,12 @@ impl Machine {
     /// Adds a port that negotiates its speed, an Intel 82574L that nobody is behind: [`NEGOTIATING`].
     pub fn negotiates(mut self) -> Self {
         self.negotiates = true;
+        self
+    }
+
+    /// What its firmware says it is, instead of QEMU's own words: a vendor and a product.
+    pub fn made_by(mut self, vendor: &str, product: &str) -> Self {
+        self.maker = Some((vendor.to_owned(), product.to_owned()));
         self
     }
 

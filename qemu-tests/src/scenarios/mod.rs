@@ -28,6 +28,7 @@
 //! | 802.1p priorities | `priority` | the bridge keeps the priority; a routed packet's tag |
 //! | forwarding toggles | `objects`, `layer3` | an interface that does not forward; a family that is not routed |
 //! | longest prefix, MTU, ICMP errors | `layer3` | the longest matching prefix; a packet too large; who sends a packet |
+//! | ports keep their names | `hardware` | a port that is missing or added |
 //! | ECMP spreads, and loses a next hop | `ecmp`, `changes` | ECMP spreads flows; a link that goes down |
 //! | VRFs are apart | `vrfs`, `control_plane` | two VRFs; a port in a VRF of its own |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
@@ -44,6 +45,7 @@ mod fabric;
 mod first_boot;
 mod flows;
 mod frames;
+mod hardware;
 mod harness;
 mod kernel_dump;
 mod kills;
@@ -103,6 +105,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("fabric", &fabric::SCENARIOS),
         ("platforms", &platforms::SCENARIOS),
         ("first-boot", &first_boot::SCENARIOS),
+        ("hardware", &hardware::SCENARIOS),
         ("measured", &measured::SCENARIOS),
     ];
     // A boot of its own for a single behaviour would be dear: those of one kind of machine share it.
