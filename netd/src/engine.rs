@@ -9,6 +9,7 @@ mod breakout;
 pub mod changes;
 mod drift;
 mod history;
+mod hosts;
 mod objects;
 mod originals;
 mod places;
@@ -26,6 +27,7 @@ use netd_api::config::{self, Config};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::paths;
 
+use crate::announce::Announcer;
 use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
 use crate::events::Hub;
@@ -93,6 +95,10 @@ impl Default for Paths {
 /// The engine.
 pub struct Engine {
     hub: Hub,
+    /// Tells hosts of addresses, and hears who else uses them.
+    announcer: Announcer,
+    /// Ports of the bridge that forwarded at the last look, each with how often it had got its carrier.
+    forwarding: BTreeMap<u32, u32>,
     /// Links that came or went since the last look.
     flapped: drift::Flapped,
     /// Whether the kernel was as wanted once.
@@ -186,6 +192,8 @@ impl Engine {
     fn open(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
         let link_modes = originals::load(&paths.link_modes);
         Ok(Engine {
+            announcer: Announcer::new(hub.clone()),
+            forwarding: BTreeMap::new(),
             hub,
             flapped: drift::Flapped::default(),
             settled: false,

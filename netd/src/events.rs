@@ -89,6 +89,11 @@ impl Hub {
         lock(&self.0.links).take_moved()
     }
 
+    /// Has the engine look again, as a carrier does.
+    pub fn ask_for_look(&self) {
+        self.0.carrier.notify_one();
+    }
+
     /// Waits until a carrier came or went.
     pub async fn carrier_changed(&self) {
         self.0.carrier.notified().await;

@@ -8,6 +8,7 @@
 //! [`daemon`] is the event loop around it, [`dbus`] the service.
 
 pub mod alarms;
+pub mod announce;
 pub mod attach;
 pub mod clock;
 pub mod daemon;

@@ -3,14 +3,12 @@
 //! [`commit`] plans, sends the steps class by class, reads the kernel back and plans again until nothing
 //! differs: some changes make the kernel drop others (a VRF change flushes addresses). On the first
 //! failure it undoes exactly the steps that succeeded, in reverse, and reports the object and the
-//! kernel's words. New IPv6 addresses that another host on the link turns out to use are such a failure. [`commit_part`] does the same for some of the steps, whatever else differs.
+//! kernel's words. New addresses that another host on the link turns out to use are such a failure. [`commit_part`] does the same for some of the steps, whatever else differs.
 //! [`reconcile`] is the other use of the same plan: it brings back what was lost and never undoes.
 //!
 //! The kernel is behind [`Backend`], so that a backend that fails at random can prove the undo path.
 
 use std::collections::BTreeSet;
-
-use ipnet::IpNet;
 
 use crate::kernel::detection::{self, LinkAddress};
 use crate::kernel::unreported::Unreported;
@@ -240,12 +238,10 @@ fn settle(
     Ok(())
 }
 
-/// Waits for what other hosts say to new IPv6 addresses.
+/// Waits for what other hosts say to new addresses.
 fn detect_duplicates(backend: &mut impl Backend, done: &[Step]) -> Result<(), Reason> {
     let asked = |step: &Step| match &step.action {
-        Action::AddAddress { link, address: address @ IpNet::V6(_), detect_duplicates: true } => {
-            Some((link.clone(), *address))
-        }
+        Action::AddAddress { link, address, detect_duplicates: true } => Some((link.clone(), *address)),
         _ => None,
     };
     let added: BTreeSet<LinkAddress> = done.iter().filter_map(asked).collect();

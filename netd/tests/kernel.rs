@@ -11,6 +11,8 @@ mod entries;
 mod events;
 #[path = "kernel/history.rs"]
 mod history;
+#[path = "kernel/hosts.rs"]
+mod hosts;
 #[path = "kernel/lags.rs"]
 mod lags;
 #[path = "kernel/limits.rs"]

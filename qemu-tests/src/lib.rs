@@ -30,6 +30,7 @@
 //!
 //! A machine ends with the thread that started it, at the latest.
 
+pub mod arp;
 pub mod demo;
 pub mod frame;
 pub mod host;

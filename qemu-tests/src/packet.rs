@@ -192,6 +192,13 @@ pub fn advertisement(host: Mac, address: Ipv6Addr) -> Frame {
     Frame::new(host, group_mac(everybody.into())).ethertype(ETHERTYPE_IPV6).payload(packet)
 }
 
+/// Whether an IPv6 packet tells who has an address (RFC 4861, 4.4).
+pub fn advertises(packet: &[u8], address: Ipv6Addr) -> bool {
+    packet.get(6) == Some(&ICMPV6)
+        && packet.get(IPV6_HEADER) == Some(&136)
+        && packet.get(IPV6_HEADER + 8..IPV6_HEADER + 24) == Some(&address.octets()[..])
+}
+
 /// Whether an IPv6 packet asks who has an address (RFC 4861, 4.3).
 pub fn asks_for(packet: &[u8], address: Ipv6Addr) -> bool {
     packet.get(6) == Some(&ICMPV6)

@@ -10,7 +10,6 @@ use netd_api::events::{EventKind, EventSource};
 use crate::engine::Engine;
 use crate::engine::drift::Judge;
 use crate::events::groups::Groups;
-use crate::kernel::address::{self, AddressRecord};
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link, next_hop};
 use crate::plan::{Action, LinkKind};
@@ -143,7 +142,7 @@ impl Engine {
         }
         self.unheard = false;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
-        let duplicates = self.duplicates()?;
+        let duplicates = self.tell_hosts()?;
         let problems = self.missing_ports().into_iter().chain(breakout).chain(result.failed);
         self.take_note(problems.chain(duplicates).collect());
         Ok(match (wrong, result.count == 0) {
@@ -232,22 +231,6 @@ impl Engine {
             Some(Diagnostic { line, column, path: format!("ports.{name}"), message }.to_string())
         });
         missing.chain(self.config.admit(&inventory).iter().map(ToString::to_string)).collect()
-    }
-
-    /// Addresses of netd's that cannot be used, since other hosts have them.
-    fn duplicates(&mut self) -> Result<Vec<String>, KernelError> {
-        let mut records = address::dump(&mut self.connection)?;
-        records.retain(|record| record.is_own() && record.is_duplicate());
-        if records.is_empty() {
-            return Ok(Vec::new());
-        }
-        let links = link::dump(&mut self.connection, false)?;
-        let name = |index: u32| links.iter().find(|link| link.index == index).map_or("", |link| &link.name);
-        let words = |record: &AddressRecord| {
-            let (name, address) = (name(record.index), record.address);
-            format!("{name}: another host on the link uses the address {address}")
-        };
-        Ok(records.iter().map(words).collect())
     }
 
     /// Gives new devices their names. Answers whether the set of ports changed.

@@ -40,6 +40,11 @@ impl AddressRecord {
         self.flags & libc::IFA_F_TENTATIVE != 0
     }
 
+    /// Whether it is an IPv6 address of its link alone, which the kernel sets by itself.
+    pub fn is_link_local(&self) -> bool {
+        matches!(self.address, IpNet::V6(net) if net.addr().is_unicast_link_local())
+    }
+
     /// Whether this is one netd set.
     pub fn is_own(&self) -> bool {
         self.protocol == OWN_PROTOCOL

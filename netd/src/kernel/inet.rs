@@ -1,5 +1,7 @@
 //! What the IP families keep of a link (`IFLA_AF_SPEC`): IPv6's own address.
 
+use std::path::Path;
+
 use nix::libc;
 
 use super::link::{Settings, set};
@@ -18,6 +20,12 @@ pub(super) fn set_link_local(name: &str, on: bool) -> Message {
     set(name).nest(libc::IFLA_AF_SPEC, |spec| {
         spec.nest(libc::AF_INET6 as u16, |inet6| inet6.u8(IFLA_INET6_ADDR_GEN_MODE, mode))
     })
+}
+
+/// Whether the kernel routes IPv6 packets that come in by a link, and tells hosts so.
+pub fn forwards_ipv6(name: &str) -> bool {
+    let file = Path::new("/proc/sys/net/ipv6/conf").join(name).join("forwarding");
+    std::fs::read_to_string(file).is_ok_and(|text| text.trim() != "0")
 }
 
 /// Reads the settings.

@@ -18,7 +18,11 @@ use crate::plan::{LinkKind, Setting};
 pub const OWN_GROUP: u32 = 199;
 
 /// Attributes libc lacks (linux/if_link.h).
+const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_PERM_ADDRESS: u16 = 54;
+const IFLA_BRPORT_STATE: u16 = 1;
+/// `BR_STATE_FORWARDING` (linux/if_bridge.h).
+const STATE_FORWARDING: u8 = 3;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_VLAN_ID: u16 = 1;
@@ -70,6 +74,10 @@ pub struct LinkRecord {
     pub member: MemberRecord,
     /// Of a VXLAN tunnel end point: which.
     pub vxlan: VxlanRecord,
+    /// Of a bridge port: whether it forwards frames (IEEE 802.1D, 7.4); the spanning tree may keep it from that.
+    pub forwards: bool,
+    /// How often it got its carrier.
+    pub carriers: u32,
     /// RFC 2863 state, `IF_OPER_…`.
     pub oper_state: u8,
     /// Identifier of the switch ASIC, hexadecimal; empty for none.
@@ -123,6 +131,7 @@ impl LinkRecord {
                 libc::IFLA_OPERSTATE => link.oper_state = read_u8(value),
                 libc::IFLA_PHYS_SWITCH_ID => link.switch_id = read_mac(value).replace(':', ""),
                 libc::IFLA_PHYS_PORT_NAME => link.port_name = read_text(value),
+                IFLA_CARRIER_UP_COUNT => link.carriers = read_u32(value),
                 IFLA_PERM_ADDRESS => link.permanent_mac = read_mac(value),
                 libc::IFLA_STATS64 => link.counters = read_counters(value),
                 libc::IFLA_LINKINFO => link.read_info(value),
@@ -140,6 +149,7 @@ impl LinkRecord {
                 libc::IFLA_INFO_KIND => self.kind = read_text(value),
                 IFLA_INFO_SLAVE_KIND => self.part_of = read_text(value),
                 IFLA_INFO_SLAVE_DATA if self.part_of == "bridge" => {
+                    self.forwards = find(value, IFLA_BRPORT_STATE).map(read_u8) == Some(STATE_FORWARDING);
                     bridge_port::read(value, &mut self.settings);
                 }
                 IFLA_INFO_SLAVE_DATA if self.part_of == "bond" => self.member = lag::read_member(value),

@@ -5,11 +5,13 @@
 //! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
 //! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
 //! [`link_state`] and [`carrier`] those that come late by themselves, [`detection`] what other hosts say to new
-//! addresses, [`snapshot`] the whole as the plan's [`Network`](crate::plan::Network), [`unreported`] what drivers
-//! leave out of it; [`batch`] carries out a plan's actions. [`device`] and [`bus`] are the little that is
-//! not netlink.
+//! addresses, by a [`packet`] socket that speaks [`arp`] and [`advertisement`], [`snapshot`] the whole as the plan's
+//! [`Network`](crate::plan::Network), [`unreported`] what drivers leave out of it; [`batch`] carries out a plan's
+//! actions. [`device`] and [`bus`] are the little that is not netlink.
 
 pub mod address;
+pub mod advertisement;
+pub mod arp;
 pub mod batch;
 pub mod bridge;
 pub mod bridge_port;
@@ -37,6 +39,7 @@ mod names;
 pub mod neighbour;
 pub mod netns;
 pub mod next_hop;
+pub mod packet;
 mod port_changes;
 mod port_monitor;
 pub mod querier;

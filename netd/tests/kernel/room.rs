@@ -1,13 +1,15 @@
 //! What the tests of the kernel room share.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
 use netd::kernel::snapshot::{self, Scope};
 use netd::kernel::veth::{self, VethRequest};
 use netd::kernel::{Connection, KernelError, batch, link};
 use netd::plan::{Action, LinkKind, Network, Setting, Value};
+
+use crate::common::workload_namespace;
 
 /// Name of netd's bridge.
 pub const BRIDGE: &str = "bridge";
@@ -80,9 +82,66 @@ impl Room {
         self.scope.ports.insert(name.to_owned());
     }
 
+    /// Makes a port with a host behind it, in a namespace of its own. The port is netd's.
+    pub fn add_host(&mut self, name: &str) -> Host {
+        let (namespace, netlink) = workload_namespace();
+        let request = VethRequest {
+            name,
+            mac: [2, 0, 0, 0, 1, name.bytes().last().unwrap_or(0)],
+            peer_name: "eth0",
+            peer_mac: Host::MAC,
+            peer_namespace: namespace.as_fd(),
+            mtu_bytes: 1500,
+        };
+        self.connection.request(veth::create(&request)).expect("a veth pair");
+        self.connection.request(link::set_admin(name, true)).expect("up");
+        self.scope.ports.insert(name.to_owned());
+        let mut host = Host { namespace, connection: Connection::adopt(netlink).expect("its netlink") };
+        host.set_up(true);
+        host
+    }
+
     /// Makes a bridge that is up.
     pub fn add_bridge(&mut self) {
         self.carry_out([create(BRIDGE, LinkKind::Bridge, &[]), up(BRIDGE, LinkKind::Bridge)]);
+    }
+}
+
+/// A host behind a port: its interface is `eth0`.
+pub struct Host {
+    namespace: OwnedFd,
+    pub connection: Connection,
+}
+
+impl Host {
+    /// Its hardware address.
+    pub const MAC: [u8; 6] = [2, 0, 0, 0, 2, 1];
+
+    /// Index of its interface.
+    pub fn index(&mut self) -> u32 {
+        link::find_by_name(&mut self.connection, "eth0").expect("a query").expect("its interface").index
+    }
+
+    /// Plugs its cable in, or pulls it.
+    pub fn set_up(&mut self, up: bool) {
+        self.connection.request(link::set_admin("eth0", up)).expect("up or down");
+    }
+
+    /// Gives it an address.
+    pub fn add_address(&mut self, address: &str) {
+        let message = netd::kernel::address::add(self.index(), &address.parse().expect("a prefix"), false);
+        self.connection.request(message).expect("its address");
+    }
+
+    /// Does something inside its namespace.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                nix::sched::setns(&self.namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("inside");
+                work()
+            });
+            inside.join().expect("the thread")
+        })
     }
 }
 

@@ -52,7 +52,7 @@ fn ports_keep_their_names(lab: &Lab, _: &Run) -> Result<String> {
     lab.apply_ok(&lab.document.replace("vlan.access = 20", "vlan.access = 30"))?;
     eventually("the rest is carried out", SOON, || cross(lab, At(3, None), At(4, None), Mac::BROADCAST))?;
     let refused = lab.apply(&format!("{}\n[ports.swp5]\nvlan.access = 10\n", lab.document))?;
-    ensure!(refused.status == 1 && refused.text.contains("swp5"), "swp5 is taken: {}", refused.text);
+    ensure!(refused.status != 0 && refused.text.contains("swp5"), "swp5 is taken: {}", refused.text);
     // Back in its slot, it is set as the document says.
     lab.vm.run("echo 1 >/sys/bus/pci/rescan")?;
     eventually("swp1 is back", SOON, || {

@@ -28,6 +28,7 @@
 //! | 802.1p priorities | `priority` | the bridge keeps the priority; a routed packet's tag |
 //! | forwarding toggles | `objects`, `layer3` | an interface that does not forward; a family that is not routed |
 //! | longest prefix, MTU, ICMP errors | `layer3` | the longest matching prefix; a packet too large; who sends a packet |
+//! | hosts are told of addresses, and heard | `hosts` | hosts hear of; an IPv4 address |
 //! | ports keep their names | `hardware` | a port that is missing or added |
 //! | ECMP spreads, and loses a next hop | `ecmp`, `changes` | ECMP spreads flows; a link that goes down |
 //! | VRFs are apart | `vrfs`, `control_plane` | two VRFs; a port in a VRF of its own |
@@ -47,6 +48,7 @@ mod flows;
 mod frames;
 mod hardware;
 mod harness;
+mod hosts;
 mod kernel_dump;
 mod kills;
 mod lag;
@@ -76,7 +78,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 29] = [
+    let files: [(&str, &[Scenario]); 30] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -87,6 +89,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("ports", &ports::SCENARIOS),
         ("routing", &routing::SCENARIOS),
         ("layer3", &layer3::SCENARIOS),
+        ("hosts", &hosts::SCENARIOS),
         ("ecmp", &ecmp::SCENARIOS),
         ("vrfs", &vrfs::SCENARIOS),
         ("objects", &objects::SCENARIOS),

@@ -1,0 +1,141 @@
+//! What hosts on ports hear of the switch's addresses, and what it hears of theirs (RFC 5227, RFC 4861).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::{self, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::arp;
+use qemu_tests::frame::{Mac, View};
+use qemu_tests::packet::{ETHERTYPE_IPV6, advertises};
+use qemu_tests::wire::Capture;
+
+use super::bridge::mac_of;
+use super::objects::{changed, with_document};
+use super::sender::SOON;
+use crate::lab::{Lab, Topology, eventually};
+use crate::runner::{Run, Scenario};
+
+pub const SCENARIOS: [Scenario; 2] = [
+    Scenario::new(
+        "hosts hear of an address when it is new, when its hardware address is, and when their port comes up",
+        Topology::Switch,
+        hosts_are_told,
+    )
+    .waits()
+    .takes(15),
+    Scenario::new(
+        "an IPv4 address that a host has already is refused with its line, and one it takes is defended",
+        Topology::Switch,
+        address_of_another,
+    )
+    .waits()
+    .takes(60),
+];
+
+const CUSTOM: &str = "02:aa:00:00:00:07";
+const WORDS: &str = "another host on the link";
+
+/// Waits until hosts hear which hardware address has these addresses.
+fn told(capture: &Capture, mac: Mac, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
+    let announces = |view: &View<'_>| {
+        view.source == mac && view.destination == Mac::BROADCAST && arp::announces(view, v4)
+    };
+    capture.wait_for("gratuitous ARP", SOON, announces)?;
+    // Both are sent at about the same time, in either order: the second one comes two seconds later.
+    let advertises = |view: &View<'_>| {
+        view.source == mac && view.ethertype == ETHERTYPE_IPV6 && advertises(view.payload, v6)
+    };
+    capture.wait_for("unsolicited neighbour advertisement", SOON, advertises)?;
+    Ok(())
+}
+
+fn hosts_are_told(lab: &Lab, _: &Run) -> Result<String> {
+    let (vlan4, vlan6): (Ipv4Addr, Ipv6Addr) = ("10.0.10.1".parse()?, "2001:db8:10::1".parse()?);
+    let (port4, port6): (Ipv4Addr, Ipv6Addr) = ("10.0.7.1".parse()?, "2001:db8:7::1".parse()?);
+    // A routed port, and a port of a VLAN whose interface had its carrier all the time.
+    for (number, interface, v4, v6) in [(7, "swp7", port4, port6), (2, "vlan10", vlan4, vlan6)] {
+        let mac = mac_of(lab, interface)?;
+        lab.vm.set_link(number, false)?;
+        let down = eventually(&format!("swp{number} is down"), SOON, || {
+            let port = lab.port(&format!("swp{number}"))?;
+            ensure!(port["oper_state"] == "down", "{port}");
+            Ok(())
+        });
+        let capture = lab.vm.wire(number)?.capture();
+        lab.vm.set_link(number, true)?;
+        down?;
+        told(&capture, mac, v4, v6).with_context(|| format!("swp{number} is plugged in"))?;
+    }
+    let routed = "description = \"routed\"\n";
+    let document = changed(lab, routed, &format!("{routed}mac = \"{CUSTOM}\"\n"))?;
+    let capture = lab.vm.wire(7)?.capture();
+    with_document(lab, &document, || told(&capture, CUSTOM.parse()?, port4, port6))?;
+    let document =
+        lab.document.replace("10.0.7.1/24", "10.0.7.8/24").replace("2001:db8:7::1/64", "2001:db8:7::8/64");
+    capture.drain();
+    let mac = mac_of(lab, "swp7")?;
+    with_document(lab, &document, || told(&capture, mac, "10.0.7.8".parse()?, "2001:db8:7::8".parse()?))
+}
+
+/// Has a host on swp7 answer whoever asks for its address for as long as something is done.
+fn while_a_host_has<T>(lab: &Lab, address: Ipv4Addr, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let wire = lab.vm.wire(7)?;
+    let questions =
+        wire.capture_if(move |frame| View::parse(frame).is_some_and(|view| arp::asks_for(&view, address)));
+    thread::scope(|scope| {
+        // Dropped with whatever ends the work, a panic included.
+        let (works, ended) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while ended.try_recv() == Err(TryRecvError::Empty) {
+                let Some(asked) = questions.next_before(Instant::now() + Duration::from_millis(100)) else {
+                    continue;
+                };
+                if let Some(view) = asked.view() {
+                    wire.send(&arp::reply(Mac::of_host(7), address, view.source).build());
+                }
+            }
+        });
+        let _works = works;
+        work()
+    })
+}
+
+fn address_of_another(lab: &Lab, _: &Run) -> Result<String> {
+    let other: Ipv4Addr = "10.0.7.9".parse()?;
+    let document = changed(lab, "10.0.7.1/24", "10.0.7.9/24")?;
+    let line = document.lines().position(|text| text.contains("10.0.7.9/24")).context("no such line")? + 1;
+    let problems = || lab.vm.run("corten show system --json");
+    let before = lab.visible_state()?;
+    let refused = while_a_host_has(lab, other, || lab.apply(&document))?;
+    ensure!(
+        refused.status != 0 && refused.text.contains(WORDS) && refused.text.contains(&format!("line {line}")),
+        "the apply ended with {}: {}",
+        refused.status,
+        refused.text
+    );
+    ensure!(lab.visible_state()? == before, "a refused change left something behind");
+    with_document(lab, &document, || {
+        // A host that takes the address later is told whose it is, and so is the operator.
+        let mac = mac_of(lab, "swp7")?;
+        while_a_host_has(lab, other, || {
+            let capture = lab.vm.wire(7)?.capture();
+            let (wire, host) = (lab.vm.wire(7)?, Mac::of_host(7));
+            eventually("the switch defends its address", SOON, || {
+                wire.send(&arp::announcement(host, other).build());
+                let defends = |view: &View<'_>| view.source == mac && arp::announces(view, other);
+                capture.wait_for("announcement", Duration::from_secs(2), defends)?;
+                let problems = problems()?;
+                ensure!(problems.contains(WORDS) && problems.contains(&host.to_string()), "{problems}");
+                Ok(())
+            })
+        })?;
+        // The host is silent from now on.
+        eventually("nothing is wrong any more", Duration::from_secs(60), || {
+            let problems = problems()?;
+            ensure!(!problems.contains(WORDS), "{problems}");
+            Ok(())
+        })
+    })
+}
