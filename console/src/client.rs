@@ -1,6 +1,7 @@
-//! The way to netd: its proxies on the system bus, pages read to the end, errors sorted by what the
+//! The way to netd: its proxies on the system bus, tables read to the end, errors sorted by what the
 //! user can do about them.
 
+use std::io::{BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -9,11 +10,16 @@ use netd_api::bus::{self, Config1Proxy, State1Proxy};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Generation, Status};
-use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, PAGE_ROWS, Port, Route, Vlan};
+use netd_api::state::{FdbEntry, Interface, Lag, Port, Vlan};
+use netd_api::table::{End, Filter, Rows, TableName};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 use zbus::fdo;
 
 /// How long the bus may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows of a table that are read ahead.
+const ROWS_AHEAD: usize = 1000;
 
 /// Why a call of netd failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +48,16 @@ pub enum Error {
     /// Something else.
     #[error("{0}")]
     Failed(String),
+    /// Whoever reads standard output has gone: no failure.
+    #[error("nobody reads standard output")]
+    ReaderGone,
 }
 
 /// A connection to netd.
 #[derive(Clone)]
 pub struct Netd {
+    /// How long netd may let a call or a row wait.
+    patience: Duration,
     config: Config1Proxy<'static>,
     state: State1Proxy<'static>,
     events: Events1Proxy<'static>,
@@ -62,6 +73,7 @@ impl Netd {
         let connecting = async {
             let connection = zbus::connection::Builder::system().method_timeout(call_timeout).build().await?;
             Ok::<_, zbus::Error>(Netd {
+                patience: call_timeout,
                 config: Config1Proxy::new(&connection).await?,
                 state: State1Proxy::new(&connection).await?,
                 events: Events1Proxy::new(&connection).await?,
@@ -141,19 +153,53 @@ impl Netd {
         Ok(self.state.vlans().await?)
     }
 
-    /// All routes.
-    pub async fn routes(&self) -> Result<Vec<Route>, Error> {
-        all_pages(async |cursor| self.state.routes(&cursor, PAGE_ROWS).await).await
+    /// Hands the rows of a table that fit a filter to `each`, one after the other, as netd reads them from the kernel.
+    /// Answers how many entries of the switch's own the filter left out.
+    pub async fn rows<T: DeserializeOwned + Send + 'static>(
+        &self,
+        table: TableName,
+        filter: &Filter,
+        mut each: impl FnMut(T) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        let stream = UnixStream::from(OwnedFd::from(self.state.table(table.as_str(), filter).await?));
+        stream.set_read_timeout(Some(self.patience)).map_err(|error| Error::Failed(error.to_string()))?;
+        let (sender, mut receiver) = mpsc::channel(ROWS_AHEAD);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut rows = Rows::<_, T>::new(BufReader::with_capacity(64 * 1024, stream));
+            for row in &mut rows {
+                // Nobody wants more rows.
+                if sender.blocking_send(row?).is_err() {
+                    return Ok(0);
+                }
+            }
+            match rows.end() {
+                Some(End::Complete { local, .. }) => Ok(*local),
+                _ => Ok(0),
+            }
+        });
+        while let Some(row) = receiver.recv().await {
+            each(row)?;
+        }
+        let read = reading.await.map_err(|error| Error::Failed(error.to_string()))?;
+        read.map_err(|error: std::io::Error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Unreachable("it does not answer".to_owned()),
+            _ => Error::Failed(format!("the table of {}: {}", table.as_str(), crate::text::clean(&error.to_string()))),
+        })
     }
 
-    /// All ARP and ND entries.
-    pub async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
-        all_pages(async |cursor| self.state.neighbours(&cursor, PAGE_ROWS).await).await
-    }
-
-    /// All members of multicast groups.
-    pub async fn mdb(&self) -> Result<Vec<MdbEntry>, Error> {
-        all_pages(async |cursor| self.state.mdb(&cursor, PAGE_ROWS).await).await
+    /// All rows of a table that fit a filter.
+    pub async fn table<T: DeserializeOwned + Send + 'static>(
+        &self,
+        table: TableName,
+        filter: &Filter,
+    ) -> Result<Vec<T>, Error> {
+        let mut rows = Vec::new();
+        self.rows(table, filter, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
     }
 
     /// A stream of events as JSON lines: how things stand, then what happens. The links of `ports` are looked at
@@ -165,30 +211,13 @@ impl Netd {
 
     /// The whole forwarding database.
     pub async fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
-        all_pages(async |cursor| self.state.fdb(&cursor, PAGE_ROWS).await).await
+        self.table(TableName::Fdb, &Filter::default()).await
     }
 }
 
 /// What comes with a change: the key this session was opened with is recorded beside the user.
 fn options(comment: Option<String>) -> ChangeOptions {
     ChangeOptions { comment, key_fingerprint: crate::login::key_fingerprint() }
-}
-
-/// Reads a paged table to its end.
-async fn all_pages<T>(page: impl AsyncFn(String) -> zbus::Result<(Vec<T>, String)>) -> Result<Vec<T>, Error> {
-    let mut rows = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let (mut some, next) = page(cursor.clone()).await?;
-        rows.append(&mut some);
-        if next.is_empty() {
-            return Ok(rows);
-        }
-        if next == cursor {
-            return Err(Error::Failed(format!("netd gave the page `{next}` twice")));
-        }
-        cursor = next;
-    }
 }
 
 impl From<zbus::Error> for Error {
@@ -249,22 +278,6 @@ fn describe(error: &zbus::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn pages_are_read_to_the_end() {
-        let rows = all_pages(async |cursor: String| {
-            let start: u32 = cursor.parse().unwrap_or(0);
-            let next = if start == 6 { String::new() } else { (start + 3).to_string() };
-            Ok(((start..start + 3).collect(), next))
-        });
-        assert_eq!(rows.await.unwrap(), (0..9).collect::<Vec<u32>>());
-    }
-
-    #[tokio::test]
-    async fn a_table_that_does_not_end_is_an_error() {
-        let rows = all_pages(async |_| Ok((vec![1], "again".to_owned()))).await;
-        assert!(rows.unwrap_err().to_string().contains("twice"));
-    }
 
     #[test]
     fn errors_are_sorted_by_what_to_do_about_them() {

@@ -109,12 +109,24 @@ impl Table {
 
     /// The table as lines of text, cut to `limit` terminal columns where there is a limit.
     pub fn render(&self, limit: Option<usize>, look: Look) -> String {
-        let widths = self.widths(limit);
+        self.render_part(&mut Vec::new(), true, limit, look)
+    }
+
+    /// A part of a longer table, the first one with the titles. `widths` are those of the parts before, so that this
+    /// one lines up with them.
+    pub fn render_part(&self, widths: &mut Vec<usize>, first: bool, limit: Option<usize>, look: Look) -> String {
+        let own = self.widths(limit);
+        let before = std::mem::take(widths);
+        *widths = own
+            .iter()
+            .enumerate()
+            .map(|(index, own)| before.get(index).map_or(*own, |before| *own.max(before)))
+            .collect();
         let titles: Vec<Cell> =
             self.columns.iter().map(|column| Cell::new(column.title, Tone::Heading)).collect();
         let mut out = String::new();
-        for row in std::iter::once(&titles).chain(&self.rows) {
-            self.render_row(row, &widths, look, &mut out);
+        for row in first.then_some(&titles).into_iter().chain(&self.rows) {
+            self.render_row(row, widths, look, &mut out);
         }
         out
     }

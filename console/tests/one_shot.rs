@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Output, Stdio};
 
-use netd_api::state::{FdbEntry, PAGE_ROWS};
+use netd_api::state::FdbEntry;
 use support::{Bus, CORTEN, Failure, Netd, switch};
 use tokio::io::AsyncWriteExt;
 
@@ -117,18 +117,22 @@ async fn long_tables_are_read_to_the_end() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
     let row = netd.switch.lock().fdb[0].clone();
-    // Two whole pages and one of a single row.
-    netd.switch.lock().fdb = (0..2 * PAGE_ROWS + 1)
+    netd.switch.lock().fdb = (0..20_001)
         .map(|n| FdbEntry { mac: format!("02:00:5e:00:{:02x}:{:02x}", n >> 8, n & 0xff), ..row.clone() })
         .collect();
     let shown = corten(&bus, &["show", "fdb", "--json"]).await;
     let rows: Vec<FdbEntry> = serde_json::from_str(&out(&shown)).unwrap();
     assert!(rows == netd.switch.lock().fdb, "{} rows, first {:?}", rows.len(), rows.first());
-    // No page is asked for that netd would not give.
-    assert_eq!(netd.switch.lock().limits, [PAGE_ROWS; 3]);
+    let shown = corten(&bus, &["show", "fdb"]).await;
+    assert_eq!(out(&shown).lines().count(), 20_002);
     netd.switch.lock().fdb = switch().fdb;
+    netd.switch.lock().queries.clear();
     let one = corten(&bus, &["show", "fdb", "--port", "swp1", "--vlan", "10", "02:00:5E:00:53:0A"]).await;
     assert_eq!(out(&one).lines().count(), 2);
+    // Only what was asked for travels.
+    let (_, filter) = netd.switch.lock().queries.pop().unwrap();
+    assert_eq!(filter.macs, Some(vec!["02:00:5e:00:53:0a".to_owned()]));
+    assert_eq!((filter.vlan_id, filter.interfaces), (Some(10), Some(vec!["swp1".to_owned()])));
 }
 
 #[tokio::test]

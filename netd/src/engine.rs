@@ -124,7 +124,7 @@ pub struct Engine {
     bridge_mac: String,
     /// The running document, its meaning and its generation.
     document: String,
-    config: Config,
+    config: Arc<Config>,
     generation: u64,
     /// The generation of the startup document; another one than the running while that is not confirmed.
     confirmed: u64,
@@ -211,7 +211,7 @@ impl Engine {
             permanent_macs: BTreeMap::new(),
             bridge_mac: String::new(),
             document: FACTORY_DOCUMENT.to_owned(),
-            config: Config::default(),
+            config: Arc::default(),
             generation: 0,
             confirmed: 0,
             pending: None,
@@ -256,7 +256,7 @@ impl Engine {
             tracing::error!("publishing the running configuration: {error}");
         }
         self.document = document;
-        self.config = config;
+        self.config = Arc::new(config);
         self.generation = generation;
     }
 

@@ -71,6 +71,11 @@ impl Hub {
         self.0.to_poll.notify_all();
     }
 
+    /// Whether there is a link of this name.
+    pub fn knows_link(&self, name: &str) -> bool {
+        lock(&self.0.links).knows(name)
+    }
+
     /// Takes in the state of a link as the kernel told it.
     pub fn link_seen(&self, name: &str, up: bool) {
         // What there is to do, the kernel does by itself before it tells.

@@ -1,18 +1,22 @@
 //! The state netd shows: kernel records joined with what is wanted, as the types of [`netd_api::state`].
 //!
-//! Pure but for what [`crate::kernel::device`] reads of sysfs.
+//! Short tables are answered whole. Long ones ([`stream`]) are written as the kernel shows them, filtered by a
+//! [`query`]. Pure but for those and what [`crate::kernel::device`] reads of sysfs.
 
-mod entries;
+mod fdb;
 mod interfaces;
 mod lags;
+mod mdb;
+mod neighbours;
+pub mod query;
 mod routes;
+pub mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use netd_api::config::Config;
 use netd_api::config::model::vlan_interface;
-use netd_api::state::{PAGE_ROWS, Port, Vlan, VlanRange};
+use netd_api::state::{Port, Vlan, VlanRange};
 
 use crate::attach::Record;
 use crate::desired::BRIDGE;
@@ -170,14 +174,6 @@ fn show_address(row: &AddressRecord) -> String {
     row.address.to_string()
 }
 
-/// Text whose order is that of the addresses.
-fn address_key(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => format!("4{:08x}", u32::from(address)),
-        IpAddr::V6(address) => format!("6{:032x}", u128::from(address)),
-    }
-}
-
 /// RFC 2863 operational states by `IF_OPER_…` number.
 fn oper_state(state: u8) -> &'static str {
     match state {
@@ -198,41 +194,9 @@ fn natural(name: &str) -> (String, u64, String) {
     (name[..start].to_owned(), name[start..end].parse().unwrap_or(0), name[end..].to_owned())
 }
 
-/// One page of rows that are sorted by their keys, and the cursor of the next; empty on the last. The
-/// cursor is the key of the last row, so rows that come and go meanwhile do no harm. Rows of equal keys
-/// are never torn apart.
-pub fn page<T>(rows: Vec<(String, T)>, cursor: &str, limit: u32) -> (Vec<T>, String) {
-    let limit = if (1..=PAGE_ROWS).contains(&limit) { limit } else { PAGE_ROWS } as usize;
-    let mut rest = rows.into_iter().filter(|(key, _)| cursor.is_empty() || key.as_str() > cursor).peekable();
-    let (mut page, mut last) = (Vec::new(), String::new());
-    while let Some((key, row)) = rest.next_if(|(key, _)| page.len() < limit || *key == last) {
-        page.push(row);
-        last = key;
-    }
-    let next = if rest.peek().is_some() { last } else { String::new() };
-    (page, next)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_cover_every_row_once() {
-        let rows = || (0..25).map(|n| (format!("{:03}", n / 2), n)).collect::<Vec<_>>();
-        let (mut cursor, mut seen, mut pages) = (String::new(), Vec::new(), 0);
-        loop {
-            let (page, next) = page(rows(), &cursor, 4);
-            seen.extend(page);
-            pages += 1;
-            if next.is_empty() {
-                break;
-            }
-            cursor = next;
-        }
-        assert_eq!(seen, (0..25).collect::<Vec<_>>());
-        assert_eq!(pages, 7);
-    }
 
     /// What the rows of these links are joined from, with nothing configured but `document`.
     pub(super) fn with_view<T>(

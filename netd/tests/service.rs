@@ -9,13 +9,13 @@ mod service_of_netd;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::BufReader;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use common::isolated;
+use common::{batch, isolated};
 use model::Model;
 use netd::kernel::KernelError;
 use netd::plan::{Action, Network};
@@ -23,7 +23,9 @@ use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, PATH, State1Proxy, error};
 use netd_api::generation::{ChangeOptions, Health, State, Status};
-use netd_api::state::PAGE_ROWS;
+use netd_api::state::FdbEntry;
+use netd_api::table::{Filter, Rows};
+use serde::de::DeserializeOwned;
 use service_of_netd::{with_service, with_service_on};
 use tokio::sync::oneshot;
 
@@ -217,83 +219,63 @@ fn while_a_change_is_made_a_second_one_is_refused_at_once() {
     });
 }
 
-/// Gives a program of iproute2 its commands, a line each.
-fn batch(program: &str, commands: impl Iterator<Item = String>) {
-    let mut child =
-        Command::new(program).args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
-    let text: String = commands.map(|command| command + "\n").collect();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let status = child.wait().unwrap();
-    assert!(status.success(), "{program}: {status}");
+#[test]
+fn tables_are_streamed_and_filtered_over_the_bus() {
+    isolated("tables_are_streamed_and_filtered_over_the_bus", || {
+        batch("ip", ["link add name bridge type bridge".to_owned(), "link set bridge up".to_owned()].into_iter());
+        batch("bridge", std::iter::once("fdb add 02:00:5e:00:53:01 dev bridge master static".to_owned()));
+        with_service(async |client| {
+            let state = State1Proxy::new(&client).await.unwrap();
+            let everything = Filter::default();
+            let rows: Vec<FdbEntry> = read(&state, "fdb", &everything).await;
+            assert!(rows.iter().any(|row| row.mac == "02:00:5e:00:53:01"), "{rows:?}");
+            let macs = Some(vec!["02:00:5e:00:53:01".to_owned()]);
+            let found: Vec<FdbEntry> = read(&state, "fdb", &Filter { macs: macs.clone(), ..everything.clone() }).await;
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(refusal(state.table("ports", &everything).await).0, error::INVALID);
+            let misfit = Filter { macs, ..everything.clone() };
+            let (name, words) = refusal(state.table("routes", &misfit).await);
+            assert_eq!((name.as_str(), words.as_str()), (error::INVALID, "filter: routes has no macs"));
+        });
+    });
 }
 
-/// Reads a table to its end, a page of `limit` rows at a time. Every page but the last must be full; answers the
-/// rows by what tells them apart.
-async fn read_pages<T>(
-    limit: u32,
-    page: impl AsyncFn(String) -> zbus::Result<(Vec<T>, String)>,
-    key: impl Fn(&T) -> String,
-) -> Vec<String> {
-    let full = if (1..=PAGE_ROWS).contains(&limit) { limit } else { PAGE_ROWS } as usize;
-    let (mut rows, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let (page, next) = page(cursor).await.expect("a page");
-        assert!(page.len() == full || next.is_empty() && page.len() < full, "{} of {limit}", page.len());
-        rows.extend(page.iter().map(&key));
-        if next.is_empty() {
-            return rows;
-        }
-        cursor = next;
-    }
+/// All rows of a table.
+async fn read<T: DeserializeOwned + Send + 'static>(
+    state: &State1Proxy<'_>,
+    table: &str,
+    filter: &Filter,
+) -> Vec<T> {
+    let stream = UnixStream::from(OwnedFd::from(state.table(table, filter).await.expect("a stream")));
+    let rows = move || Rows::new(BufReader::new(stream)).collect::<Result<Vec<T>, _>>();
+    tokio::task::spawn_blocking(rows).await.unwrap().expect("rows, and their end")
 }
 
 #[test]
-fn tables_travel_over_the_bus_in_pages() {
-    isolated("tables_travel_over_the_bus_in_pages", || {
-        // Two whole pages of routes and a part of one, and some entries of each other kind.
-        let own = |number: u32| std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
-        let routes: Vec<String> = (0..2 * PAGE_ROWS + PAGE_ROWS / 2).map(|n| own(n) + "/32").collect();
-        let macs: Vec<String> = (1..=5).map(|number| format!("02:00:5e:00:53:{number:02x}")).collect();
-        let links = ["add name bridge type bridge", "add name swp1 master bridge type veth peer name host1"];
-        let links = links.into_iter().chain(["set bridge up", "set swp1 up", "set host1 up"]);
-        let neighbours = macs
-            .iter()
-            .zip(1..)
-            .map(|(mac, last)| format!("neighbour add 192.0.2.{last} lladdr {mac} dev bridge nud permanent"));
-        let commands = links.map(|link| format!("link {link}")).chain(neighbours);
-        batch("ip", commands.chain(routes.iter().map(|prefix| format!("route add blackhole {prefix}"))));
-        batch("bridge", macs.iter().map(|mac| format!("fdb add {mac} dev swp1 master static")));
-        batch(
-            "bridge",
-            (1..=5).map(|last| format!("mdb add dev bridge port swp1 grp 239.1.1.{last} permanent")),
-        );
+fn table_readers_of_one_user_are_bounded_and_hold_up_nobody() {
+    isolated("table_readers_of_one_user_are_bounded_and_hold_up_nobody", || {
+        let route = |n: u32| format!("route add blackhole {}/32", std::net::Ipv4Addr::from(0x0a00_0000 + n));
+        // More than a socket and a pipe of rows hold: readers that do not read keep their streams open.
+        batch("ip", (0..20_000).map(route));
         with_service(async |client| {
-            let state = &State1Proxy::new(&client).await.unwrap();
-            for limit in [0, 700, PAGE_ROWS, PAGE_ROWS + 1, u32::MAX] {
-                let page = async |cursor: String| state.routes(&cursor, limit).await;
-                let mut found = read_pages(limit, page, |row| row.prefix.clone()).await;
-                found.retain(|prefix| prefix.starts_with("10."));
-                found.sort();
-                let mut expected = routes.clone();
-                expected.sort();
-                assert!(found == expected, "limit {limit}: {} rows", found.len());
+            let state = State1Proxy::new(&client).await.unwrap();
+            let mut held = Vec::new();
+            let refused = loop {
+                match state.table("routes", &Filter::default()).await {
+                    Ok(stream) => held.push(stream),
+                    Err(error) => break error.to_string(),
+                }
+                assert!(held.len() < 100, "no bound");
+            };
+            assert!(refused.contains("the most a user may have"), "{refused}");
+            assert!(state.ports().await.is_ok(), "questions are answered meanwhile");
+            held.clear();
+            let begun = std::time::Instant::now();
+            // netd forgets readers of tables once it sees that they are gone.
+            while state.table("routes", &Filter::default()).await.is_err() {
+                assert!(begun.elapsed() < std::time::Duration::from_secs(30), "streams are not given back");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
-            for limit in [0, 1, 2, 5, 6] {
-                let page = async |cursor: String| state.neighbours(&cursor, limit).await;
-                let mut found = read_pages(limit, page, |row| row.address.clone()).await;
-                found.retain(|address| address.starts_with("192.0.2."));
-                assert_eq!(found, (1..=5).map(|last| format!("192.0.2.{last}")).collect::<Vec<_>>());
-                let page = async |cursor: String| state.fdb(&cursor, limit).await;
-                let mut found = read_pages(limit, page, |row| row.mac.clone()).await;
-                found.retain(|mac| mac.starts_with("02:00:5e"));
-                assert_eq!(found, macs);
-                let page = async |cursor: String| state.mdb(&cursor, limit).await;
-                let mut found = read_pages(limit, page, |row| row.group.clone()).await;
-                found.retain(|group| group.starts_with("239."));
-                assert_eq!(found, (1..=5).map(|last| format!("239.1.1.{last}")).collect::<Vec<_>>());
-            }
-            // Behind the last key there is nothing.
-            assert_eq!(state.neighbours("zz", 1).await.unwrap(), (Vec::new(), String::new()));
         });
     });
 }

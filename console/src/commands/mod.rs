@@ -57,6 +57,13 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Whether a command may print by itself, before it ends: not on the screens.
+    pub fn prints(&self) -> bool {
+        self.sources == Sources::Any
+    }
+}
+
 /// Runs the command these words name.
 pub async fn run_words(words: &[String], context: &Context) -> Outcome {
     match cli::parse(words) {
@@ -94,7 +101,11 @@ async fn run(command: Command, context: &Context) -> Outcome {
         Command::Edit { .. } => Ok(edit_needs_screens()),
         Command::Man { page } => Ok(crate::man::run(page.as_deref(), context)),
     };
-    done.unwrap_or_else(Outcome::from)
+    match done {
+        // `corten show fdb | head` has what it wanted.
+        Err(client::Error::ReaderGone) => Outcome::default(),
+        done => done.unwrap_or_else(Outcome::from),
+    }
 }
 
 /// What `corten edit` answers where there is no terminal for the screens.

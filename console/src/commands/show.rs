@@ -1,10 +1,15 @@
 //! `corten show`: the tables of the switch.
 
+mod print;
 mod routes;
 mod system;
 
-use netd_api::state::{Interface, Lag, Port, VlanRange};
+use std::net::IpAddr;
+
+use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, VlanRange};
+use netd_api::table::{Filter, TableName};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Context;
 use crate::cli::{Format, Show};
@@ -13,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::pattern::{self, Pattern};
 use crate::table::Table;
 use crate::tables::{self, interfaces::Row};
+use print::Printer;
 
 pub use routes::PROTOCOLS;
 pub use system::hostname;
@@ -69,57 +75,48 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
         }
         Show::Routes { prefixes, vrf, protocol, format } => {
             known_vrf(&netd, vrf.as_deref()).await?;
-            let rows = routes::narrow(netd.routes().await?, &prefixes, vrf.as_deref(), protocol.as_deref())?;
+            if prefixes.is_empty() {
+                return routes::all(&netd, vrf.as_deref(), protocol, format, context).await;
+            }
+            let rows = routes::named(&netd, &prefixes, vrf.as_deref(), protocol.as_deref()).await?;
             print(&rows, tables::routes::table, format, context)
         }
         Show::Neighbours { addresses, port, vrf, format } => {
             known_vrf(&netd, vrf.as_deref()).await?;
-            let port = known_port(&netd, port.as_deref()).await?;
-            let all = netd.neighbours().await?;
-            let mut rows = narrow(
-                all,
-                &addresses,
-                "neighbour",
-                |n| &n.address,
-                |wanted, n| same_address(wanted, &n.address),
-            )?;
-            rows.retain(|entry| port.takes(&entry.device) && in_vrf(vrf.as_deref(), &entry.vrf));
-            print(&rows, tables::neighbours::table, format, context)
+            let interfaces = known_ports(&netd, port.as_deref()).await?;
+            let filter = Filter { interfaces, vrf: vrf.as_deref().map(vrf_name), ..Filter::default() };
+            let named = Named { table: TableName::Neighbours, noun: "neighbour", names: &addresses };
+            let layout = tables::neighbours::table;
+            entries::<Neighbour>(&netd, named, filter, layout, format, context, |wanted, row| {
+                same_address(wanted, &row.address)
+            })
+            .await
         }
         Show::Fdb { macs, port, vlan, all, format } => {
-            let port = known_port(&netd, port.as_deref()).await?;
+            let interfaces = known_ports(&netd, port.as_deref()).await?;
             if let Some(id) = vlan
                 && !netd.vlans().await?.iter().any(|vlan| vlan.id == id)
             {
                 return Err(no_vlan(&id.to_string()));
             }
-            let named = !macs.is_empty();
-            let mut rows = narrow(
-                netd.fdb().await?,
-                &macs,
-                "FDB entry",
-                |e| &e.mac,
-                |wanted, e| same_mac(wanted, &e.mac),
-            )?;
-            rows.retain(|entry| port.takes(&entry.port) && vlan.is_none_or(|id| id == entry.vlan_id));
-            let before = rows.len();
-            rows.retain(|entry| all || named || format.json || entry.kind != "local");
-            let hidden = before - rows.len();
-            let mut outcome = print(&rows, tables::fdb::table, format, context)?;
-            if hidden > 0 {
-                // A program reads nothing but rows.
-                let to = if context.width.is_some() { &mut outcome.out } else { &mut outcome.err };
-                to.push_str(&format!("{hidden} of the switch itself (local) not shown: --all\n"));
-            }
-            Ok(outcome)
+            let without_local = (!all && macs.is_empty() && !format.json).then_some(true);
+            let filter = Filter { interfaces, vlan_id: vlan, without_local, ..Filter::default() };
+            let named = Named { table: TableName::Fdb, noun: "FDB entry", names: &macs };
+            let layout = tables::fdb::table;
+            entries::<FdbEntry>(&netd, named, filter, layout, format, context, |wanted, row| {
+                same_mac(wanted, &row.mac)
+            })
+            .await
         }
         Show::Mdb { groups, port, format } => {
-            let port = known_port(&netd, port.as_deref()).await?;
-            let all = netd.mdb().await?;
-            let mut rows =
-                narrow(all, &groups, "group", |e| &e.group, |wanted, e| same_address(wanted, &e.group))?;
-            rows.retain(|entry| port.takes(&entry.port));
-            print(&rows, tables::mdb::table, format, context)
+            let interfaces = known_ports(&netd, port.as_deref()).await?;
+            let filter = Filter { interfaces, ..Filter::default() };
+            let named = Named { table: TableName::Mdb, noun: "group", names: &groups };
+            let layout = tables::mdb::table;
+            entries::<MdbEntry>(&netd, named, filter, layout, format, context, |wanted, row| {
+                same_address(wanted, &row.group)
+            })
+            .await
         }
         Show::System { format } => system::run(format, context).await,
         Show::Log(log) => super::log::run(log, context).await,
@@ -138,30 +135,81 @@ fn expand(names: &[String]) -> Vec<String> {
     names.iter().flat_map(|names| pattern::items(names)).collect()
 }
 
+/// Entries of a table that were asked for by name.
+struct Named<'a> {
+    table: TableName,
+    noun: &'a str,
+    names: &'a [String],
+}
+
+/// Prints the entries of a table that fit a filter: all of them while they are read, or those of some names.
+///
+/// # Errors
+/// [`Error::NotFound`] when a name has no entry.
+async fn entries<T: Serialize + DeserializeOwned + Send + 'static>(
+    netd: &Netd,
+    Named { table, noun, names }: Named<'_>,
+    mut filter: Filter,
+    layout: fn(&[T]) -> Table,
+    format: Format,
+    context: &Context,
+    matches: impl Fn(&str, &T) -> bool,
+) -> Result<Outcome, Error> {
+    if !names.is_empty() {
+        let none = |name: &String| Error::NotFound(format!("no {noun} {}", crate::text::clean(name)));
+        let mut values = Vec::with_capacity(names.len());
+        for name in names {
+            let value = match table {
+                TableName::Fdb => plain_mac(name),
+                _ => name.parse::<IpAddr>().ok().map(|address| address.to_string()),
+            };
+            values.push(value.ok_or_else(|| none(name))?);
+        }
+        match table {
+            TableName::Fdb => filter.macs = Some(values),
+            _ => filter.addresses = Some(values),
+        }
+        let rows: Vec<T> = netd.table(table, &filter).await?;
+        if let Some(name) = names.iter().find(|name| !rows.iter().any(|row| matches(name, row))) {
+            return Err(none(name));
+        }
+        return print(&rows, layout, format, context);
+    }
+    let mut printer = Printer::new(layout, format, context);
+    let hidden = netd.rows(table, &filter, |row| printer.push(row)).await?;
+    let mut outcome = printer.finish()?;
+    if hidden > 0 {
+        // A program reads nothing but rows.
+        let to = if context.width.is_some() { &mut outcome.out } else { &mut outcome.err };
+        to.push_str(&format!("{hidden} of the switch itself (local) not shown: --all\n"));
+    }
+    Ok(outcome)
+}
+
 /// What has a name that patterns go by.
-trait Named {
+trait HasName {
     fn name(&self) -> &str;
 }
 
-impl Named for String {
+impl HasName for String {
     fn name(&self) -> &str {
         self
     }
 }
 
-impl Named for Port {
+impl HasName for Port {
     fn name(&self) -> &str {
         &self.name
     }
 }
 
-impl Named for Interface {
+impl HasName for Interface {
     fn name(&self) -> &str {
         &self.name
     }
 }
 
-impl Named for Row {
+impl HasName for Row {
     fn name(&self) -> &str {
         match self {
             Row::Port(port) => &port.name,
@@ -170,14 +218,14 @@ impl Named for Row {
     }
 }
 
-impl Named for Lag {
+impl HasName for Lag {
     fn name(&self) -> &str {
         &self.name
     }
 }
 
 /// The rows whose names fit a pattern; all of them without one.
-fn named<T: Named>(rows: Vec<T>, patterns: &[String], noun: &str) -> Result<Vec<T>, Error> {
+fn named<T: HasName>(rows: Vec<T>, patterns: &[String], noun: &str) -> Result<Vec<T>, Error> {
     narrow(rows, patterns, noun, T::name, |pattern, row| Pattern::new(pattern).matches(row.name()))
 }
 
@@ -194,24 +242,19 @@ async fn other_table(netd: &Netd, names: &[String], text: String) -> String {
     }
 }
 
-/// An interface to narrow a table to.
-struct PortFilter(Option<Pattern>);
-
-impl PortFilter {
-    fn takes(&self, name: &str) -> bool {
-        self.0.as_ref().is_none_or(|pattern| pattern.matches(name))
-    }
-}
-
-/// The filter for an interface, where there is one of that name.
-async fn known_port(netd: &Netd, port: Option<&str>) -> Result<PortFilter, Error> {
-    let Some(port) = port else { return Ok(PortFilter(None)) };
+/// The interfaces that fit a pattern, to narrow a table to; `None` for all of them.
+async fn known_ports(netd: &Netd, pattern: Option<&str>) -> Result<Option<Vec<String>>, Error> {
+    let Some(pattern) = pattern else { return Ok(None) };
     let mut names: Vec<String> = netd.ports().await?.into_iter().map(|port| port.name).collect();
     names.extend(netd.interfaces().await?.into_iter().map(|row| row.name));
     // Entries of the bridge itself are under its name.
     names.push("bridge".to_owned());
-    named(names, &[port.to_owned()], "port")?;
-    Ok(PortFilter(Some(Pattern::new(port))))
+    named(names, &[pattern.to_owned()], "port").map(Some)
+}
+
+/// What netd calls a VRF.
+fn vrf_name(vrf: &str) -> String {
+    if vrf == "default" { String::new() } else { vrf.to_owned() }
 }
 
 /// # Errors
@@ -301,25 +344,21 @@ fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<Strin
         .map(|(_, candidate)| crate::text::clean(candidate))
 }
 
-fn in_vrf(wanted: Option<&str>, vrf: &str) -> bool {
-    match wanted {
-        None => true,
-        Some("default") => vrf.is_empty(),
-        Some(wanted) => wanted == vrf,
-    }
+/// A hardware address as the table has it, of `02-C0-27-E2-00-01`, `02c0.27e2.0001` or with colons.
+fn plain_mac(text: &str) -> Option<String> {
+    let digits = text.replace([':', '-', '.'], "").to_ascii_lowercase();
+    let is_mac = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let pairs = || (0..6).map(|at| &digits[2 * at..2 * at + 2]).collect::<Vec<_>>().join(":");
+    is_mac.then(pairs)
 }
 
-/// Whether two hardware addresses are the same, `02-C0-27-E2-00-01`, `02c0.27e2.0001` or with colons.
+/// Whether two hardware addresses are the same, however they are written.
 fn same_mac(wanted: &str, mac: &str) -> bool {
-    let digits = |text: &str| -> Option<String> {
-        let digits = text.replace([':', '-', '.'], "").to_ascii_lowercase();
-        (digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
-    };
-    digits(wanted).is_some_and(|wanted| Some(wanted) == digits(mac))
+    plain_mac(wanted).is_some_and(|wanted| Some(wanted) == plain_mac(mac))
 }
 
 fn same_address(wanted: &str, address: &str) -> bool {
-    let parse = |text: &str| text.parse::<std::net::IpAddr>().ok();
+    let parse = |text: &str| text.parse::<IpAddr>().ok();
     wanted == address || parse(wanted).is_some_and(|wanted| Some(wanted) == parse(address))
 }
 

@@ -124,7 +124,7 @@ async fn ask(
             Screen::Log => {}
         }
         tokio::select! {
-            () = time::sleep(period(wanted.screen).saturating_sub(started.elapsed())) => {}
+            () = time::sleep(pause(period(wanted.screen), started.elapsed())) => {}
             changed = want.changed() => changed.map_err(|_| Closed)?,
         }
     }
@@ -147,6 +147,24 @@ fn period(screen: Screen) -> Duration {
     }
 }
 
+/// How long to wait after a round that took so long. A long table costs the switch and this session no more than a
+/// fifth of their time.
+fn pause(period: Duration, took: Duration) -> Duration {
+    period.saturating_sub(took).max(4 * took)
+}
+
 async fn send(updates: &mpsc::Sender<Update>, update: Update) -> Result<(), Closed> {
     updates.send(update).await.map_err(|_| Closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feed_reads_long_tables_more_rarely() {
+        let two = Duration::from_secs(2);
+        assert_eq!(pause(two, Duration::from_millis(100)), Duration::from_millis(1900));
+        assert_eq!(pause(two, Duration::from_secs(3)), Duration::from_secs(12));
+    }
 }

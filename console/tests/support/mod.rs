@@ -11,9 +11,10 @@ use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
 use netd_api::state::{
-    Counters, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, PAGE_ROWS, Port, Route, Vlan,
-    VlanRange,
+    Counters, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Port, Route, Vlan, VlanRange,
 };
+use netd_api::table::{End, Filter};
+use serde::Serialize;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -93,8 +94,8 @@ pub struct Switch {
     pub past: Vec<String>,
     /// What is wrong.
     pub problems: Vec<String>,
-    /// How many rows were asked for, a page each.
-    pub limits: Vec<u32>,
+    /// Tables that were asked for.
+    pub queries: Vec<(String, Filter)>,
 }
 
 /// The stand-in's side of the connection; netd is away once it is dropped.
@@ -288,13 +289,25 @@ impl Events {
 
 struct State(Shared);
 
-/// A page with as many rows as netd would give.
-fn page<T: Clone>(rows: &[T], cursor: &str, limit: u32, limits: &mut Vec<u32>) -> (Vec<T>, String) {
-    limits.push(limit);
-    let limit = if (1..=PAGE_ROWS).contains(&limit) { limit } else { PAGE_ROWS } as usize;
-    let start: usize = cursor.parse().unwrap_or(0);
-    let end = rows.len().min(start + limit);
-    (rows[start..end].to_vec(), if end < rows.len() { end.to_string() } else { String::new() })
+/// A stream of the rows that a filter takes.
+fn stream<T: Serialize + Clone + Send + 'static>(rows: &[T], takes: impl Fn(&T) -> bool) -> zbus::OwnedFd {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let rows: Vec<T> = rows.iter().filter(|row| takes(row)).cloned().collect();
+    std::thread::spawn(move || {
+        let mut out = std::io::BufWriter::new(ours);
+        for row in &rows {
+            writeln!(out, "{}", serde_json::to_string(row)?)?;
+        }
+        let end = End::Complete { rows: rows.len() as u64, local: 0 };
+        writeln!(out, "{}", serde_json::to_string(&end)?)?;
+        out.flush()
+    });
+    zbus::OwnedFd::from(std::os::fd::OwnedFd::from(theirs))
+}
+
+/// Whether a filter takes a value of a key.
+fn takes(wanted: &Option<Vec<String>>, value: &str) -> bool {
+    wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| wanted == value))
 }
 
 #[zbus::interface(name = "org.corten.Netd1.State1")]
@@ -315,19 +328,29 @@ impl State {
         self.0.lock().vlans.clone()
     }
 
-    fn routes(&self, cursor: &str, limit: u32) -> (Vec<Route>, String) {
-        let switch = &mut *self.0.lock();
-        page(&switch.routes, cursor, limit, &mut switch.limits)
-    }
-
-    fn neighbours(&self, cursor: &str, limit: u32) -> (Vec<Neighbour>, String) {
-        let switch = &mut *self.0.lock();
-        page(&switch.neighbours, cursor, limit, &mut switch.limits)
-    }
-
-    fn fdb(&self, cursor: &str, limit: u32) -> (Vec<FdbEntry>, String) {
-        let switch = &mut *self.0.lock();
-        page(&switch.fdb, cursor, limit, &mut switch.limits)
+    /// As netd does it, but for the lookup of addresses, which finds every route.
+    fn table(&self, table: &str, filter: Filter) -> zbus::fdo::Result<zbus::OwnedFd> {
+        let mut switch = self.0.lock();
+        switch.queries.push((table.to_owned(), filter.clone()));
+        Ok(match table {
+            "routes" => stream(&switch.routes, |row| {
+                takes(&filter.prefixes, &row.prefix)
+                    && filter.vrf.as_ref().is_none_or(|vrf| *vrf == row.vrf)
+                    && filter.protocol.as_ref().is_none_or(|protocol| *protocol == row.protocol)
+            }),
+            "neighbours" => stream(&switch.neighbours, |row| {
+                takes(&filter.addresses, &row.address)
+                    && takes(&filter.interfaces, &row.device)
+                    && filter.vrf.as_ref().is_none_or(|vrf| *vrf == row.vrf)
+            }),
+            "fdb" => stream(&switch.fdb, |row| {
+                takes(&filter.macs, &row.mac)
+                    && takes(&filter.interfaces, &row.port)
+                    && filter.vlan_id.is_none_or(|id| id == row.vlan_id)
+            }),
+            "mdb" => stream::<FdbEntry>(&[], |_| false),
+            other => return Err(zbus::fdo::Error::Failed(format!("no table {other}"))),
+        })
     }
 }
 

@@ -6,7 +6,8 @@ use zbus::proxy;
 use crate::attach::{AttachRequest, Attached};
 use crate::diagnostic::Diagnostic;
 use crate::generation::{ChangeOptions, Generation, Status};
-use crate::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
+use crate::state::{Interface, Lag, Port, Vlan};
+use crate::table::Filter;
 
 /// Well-known bus name of netd.
 pub const NAME: &str = "org.corten.Netd1";
@@ -78,9 +79,7 @@ pub trait Config1 {
     fn status(&self) -> zbus::Result<Status>;
 }
 
-/// The state of the switch. Long tables come in pages: an empty cursor asks for the first page, and an
-/// empty cursor in the answer says that it was the last. `limit` is the rows of a page, at most
-/// [`PAGE_ROWS`](crate::state::PAGE_ROWS); 0 and anything above mean that many.
+/// The state of the switch.
 #[proxy(
     interface = "org.corten.Netd1.State1",
     default_service = "org.corten.Netd1",
@@ -96,14 +95,9 @@ pub trait State1 {
     fn interfaces(&self) -> zbus::Result<Vec<Interface>>;
     /// All VLANs of the bridge.
     fn vlans(&self) -> zbus::Result<Vec<Vlan>>;
-    /// Routes of all VRFs; of local ones only those to loopbacks, and no broadcast ones.
-    fn routes(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Route>, String)>;
-    /// ARP and ND entries.
-    fn neighbours(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<Neighbour>, String)>;
-    /// Entries of the bridge's forwarding database.
-    fn fdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<FdbEntry>, String)>;
-    /// Multicast groups of the bridge and their members.
-    fn mdb(&self, cursor: &str, limit: u32) -> zbus::Result<(Vec<MdbEntry>, String)>;
+    /// A long table, named `routes`, `neighbours`, `fdb` or `mdb`, as a stream: each line read from the descriptor is a
+    /// row as JSON, the last one an [`End`](crate::table::End). A reader that does not read for long is cut off.
+    fn table(&self, table: &str, filter: &Filter) -> zbus::Result<OwnedFd>;
     /// What somebody else changed and is only reported, as `[drift]` says: the steps that would put it right.
     fn drift(&self) -> zbus::Result<Vec<String>>;
 }

@@ -1,5 +1,5 @@
 //! What every client of Corten's network daemon shares: the configuration model with its parser,
-//! diagnostics and validation ([`config`]), the state model ([`state`]), attachment requests
+//! diagnostics and validation ([`config`]), the state model ([`state`]) and its streams ([`table`]), attachment requests
 //! ([`attach`]), the D-Bus proxies ([`bus`]) and the paths both sides agree on ([`paths`]).
 //!
 //! It does no I/O beyond what the proxies do and knows no netlink. It may depend on serde, toml, zbus
@@ -14,3 +14,4 @@ pub mod events;
 pub mod generation;
 pub mod paths;
 pub mod state;
+pub mod table;

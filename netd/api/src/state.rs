@@ -1,14 +1,11 @@
 //! The state netd shows: what the kernel holds, beside what was wanted and what the hardware took.
 //!
-//! The same types travel over D-Bus (as structures, in field order) and as JSON (by field name).
-//! D-Bus has no "absent", so an empty string or a zero stands for "none"; each field says so. In JSON those that
-//! may be unknown are `null` then ([`crate::absent`]).
+//! The same types travel over D-Bus (as structures, in field order) and as JSON (by field name); long tables as JSON
+//! lines alone ([`crate::table`]). D-Bus has no "absent", so an empty string or a zero stands for "none"; each field
+//! says so. In JSON those that may be unknown are `null` then ([`crate::absent`]).
 
 use serde::{Deserialize, Serialize};
 use zbus::zvariant::Type;
-
-/// Most rows of a page of a long table, and how many netd gives when a caller asks for none, or for more.
-pub const PAGE_ROWS: u32 = 1000;
 
 /// Packet and byte counters of an interface since it was created (`rtnl_link_stats64`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
@@ -328,15 +325,4 @@ pub struct Interface {
     pub wanted: bool,
     /// Counters.
     pub counters: Counters,
-}
-
-/// A page of a long table: rows, and where to go on.
-///
-/// Ask with an empty cursor for the first page; an empty `next` means there is no further page.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page<T> {
-    /// The rows of this page.
-    pub rows: Vec<T>,
-    /// Cursor of the next page; empty on the last.
-    pub next: String,
 }

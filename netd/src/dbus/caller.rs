@@ -37,6 +37,25 @@ impl Caller {
         Ok(Caller { user_id, group_ids: credentials.unix_group_ids().cloned().unwrap_or_default() })
     }
 
+    /// Who may look, at anything: viewers and administrators. The bus policy admits nobody else; this is the second
+    /// lock.
+    ///
+    /// # Errors
+    /// For everybody else.
+    pub async fn viewer(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
+        let caller = Caller::of(connection, header).await?;
+        match caller.is_viewer() {
+            true => Ok(caller),
+            false => Err(Failure::Denied("only users of the switch may look at it".to_owned())),
+        }
+    }
+
+    /// A user in no group.
+    #[cfg(test)]
+    pub fn of_user(user_id: u32) -> Caller {
+        Caller { user_id, group_ids: Vec::new() }
+    }
+
     /// Whether this is root.
     pub fn is_root(&self) -> bool {
         self.user_id == 0

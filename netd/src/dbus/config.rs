@@ -43,15 +43,6 @@ impl Config1 {
     }
 }
 
-/// Who may look: viewers and administrators.
-async fn viewer(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
-    let caller = Caller::of(connection, header).await?;
-    match caller.is_viewer() {
-        true => Ok(caller),
-        false => Err(Failure::Denied("only users of the switch may look at its configuration".to_owned())),
-    }
-}
-
 #[interface(name = "org.corten.Netd1.Config1")]
 impl Config1 {
     /// Checks a document against the model and this switch. An empty answer means it could be applied.
@@ -61,8 +52,8 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Diagnostic>, Failure> {
-        viewer(connection, &header).await?;
-        self.0.ask(move |engine| Ok(engine.validate(&document).err().unwrap_or_default())).await
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, move |engine| Ok(engine.validate(&document).err().unwrap_or_default())).await
     }
 
     /// What applying a document would do to the network, a line each step, in order; bounded. Nothing is
@@ -73,8 +64,8 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<String>, Failure> {
-        viewer(connection, &header).await?;
-        self.0.ask(move |engine| engine.diff(&document)).await
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, move |engine| engine.diff(&document)).await
     }
 
     /// Applies a document whole, or leaves everything as it was, and answers the new generation.
@@ -130,8 +121,9 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(String, u64), Failure> {
-        let secrets = viewer(connection, &header).await?.is_admin();
-        self.0.ask(move |engine| engine.get(generation, secrets)).await
+        let caller = Caller::viewer(connection, &header).await?;
+        let secrets = caller.is_admin();
+        self.0.ask(&caller, move |engine| engine.get(generation, secrets)).await
     }
 
     /// All generations that are kept, the newest first.
@@ -140,8 +132,8 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Generation>, Failure> {
-        viewer(connection, &header).await?;
-        self.0.ask(|engine| Ok(engine.history())).await
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| Ok(engine.history())).await
     }
 
     /// What runs, and what is wrong with it.
@@ -150,7 +142,7 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Status, Failure> {
-        viewer(connection, &header).await?;
-        self.0.ask(|engine| Ok(engine.health())).await
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| Ok(engine.health())).await
     }
 }

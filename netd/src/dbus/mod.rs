@@ -1,18 +1,22 @@
 //! The D-Bus service `org.corten.Netd1`: thin, each method hands a job to the engine's thread of control.
 //!
 //! One file an interface: [`config`], [`state`], [`events`], [`attach`]; [`caller`] finds out who is asking,
-//! [`lock`] lets one change the switch at a time.
+//! [`lock`] lets one change the switch at a time, [`quota`] bounds what one user holds of netd.
 
 pub mod attach;
 pub mod caller;
 pub mod config;
 pub mod events;
 pub mod lock;
+pub mod quota;
 pub mod state;
 
 use tokio::sync::{mpsc, oneshot};
 use zbus::Connection;
 use zbus::connection::Builder;
+
+use caller::Caller;
+use quota::Quota;
 
 use crate::engine::Engine;
 use crate::events::Hub;
@@ -44,23 +48,45 @@ pub struct Handle {
     hub: Hub,
     /// Taken before a change gets into the queue.
     writer: lock::WriterLock,
+    /// Questions that wait for their answer.
+    questions: Quota,
+    /// Tables that are being read.
+    tables: Quota,
+    /// Streams of events.
+    watchers: Quota,
 }
 
 /// Jobs that may wait; further callers wait for their turn.
 const WAITING_JOBS: usize = 64;
+/// Questions one user may have open, and all users.
+const QUESTIONS: [usize; 2] = [16, 128];
+/// Tables one user may read at a time, and all users: each has a thread.
+const TABLES: [usize; 2] = [4, 32];
+/// Streams of events one user may have open, and all users.
+const WATCHERS: [usize; 2] = [16, 64];
 
 /// A handle, and the queue it fills.
 pub fn handle(hub: Hub) -> (Handle, mpsc::Receiver<Job>) {
     let (jobs, receiver) = mpsc::channel(WAITING_JOBS);
-    (Handle { jobs, hub, writer: lock::WriterLock::default() }, receiver)
+    let handle = Handle {
+        jobs,
+        hub,
+        writer: lock::WriterLock::default(),
+        questions: Quota::new("questions", QUESTIONS[0], QUESTIONS[1]),
+        tables: Quota::new("tables", TABLES[0], TABLES[1]),
+        watchers: Quota::new("streams of events", WATCHERS[0], WATCHERS[1]),
+    };
+    (handle, receiver)
 }
 
 impl Handle {
-    /// Asks the engine something and waits for the answer.
+    /// Asks the engine something for a caller and waits for the answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
+        caller: &Caller,
         question: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        let _permit = self.questions.take(caller)?;
         self.call(false, question).await
     }
 
@@ -96,7 +122,7 @@ pub fn serve<'a>(builder: Builder<'a>, handle: &Handle) -> Builder<'a> {
     builder
         .serve_at(path, config::Config1(handle.clone()))
         .serve_at(path, state::State1(handle.clone()))
-        .serve_at(path, events::Events1(handle.hub.clone()))
+        .serve_at(path, events::Events1(handle.clone()))
         .serve_at(path, attach::Attach1(handle.clone()))
 }
 

@@ -1,59 +1,87 @@
 //! `org.corten.Netd1.State1`.
 
-use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
-use zbus::interface;
+use netd_api::state::{Interface, Lag, Port, Vlan};
+use netd_api::table::Filter;
+use zbus::message::Header;
+use zbus::{Connection, OwnedFd, interface};
 
 use super::Handle;
+use super::caller::Caller;
 use crate::failure::Failure;
+use crate::state::query::Query;
+use crate::state::stream;
 
-/// The state of the switch. Long tables come in pages: an empty cursor asks for the first, an empty cursor
-/// in the answer says that it was the last.
+/// The state of the switch.
 pub struct State1(pub(super) Handle);
 
 #[interface(name = "org.corten.Netd1.State1")]
 impl State1 {
     /// All ports.
-    async fn ports(&self) -> Result<Vec<Port>, Failure> {
-        self.0.ask(|engine| engine.port_table()).await
+    async fn ports(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Port>, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| engine.port_table()).await
     }
 
     /// All LAGs with their members.
-    async fn lags(&self) -> Result<Vec<Lag>, Failure> {
-        self.0.ask(|engine| engine.lag_table()).await
+    async fn lags(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Lag>, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| engine.lag_table()).await
     }
 
     /// Interfaces of the switch that are no ports.
-    async fn interfaces(&self) -> Result<Vec<Interface>, Failure> {
-        self.0.ask(|engine| engine.interface_table()).await
+    async fn interfaces(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Interface>, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| engine.interface_table()).await
     }
 
     /// All VLANs of the bridge.
-    async fn vlans(&self) -> Result<Vec<Vlan>, Failure> {
-        self.0.ask(|engine| engine.vlan_table()).await
+    async fn vlans(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Vlan>, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| engine.vlan_table()).await
     }
 
-    /// Routes of all VRFs; of local ones only those to loopbacks, and no broadcast ones.
-    async fn routes(&self, cursor: String, limit: u32) -> Result<(Vec<Route>, String), Failure> {
-        self.0.ask(move |engine| engine.route_table(&cursor, limit)).await
-    }
-
-    /// ARP and ND entries.
-    async fn neighbours(&self, cursor: String, limit: u32) -> Result<(Vec<Neighbour>, String), Failure> {
-        self.0.ask(move |engine| engine.neighbour_table(&cursor, limit)).await
-    }
-
-    /// Entries of the bridge's forwarding database.
-    async fn fdb(&self, cursor: String, limit: u32) -> Result<(Vec<FdbEntry>, String), Failure> {
-        self.0.ask(move |engine| engine.fdb_table(&cursor, limit)).await
-    }
-
-    /// Multicast groups of the bridge and their members.
-    async fn mdb(&self, cursor: String, limit: u32) -> Result<(Vec<MdbEntry>, String), Failure> {
-        self.0.ask(move |engine| engine.mdb_table(&cursor, limit)).await
+    /// A long table, named `routes`, `neighbours`, `fdb` or `mdb`, as a stream of one dump: each line read from the
+    /// descriptor is a row as JSON, the last one tells how it ended. A reader that does not read for 10 s is cut off.
+    /// The filter has the keys `prefixes`, `addresses`, `vrf`, `protocol`, `macs`, `vlan_id`, `interfaces` and
+    /// `without_local`, as far as the table has a use for them.
+    async fn table(
+        &self,
+        table: String,
+        filter: Filter,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedFd, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        let query = Query::parse(&table, filter)?;
+        let permit = self.0.tables.take(&caller)?;
+        let source = self.0.ask(&caller, |engine| Ok(engine.source())).await?;
+        let stream = stream::open(source, query, permit).map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(stream.into())
     }
 
     /// What somebody else changed and is only reported: the steps that would put it right.
-    async fn drift(&self) -> Result<Vec<String>, Failure> {
-        self.0.ask(|engine| Ok(engine.drift().to_vec())).await
+    async fn drift(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<String>, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| Ok(engine.drift().to_vec())).await
     }
 }

@@ -1,13 +1,14 @@
 //! What State1 answers.
 
-use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, Route, Vlan};
+use netd_api::state::{Interface, Lag, Port, Vlan};
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Interfaces;
-use crate::kernel::{fdb, mdb, neighbour, querier, route};
-use crate::state::{View, page};
+use crate::kernel::{fdb, querier};
+use crate::state::View;
+use crate::state::stream::Source;
 
 impl Engine {
     fn view<'a>(&'a self, interfaces: &'a Interfaces) -> View<'a> {
@@ -53,37 +54,14 @@ impl Engine {
         Ok(rows)
     }
 
-    /// A page of routes, and the cursor of the next.
-    pub fn route_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<Route>, String), Failure> {
-        let interfaces = Interfaces::take(&mut self.connection, false)?;
-        let records = route::dump(&mut self.connection, None)?;
-        Ok(page(self.view(&interfaces).route_rows(&records), cursor, limit))
-    }
-
-    /// A page of ARP and ND entries, and the cursor of the next.
-    pub fn neighbour_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<Neighbour>, String), Failure> {
-        let interfaces = Interfaces::take(&mut self.connection, false)?;
-        let records = neighbour::dump(&mut self.connection)?;
-        Ok(page(self.view(&interfaces).neighbour_rows(&records), cursor, limit))
-    }
-
-    /// A page of forwarding entries, and the cursor of the next.
-    pub fn fdb_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<FdbEntry>, String), Failure> {
-        let interfaces = Interfaces::take(&mut self.connection, false)?;
-        let records = match interfaces.by_name(BRIDGE) {
-            Some(bridge) => fdb::dump(&mut self.connection, bridge.index)?,
-            None => Vec::new(),
-        };
-        Ok(page(self.view(&interfaces).fdb_rows(&records), cursor, limit))
-    }
-
-    /// A page of group members, and the cursor of the next.
-    pub fn mdb_table(&mut self, cursor: &str, limit: u32) -> Result<(Vec<MdbEntry>, String), Failure> {
-        let interfaces = Interfaces::take(&mut self.connection, false)?;
-        let mut records = mdb::dump(&mut self.connection)?;
-        let bridge = interfaces.by_name(BRIDGE).map(|bridge| bridge.index);
-        records.retain(|record| Some(record.bridge) == bridge);
-        Ok(page(self.view(&interfaces).mdb_rows(&records), cursor, limit))
+    /// What long tables are joined from, which streams read beside the engine.
+    pub fn source(&self) -> Source {
+        Source {
+            config: self.config.clone(),
+            desired: self.desired.clone(),
+            ports: self.ports.clone(),
+            attachments: self.attachments.clone(),
+        }
     }
 
     /// What somebody else changed and is only reported: the steps that would put it right.

@@ -47,6 +47,11 @@ impl Links {
         &self.polled
     }
 
+    /// Whether there is a link of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.indexes.contains_key(name)
+    }
+
     /// Takes in which links there are, which of them matter at once, and the groups of next hops.
     pub fn set(&mut self, indexes: BTreeMap<String, u32>, needed: BTreeSet<String>, groups: Groups) {
         self.up.retain(|name, _| indexes.contains_key(name));

@@ -1,24 +1,23 @@
-//! Readers of events. Each has a task and a socket of its own: one that reads slowly waits alone.
+//! Readers of events. Each has a task and a socket of its own: one that reads slowly waits alone, and not for ever.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use netd_api::events::Event;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
 
 use super::ring::Next;
 use super::{Hub, Shared, lock};
 
-/// Readers at a time.
-const READERS: usize = 64;
 /// Events written in one go.
 const PORTION: usize = 256;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// How long a reader may let a portion wait.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default)]
@@ -31,49 +30,46 @@ pub struct Request {
     pub ports: Vec<String>,
 }
 
-/// Holds a reader's place among the readers, and its ports among those watched.
-struct Place {
+/// Holds a reader's ports among those watched.
+struct ReaderSlot {
     shared: Arc<Shared>,
     ports: Vec<String>,
 }
 
-impl Place {
-    fn take(hub: &Hub, ports: Vec<String>) -> io::Result<Place> {
-        if COUNT.fetch_add(1, Ordering::Relaxed) >= READERS {
-            COUNT.fetch_sub(1, Ordering::Relaxed);
-            return Err(io::Error::other(format!("there are {READERS} readers, the most there may be")));
-        }
-        let place = Place { shared: hub.0.clone(), ports };
-        lock(&place.shared.links).watch(&place.ports);
-        place.shared.to_poll.notify_all();
-        Ok(place)
+impl ReaderSlot {
+    fn take(hub: &Hub, ports: Vec<String>) -> ReaderSlot {
+        let slot = ReaderSlot { shared: hub.0.clone(), ports };
+        lock(&slot.shared.links).watch(&slot.ports);
+        slot.shared.to_poll.notify_all();
+        slot
     }
 }
 
-impl Drop for Place {
+impl Drop for ReaderSlot {
     fn drop(&mut self) {
-        COUNT.fetch_sub(1, Ordering::Relaxed);
         lock(&self.shared.links).unwatch(&self.ports);
     }
 }
 
-/// Starts a reader; the answer is its end of the stream. Must be called inside the bus's runtime.
+/// Starts a reader; the answer is its end of the stream. Must be called inside the bus's runtime. `permit` is held
+/// until the reader is gone.
 ///
 /// # Errors
-/// When there are too many readers, or no more descriptors.
-pub fn open(hub: &Hub, request: Request) -> io::Result<OwnedFd> {
-    let place = Place::take(hub, request.ports)?;
+/// When there are no more descriptors.
+pub fn open<P: Send + 'static>(hub: &Hub, request: Request, permit: P) -> io::Result<OwnedFd> {
+    let slot = ReaderSlot::take(hub, request.ports);
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
     let stream = UnixStream::from_std(ours)?;
     let begin = match request.boot_id.as_str() {
         "" => Begin::New,
-        known if known == lock(&place.shared.ring).boot_id() => Begin::After(request.after_seq),
+        known if known == lock(&slot.shared.ring).boot_id() => Begin::After(request.after_seq),
         _ => Begin::Anew(request.after_seq),
     };
     tokio::spawn(async move {
         // A reader that is gone ends its task; there is nobody left to tell.
-        let _ = write_events(&place, stream, begin).await;
+        let _ = write_events(&slot, stream, begin).await;
+        drop(permit);
     });
     Ok(theirs.into())
 }
@@ -88,10 +84,10 @@ enum Begin {
     Anew(u64),
 }
 
-async fn write_events(place: &Place, stream: UnixStream, begin: Begin) -> io::Result<()> {
+async fn write_events(slot: &ReaderSlot, stream: UnixStream, begin: Begin) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let mut last = place.shared.last.subscribe();
-    let snapshot = |missed| lock(&place.shared.ring).snapshot(missed);
+    let mut last = slot.shared.last.subscribe();
+    let snapshot = |missed| lock(&slot.shared.ring).snapshot(missed);
     let mut cursor = match begin {
         Begin::New => write(&mut writer, snapshot(None)).await?,
         Begin::After(after) => after,
@@ -99,15 +95,28 @@ async fn write_events(place: &Place, stream: UnixStream, begin: Begin) -> io::Re
     };
     loop {
         last.borrow_and_update();
-        let next = lock(&place.shared.ring).after(cursor, PORTION);
+        let next = lock(&slot.shared.ring).after(cursor, PORTION);
         let is_empty = matches!(&next, Next::Events(events, _) if events.is_empty());
         cursor = write(&mut writer, next).await?;
         if is_empty {
             tokio::select! {
                 changed = last.changed() => if changed.is_err() { return Ok(()) },
-                // Nothing is expected from a reader but its end.
-                _ = reader.readable() => return Ok(()),
+                ended = closed(&reader) => return ended,
             }
+        }
+    }
+}
+
+/// Waits until the reader is gone. Nothing is expected from it but its end.
+async fn closed(reader: &OwnedReadHalf) -> io::Result<()> {
+    loop {
+        reader.readable().await?;
+        // Readiness may be false (tokio's documentation): only reading tells.
+        match reader.try_read(&mut [0; 64]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::InvalidInput.into()),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -118,7 +127,7 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), next: Next) -> io::Res
     for event in &events {
         bytes.extend(line(event)?);
     }
-    writer.write_all(&bytes).await?;
+    tokio::time::timeout(WRITE_TIMEOUT, writer.write_all(&bytes)).await??;
     Ok(cursor)
 }
 

@@ -3,6 +3,7 @@
 //! The kernel works through a request inside `sendto`, so waiting for its answer never takes longer than
 //! the work itself; the receive time-out only guards against a socket that is not what it seems.
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use netlink_packet_core::NetlinkBuffer;
@@ -27,7 +28,7 @@ const RECEIVE_BYTES: usize = 64 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// How long an answer may take. Only a driver that hangs takes this long.
 const ANSWER_TIMEOUT_S: i64 = 10;
-/// A dump that keeps being interrupted by changes is taken as it is after this many tries.
+/// A dump that is interrupted by changes each of so many times has failed: it may lack what was there all the time.
 const DUMP_TRIES: u32 = 4;
 
 /// A connection to the kernel's routing family, or to a generic one.
@@ -162,27 +163,48 @@ impl Connection {
         query: &Message,
         mut each: impl FnMut(u16, &[u8]) -> Option<T>,
     ) -> Result<Vec<T>, KernelError> {
-        for attempt in 1..=DUMP_TRIES {
-            let (rows, interrupted) = self.dump_once(query, &mut each)?;
-            if !interrupted || attempt == DUMP_TRIES {
+        for _ in 0..DUMP_TRIES {
+            let mut rows = Vec::new();
+            let interrupted = self.dump_once(query, |kind, payload| {
+                rows.extend(each(kind, payload));
+                ControlFlow::Continue(())
+            })?;
+            if !interrupted {
                 return Ok(rows);
             }
         }
-        Err(KernelError::from(Errno::EINTR))
+        Err(interrupted())
     }
 
-    fn dump_once<T>(
+    /// Sends a query and shows each answer to `each` as it comes, however many there are: none is kept. Once `each`
+    /// breaks off, the rest of the dump is still to come and the connection of no more use.
+    ///
+    /// # Errors
+    /// What the kernel says; `EINTR` when a change interrupted the dump, which cannot be taken again.
+    pub fn stream(
         &mut self,
         query: &Message,
-        mut each: impl FnMut(u16, &[u8]) -> Option<T>,
-    ) -> Result<(Vec<T>, bool), KernelError> {
+        each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), KernelError> {
+        match self.dump_once(query, each)? {
+            true => Err(interrupted()),
+            false => Ok(()),
+        }
+    }
+
+    /// One dump; answers whether a change interrupted it.
+    fn dump_once(
+        &mut self,
+        query: &Message,
+        mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+    ) -> Result<bool, KernelError> {
         let expected = self.reserve(1);
         self.send(&query.finish(expected, libc::NLM_F_DUMP as u16))?;
-        let (mut rows, mut interrupted) = (Vec::new(), false);
+        let mut interrupted = false;
         loop {
-            let mut finished = None;
+            let (mut finished, mut broken_off) = (None, false);
             self.receive(|kind, flags, sequence, payload| {
-                if sequence != expected {
+                if sequence != expected || broken_off {
                     return;
                 }
                 interrupted |= flags & libc::NLM_F_DUMP_INTR as u16 != 0;
@@ -190,12 +212,13 @@ impl Connection {
                     NLMSG_NOOP => {}
                     NLMSG_DONE => finished = Some(KernelError::parse_done(flags, payload)),
                     NLMSG_ERROR => finished = Some(KernelError::parse(flags, payload)),
-                    _ => rows.extend(each(kind, payload)),
+                    _ => broken_off = each(kind, payload).is_break(),
                 }
             })?;
             match finished {
+                _ if broken_off => return Ok(false),
                 Some(Some(error)) => return Err(error),
-                Some(None) => return Ok((rows, interrupted)),
+                Some(None) => return Ok(interrupted),
                 None => {}
             }
         }
@@ -219,6 +242,10 @@ impl Connection {
             each(message.message_type(), message.flags(), message.sequence_number(), message.payload());
         })
     }
+}
+
+fn interrupted() -> KernelError {
+    KernelError::with_words(Errno::EINTR, "the dump was interrupted by changes again and again")
 }
 
 /// Receives one datagram of the kernel into `buffer`. Datagrams of other senders are passed over.

@@ -55,6 +55,13 @@ impl KernelError {
         matches!(self.errno, Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL)
     }
 
+    /// Whether a lookup of a route ended at none, or at one that forwards nothing (`fib_props` of the kernel).
+    pub fn is_no_route(&self) -> bool {
+        let unreachable = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ESRCH, Errno::ENOENT];
+        let dropped = [Errno::EINVAL, Errno::EACCES, Errno::EAGAIN];
+        unreachable.contains(&self.errno) || dropped.contains(&self.errno)
+    }
+
     /// Whether the kernel or the driver does not know such a thing at all.
     pub fn is_unsupported(&self) -> bool {
         self.errno == Errno::EOPNOTSUPP

@@ -14,6 +14,9 @@ const NLM_F_APPEND: i32 = 0x800;
 /// Flag libc lacks (linux/neighbour.h): the entry stays at its port though the address is heard elsewhere.
 const NTF_STICKY: u8 = 0x40;
 
+/// The VLAN id of entries that are in no VLAN.
+pub const NO_VLAN: u16 = 0;
+
 /// An entry of a forwarding database as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FdbRecord {
@@ -47,9 +50,15 @@ impl FdbRecord {
         }
     }
 
+    /// Whether it is of the bridge with this index: entries of the bridge device itself carry no master, and those of
+    /// a device's own filter are no FDB.
+    fn is_in(&self, bridge: u32) -> bool {
+        self.bridge == bridge || (self.index == bridge && self.flags & libc::NTF_SELF == 0)
+    }
+
     /// Whether the ASIC holds it.
     pub fn is_offloaded(&self) -> bool {
-        self.flags & libc::NTF_OFFLOADED != 0
+        is_offloaded(self.flags)
     }
 
     /// Reads the payload of an entry somebody set in the bridge. Ports times VLANs many others are the bridge's
@@ -90,7 +99,13 @@ impl FdbRecord {
     }
 }
 
-fn kind(state: u16, flags: u8) -> &'static str {
+/// Whether the ASIC holds an entry with these flags.
+pub fn is_offloaded(flags: u8) -> bool {
+    flags & libc::NTF_OFFLOADED != 0
+}
+
+/// `learned`, `static`, `local` or `external`, as state and flags of an entry say.
+pub fn kind(state: u16, flags: u8) -> &'static str {
     if flags & libc::NTF_EXT_LEARNED != 0 {
         "external"
     } else if state & libc::NUD_PERMANENT != 0 {
@@ -108,26 +123,45 @@ fn header(index: u32, state: u16, flags: u8) -> [u8; 12] {
     [libc::AF_BRIDGE as u8, 0, 0, 0, a, b, c, d, e, f, flags, 0]
 }
 
-/// All entries of the bridge with this index.
-pub fn dump(connection: &mut Connection, bridge: u32) -> Result<Vec<FdbRecord>, KernelError> {
-    dump_with(connection, bridge, FdbRecord::parse)
-}
-
 /// Entries somebody set in the bridge with this index.
 pub fn dump_static(connection: &mut Connection, bridge: u32) -> Result<Vec<FdbRecord>, KernelError> {
-    dump_with(connection, bridge, FdbRecord::parse_static)
+    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
+    connection.dump(&query, |_, payload| FdbRecord::parse_static(payload).filter(|row| row.is_in(bridge)))
 }
 
-fn dump_with(
+/// What `each` makes of the entries of the bridge with this index, one after the other; with `port`, of those at the
+/// port with that index only.
+pub fn dump_each<T>(
     connection: &mut Connection,
     bridge: u32,
-    parse: impl Fn(&[u8]) -> Option<FdbRecord>,
-) -> Result<Vec<FdbRecord>, KernelError> {
-    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    let mut rows = connection.dump(&query, |_, payload| parse(payload))?;
-    // Entries of the bridge device itself carry no master; entries of a device's own filter are no FDB.
-    rows.retain(|row| row.bridge == bridge || (row.index == bridge && row.flags & libc::NTF_SELF == 0));
-    Ok(rows)
+    port: Option<u32>,
+    mut each: impl FnMut(FdbRecord) -> Option<T>,
+) -> Result<Vec<T>, KernelError> {
+    let at = port.unwrap_or(0);
+    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(at, 0, 0)).u32(libc::NDA_MASTER, bridge);
+    connection.dump(&query, |_, payload| {
+        let row = FdbRecord::parse(payload).filter(|row| row.is_in(bridge))?;
+        each(row)
+    })
+}
+
+/// The entry of one address in one VLAN (0 for none) of the bridge with this index, which the kernel finds without
+/// going through the others.
+pub fn get(
+    connection: &mut Connection,
+    bridge: u32,
+    mac: [u8; 6],
+    vlan_id: u16,
+) -> Result<Option<FdbRecord>, KernelError> {
+    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0))
+        .attribute(libc::NDA_LLADDR, &mac)
+        .u32(libc::NDA_MASTER, bridge);
+    let query = if vlan_id == 0 { query } else { query.u16(libc::NDA_VLAN, vlan_id) };
+    let answer = connection.query(&query, |_, payload| FdbRecord::parse(payload));
+    match answer {
+        Err(error) if error.is_absent() => Ok(None),
+        answer => answer,
+    }
 }
 
 /// All entries of the tunnel end point with this index.

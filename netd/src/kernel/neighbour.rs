@@ -84,14 +84,24 @@ impl NeighbourRecord {
 
 /// All ARP and ND entries but those that need no resolution (multicast, loopback).
 pub fn dump(connection: &mut Connection) -> Result<Vec<NeighbourRecord>, KernelError> {
+    dump_each(connection, Some)
+}
+
+/// What `each` makes of them, one after the other.
+pub fn dump_each<T>(
+    connection: &mut Connection,
+    mut each: impl FnMut(NeighbourRecord) -> Option<T>,
+) -> Result<Vec<T>, KernelError> {
     let mut rows = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let mut header = [0; 12];
         header[0] = family as u8;
         let query = Message::new(libc::RTM_GETNEIGH, 0, &header);
-        rows.extend(connection.dump(&query, |_, payload| NeighbourRecord::parse(payload))?);
+        rows.extend(connection.dump(&query, |_, payload| {
+            let row = NeighbourRecord::parse(payload).filter(|row| row.state & libc::NUD_NOARP == 0)?;
+            each(row)
+        })?);
     }
-    rows.retain(|row| row.state & libc::NUD_NOARP == 0);
     Ok(rows)
 }
 

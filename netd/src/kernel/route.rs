@@ -3,6 +3,7 @@
 //! There may be a million of them: reading one takes no memory of its own, writing one takes one allocation.
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use ipnet::IpNet;
 use nix::libc;
@@ -23,6 +24,8 @@ pub const OWN_PROTOCOL: u8 = 199;
 const RTA_NH_ID: u16 = 30;
 /// Flags of a route (linux/rtnetlink.h).
 const RTM_F_CLONED: u32 = 0x200;
+const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
+const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RTM_F_OFFLOAD: u32 = 0x4000;
 pub(super) const RTM_F_TRAP: u32 = 0x8000;
 pub(super) const RTM_F_OFFLOAD_FAILED: u32 = 0x2000_0000;
@@ -151,6 +154,56 @@ pub fn dump_with<T>(
         }
     }
     Ok(rows)
+}
+
+/// Shows the routes of one family (`AF_INET…`) in one table to `each` as the kernel goes through them, by rising
+/// prefixes; with `protocol`, only those of that. A table the kernel does not have has none.
+pub fn stream(
+    connection: &mut Connection,
+    family: i32,
+    table: u32,
+    protocol: Option<u8>,
+    mut each: impl FnMut(&RouteRecord) -> ControlFlow<()>,
+) -> Result<(), KernelError> {
+    let mut record = RouteRecord::default();
+    let header = [family as u8, 0, 0, 0, 0, protocol.unwrap_or(0), 0, 0, 0, 0, 0, 0];
+    let query = Message::new(libc::RTM_GETROUTE, 0, &header).u32(libc::RTA_TABLE, table);
+    let outcome = connection.stream(&query, |kind, payload| {
+        let read = kind == libc::RTM_NEWROUTE && record.read(payload).is_some();
+        // A kernel that does not filter shows more.
+        let fits = record.table == table && protocol.is_none_or(|protocol| record.protocol == protocol);
+        if read && fits { each(&record) } else { ControlFlow::Continue(()) }
+    });
+    match outcome {
+        Err(error) if error.is_absent() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The route packets to an address take, as the kernel decides it: for who is in the VRF with this index, or in none.
+/// `None` when it answers packets instead of forwarding them, or drops them: then it does not say by which route.
+pub fn lookup(
+    connection: &mut Connection,
+    address: IpAddr,
+    vrf: Option<u32>,
+) -> Result<Option<RouteRecord>, KernelError> {
+    // IPv4 tells in which table it found the route only where it is asked to; IPv6 tells, and takes no such flag.
+    let (family, bits, flags) = match address {
+        IpAddr::V4(_) => (libc::AF_INET, 32, RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE),
+        IpAddr::V6(_) => (libc::AF_INET6, 128, RTM_F_FIB_MATCH),
+    };
+    let [a, b, c, d] = flags.to_ne_bytes();
+    let header = [family as u8, bits, 0, 0, 0, 0, 0, 0, a, b, c, d];
+    let query = Message::new(libc::RTM_GETROUTE, 0, &header).ip(libc::RTA_DST, address);
+    let query = match vrf {
+        Some(index) => query.u32(libc::RTA_OIF, index),
+        None => query,
+    };
+    let read = |kind, payload: &[u8]| (kind == libc::RTM_NEWROUTE).then(|| RouteRecord::parse(payload))?;
+    match connection.query(&query, read) {
+        Err(error) if error.is_no_route() => Ok(None),
+        answer => answer,
+    }
 }
 
 fn header(key: &RouteKey, kind: u8, scope: u8, flags: u32) -> [u8; HEADER_LEN] {

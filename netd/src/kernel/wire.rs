@@ -214,7 +214,17 @@ pub fn read_ip(value: &[u8]) -> Option<IpAddr> {
 
 /// A hardware address as `aa:bb:cc:dd:ee:ff`; empty for none.
 pub fn read_mac(value: &[u8]) -> String {
-    value.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(3 * value.len());
+    for byte in value {
+        if !text.is_empty() {
+            text.push(':');
+        }
+        // Tables have a hundred thousand of them, so `format!` would cost more than all else.
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 /// The bytes of a hardware address written as `aa:bb:cc:dd:ee:ff`.

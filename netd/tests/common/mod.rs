@@ -4,10 +4,11 @@
 #![allow(dead_code)] // each test file uses the part it needs
 
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use netd::engine::Paths;
 
@@ -50,6 +51,16 @@ fn isolated_by(test: &str, user_namespace: bool, body: impl FnOnce()) {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "inside the namespaces: {}\n{text}", output.status);
     assert!(text.contains("1 passed"), "the test did not run inside the namespaces:\n{text}");
+}
+
+/// Gives a program of iproute2 its commands, a line each.
+pub fn batch(program: &str, commands: impl Iterator<Item = String>) {
+    let mut child =
+        Command::new(program).args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
+    let text: String = commands.map(|command| command + "\n").collect();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{program}: {status}");
 }
 
 /// A folder of its own for the files netd writes, removed at the end.

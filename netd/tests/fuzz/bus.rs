@@ -43,7 +43,7 @@ const ATTACH: &str = "org.corten.Netd1.Attach1";
 /// Every method there is.
 const METHODS: [(&str, &[&str]); 4] = [
     (CONFIG, &["Validate", "Diff", "Apply", "Confirm", "RollBack", "Get", "History", "Status"]),
-    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Routes", "Neighbours", "Fdb", "Mdb", "Drift"]),
+    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Table", "Drift"]),
     (EVENTS, &["Watch"]),
     (ATTACH, &["Attach", "Detach"]),
 ];
@@ -160,9 +160,14 @@ impl Caller {
                 let number = self.number();
                 self.send(client, interface, method, &(number,)).await
             }
-            "Routes" | "Neighbours" | "Fdb" | "Mdb" => {
-                let (cursor, limit) = (self.text(), self.number() as u32);
-                self.send(client, interface, method, &(cursor, limit)).await
+            "Table" => {
+                let tables = ["routes", "neighbours", "fdb", "mdb"];
+                let table = match self.below(4) {
+                    0 => self.text(),
+                    _ => tables[self.below(4) as usize].to_owned(),
+                };
+                let filter = self.filter();
+                self.send(client, interface, method, &(table, filter)).await
             }
             "Watch" => self.watch(client).await,
             "Attach" => self.attach(client).await,
@@ -316,6 +321,24 @@ impl Caller {
     /// Options as they should be.
     fn options(&self) -> ChangeOptions {
         ChangeOptions::default()
+    }
+
+    /// A filter of a table, that may fit it.
+    fn filter(&mut self) -> HashMap<String, Variant<'static>> {
+        let texts = |caller: &mut Caller| Variant::from(vec![caller.text(); caller.below(4) as usize]);
+        let mut filter = HashMap::new();
+        match self.below(4) {
+            0 => return self.dictionary(),
+            1 => {
+                filter.insert("addresses".to_owned(), texts(self));
+            }
+            2 => {
+                filter.insert("vlan_id".to_owned(), Variant::from(self.number() as u16));
+                filter.insert("interfaces".to_owned(), texts(self));
+            }
+            _ => {}
+        }
+        filter
     }
 
     /// Options as they should not be.

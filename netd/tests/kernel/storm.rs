@@ -18,6 +18,8 @@ use netd::kernel::{link, vlan};
 use netd::plan::VlanMembership;
 use netd_api::bus::{Config1Proxy, State1Proxy};
 use netd_api::events::{Event, EventKind, Events1Proxy};
+use netd_api::state::Route;
+use netd_api::table::{Filter, Rows};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::libc;
 use tokio::sync::oneshot;
@@ -211,19 +213,14 @@ fn with_netd(drift: &str, body: impl AsyncFnOnce(Connection)) {
 /// IPv4 routes as netd shows them: prefix and kind.
 async fn shown(client: &Connection) -> BTreeSet<(String, String)> {
     let state = State1Proxy::new(client).await.unwrap();
-    let (mut rows, mut cursor) = (BTreeSet::new(), String::new());
-    loop {
-        let (page, next) = state.routes(&cursor, 0).await.expect("a page of routes");
-        rows.extend(
-            page.into_iter()
-                .filter(|row| row.kernel && row.prefix.contains('.'))
-                .map(|row| (row.prefix, row.kind)),
-        );
-        if next.is_empty() {
-            return rows;
-        }
-        cursor = next;
-    }
+    let stream = state.table("routes", &Filter::default()).await.expect("a stream of routes");
+    let stream = UnixStream::from(OwnedFd::from(stream));
+    let rows = tokio::task::spawn_blocking(move || {
+        Rows::<_, Route>::new(BufReader::new(stream)).collect::<Result<Vec<_>, _>>()
+    });
+    let rows = rows.await.expect("the reader").expect("all routes");
+    let of_kernel = rows.into_iter().filter(|row| row.kernel && row.prefix.contains('.'));
+    of_kernel.map(|row| (row.prefix, row.kind)).collect()
 }
 
 /// The same of a fresh dump by iproute2.

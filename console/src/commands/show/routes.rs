@@ -5,41 +5,124 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netd_api::state::Route;
+use netd_api::table::{Filter, TableName};
 
-use crate::client::Error;
-use crate::text;
+use super::print::Printer;
+use crate::cli::Format;
+use crate::client::{Error, Netd};
+use crate::commands::Context;
+use crate::outcome::Outcome;
+use crate::{tables, text};
 
 /// What netd calls who installs routes; others are numbers (rtnetlink(7), rtm_protocol).
 pub const PROTOCOLS: [&str; 10] =
     ["redirect", "kernel", "boot", "static", "ra", "zebra", "bird", "dhcp", "bgp", "ospf"];
 
-/// The routes of a VRF that were asked for, as far as a protocol installed them.
+/// Prints all routes of a VRF, or of every one, while they are read.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such protocol.
+pub async fn all(
+    netd: &Netd,
+    vrf: Option<&str>,
+    protocol: Option<String>,
+    format: Format,
+    context: &Context,
+) -> Result<Outcome, Error> {
+    let filter =
+        Filter { vrf: vrf.map(super::vrf_name), protocol: protocol.clone(), ..Filter::default() };
+    let mut printer = Printer::new(tables::routes::table, format, context);
+    let mut rows = 0_u64;
+    netd.rows(TableName::Routes, &filter, |row: Route| {
+        rows += 1;
+        printer.push(row)
+    })
+    .await?;
+    known_protocol(protocol.as_deref(), rows > 0)?;
+    printer.finish()
+}
+
+/// The routes to some prefixes, and those that packets to some addresses take.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such protocol, a prefix has no route, or an address none that leads there.
-pub fn narrow(
-    mut routes: Vec<Route>,
+pub async fn named(
+    netd: &Netd,
     wanted: &[String],
     vrf: Option<&str>,
     protocol: Option<&str>,
 ) -> Result<Vec<Route>, Error> {
-    if let Some(protocol) = protocol
-        && !PROTOCOLS.contains(&protocol)
-        && protocol.parse::<u8>().is_err()
-        && !routes.iter().any(|route| route.protocol == protocol)
-    {
-        let (shown, names) = (text::clean(protocol), PROTOCOLS.join(", "));
-        return Err(Error::NotFound(format!("no protocol {shown}: there are {names}, and numbers")));
+    let vrf = vrf.map(super::vrf_name);
+    let (mut prefixes, mut addresses) = (Vec::new(), Vec::new());
+    for text in wanted {
+        match (text.parse::<IpAddr>(), text.parse::<IpNet>(), text.as_str()) {
+            (Ok(address), ..) => addresses.push(address.to_string()),
+            (_, Ok(prefix), _) => prefixes.push(prefix.to_string()),
+            (.., "default") => prefixes.extend(["0.0.0.0/0".to_owned(), "::/0".to_owned()]),
+            _ => return Err(Error::NotFound(none(&[], text))),
+        }
     }
-    routes.retain(|route| super::in_vrf(vrf, &route.vrf));
+    let mut rows: Vec<Route> = Vec::new();
+    if !prefixes.is_empty() {
+        let filter = Filter { prefixes: Some(prefixes), vrf: vrf.clone(), ..Filter::default() };
+        rows.extend(netd.table::<Route>(TableName::Routes, &filter).await?);
+    }
+    if !addresses.is_empty() {
+        let filter = Filter { addresses: Some(addresses), vrf: vrf.clone(), ..Filter::default() };
+        let found = netd.table::<Route>(TableName::Routes, &filter).await?;
+        rows.extend(found.into_iter().filter(|route| !rows.contains(route)).collect::<Vec<_>>());
+    }
+    match narrow(rows, wanted, protocol) {
+        Err(Missing::Protocol(error)) => Err(error),
+        Err(Missing::Route(text)) => {
+            // A route to a shorter prefix may lead there.
+            let around: Vec<Route> = match text.parse::<IpNet>() {
+                Ok(prefix) => {
+                    let addresses = Some(vec![prefix.addr().to_string()]);
+                    netd.table(TableName::Routes, &Filter { addresses, vrf, ..Filter::default() }).await?
+                }
+                Err(_) => Vec::new(),
+            };
+            Err(Error::NotFound(none(&around, &text)))
+        }
+        Ok(rows) => Ok(rows),
+    }
+}
+
+/// What there is not.
+#[derive(Debug, PartialEq, Eq)]
+enum Missing {
+    Protocol(Error),
+    /// The prefix or address that has none.
+    Route(String),
+}
+
+/// # Errors
+/// [`Error::NotFound`] for a protocol nobody knows, unless it `has_routes`.
+fn known_protocol(protocol: Option<&str>, has_routes: bool) -> Result<(), Error> {
+    match protocol {
+        Some(protocol)
+            if !has_routes && !PROTOCOLS.contains(&protocol) && protocol.parse::<u8>().is_err() =>
+        {
+            let (shown, names) = (text::clean(protocol), PROTOCOLS.join(", "));
+            Err(Error::NotFound(format!("no protocol {shown}: there are {names}, and numbers")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The routes that were asked for, as far as a protocol installed them.
+fn narrow(routes: Vec<Route>, wanted: &[String], protocol: Option<&str>) -> Result<Vec<Route>, Missing> {
+    let installed = routes.iter().any(|route| Some(route.protocol.as_str()) == protocol);
+    known_protocol(protocol, installed).map_err(Missing::Protocol)?;
     // Where packets go is decided among the routes of all protocols.
-    let mut routes = select(routes, wanted)?;
+    let mut routes = select(routes, wanted).map_err(Missing::Route)?;
     routes.retain(|route| protocol.is_none_or(|protocol| protocol == route.protocol));
     Ok(routes)
 }
 
 /// The routes asked for, in their order; all of them when nothing was asked for.
-fn select(routes: Vec<Route>, wanted: &[String]) -> Result<Vec<Route>, Error> {
+fn select(routes: Vec<Route>, wanted: &[String]) -> Result<Vec<Route>, String> {
     if wanted.is_empty() {
         return Ok(routes);
     }
@@ -50,7 +133,7 @@ fn select(routes: Vec<Route>, wanted: &[String]) -> Result<Vec<Route>, Error> {
             Err(_) => exact(&routes, text),
         };
         if found.is_empty() {
-            return Err(Error::NotFound(none(&routes, text)));
+            return Err(text.clone());
         }
         found.into_iter().for_each(|index| chosen[index] = true);
     }
@@ -146,7 +229,7 @@ mod tests {
         let bgp = Route { protocol: "bgp".into(), ..route("10.0.0.0/8", "", 20) };
         let own = Route { protocol: "static".into(), ..route("10.0.10.0/24", "", 0) };
         let rows = |protocol| {
-            narrow(vec![bgp.clone(), own.clone()], &["10.0.10.5".to_owned()], None, Some(protocol)).unwrap()
+            narrow(vec![bgp.clone(), own.clone()], &["10.0.10.5".to_owned()], Some(protocol)).unwrap()
         };
         assert_eq!(rows("static"), std::slice::from_ref(&own));
         assert_eq!(rows("bgp"), []);
@@ -154,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_protocol_without_routes_is_none_that_is_unknown() {
-        let rows = |protocol| narrow(vec![route("10.0.0.0/8", "", 0)], &[], None, Some(protocol));
         for known in ["bgp", "ospf", "static", "42"] {
-            assert_eq!(rows(known), Ok(vec![]), "{known}");
+            assert_eq!(known_protocol(Some(known), false), Ok(()), "{known}");
         }
-        let words = rows("bpg").unwrap_err().to_string();
+        assert_eq!(known_protocol(Some("babel"), true), Ok(()));
+        let words = known_protocol(Some("bpg"), false).unwrap_err().to_string();
         assert!(words.starts_with("no protocol bpg: there are redirect, kernel"), "{words}");
     }
 
@@ -172,11 +255,12 @@ mod tests {
 
     #[test]
     fn what_leads_nowhere_is_an_error() {
-        let error =
-            |wanted: &str| select(vec![route("10.0.0.0/8", "", 0)], &[wanted.to_owned()]).unwrap_err();
-        assert_eq!(error("192.0.2.1").to_string(), "no route leads to 192.0.2.1");
-        assert_eq!(error("192.0.2.0/24").to_string(), "no route to 192.0.2.0/24");
-        assert!(error("10.1.0.0/16").to_string().contains("`show routes 10.1.0.0`"));
-        assert!(error("blue").to_string().contains("neither a prefix"));
+        let around = [route("10.0.0.0/8", "", 0)];
+        assert_eq!(select(around.to_vec(), &["192.0.2.1".to_owned()]), Err("192.0.2.1".to_owned()));
+        let error = |wanted: &str| none(&around, wanted);
+        assert_eq!(error("192.0.2.1"), "no route leads to 192.0.2.1");
+        assert_eq!(error("192.0.2.0/24"), "no route to 192.0.2.0/24");
+        assert!(error("10.1.0.0/16").contains("`show routes 10.1.0.0`"));
+        assert!(error("blue").contains("neither a prefix"));
     }
 }
