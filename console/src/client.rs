@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use netd_api::bus::{self, Config1Proxy, State1Proxy};
+use netd_api::descriptor::{self, ADMIN_DOCUMENT_BYTES};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Generation, Status};
@@ -88,12 +89,12 @@ impl Netd {
 
     /// What a document would be refused for on this switch; nothing when it could be applied.
     pub async fn validate(&self, document: &str) -> Result<Vec<Diagnostic>, Error> {
-        Ok(self.config.validate(document).await?)
+        Ok(self.config.validate(sent(document)?).await?)
     }
 
     /// What applying a document would do to the network, a line each step.
     pub async fn diff(&self, document: &str) -> Result<Vec<String>, Error> {
-        Ok(self.config.diff(document).await?)
+        Ok(self.config.diff(sent(document)?).await?)
     }
 
     /// Applies a document and answers the new generation. With a `confirm_timeout_s` other than 0 it must be
@@ -105,7 +106,7 @@ impl Netd {
         confirm_timeout_s: u32,
         comment: Option<String>,
     ) -> Result<u64, Error> {
-        Ok(self.config.apply(document, base_generation, confirm_timeout_s, options(comment)).await?)
+        Ok(self.config.apply(sent(document)?, base_generation, confirm_timeout_s, options(comment)).await?)
     }
 
     /// Confirms the generation that waits for it, and answers which one that is.
@@ -120,7 +121,9 @@ impl Netd {
 
     /// The document of a generation, 0 for the running one, and which one that is.
     pub async fn document(&self, generation: u64) -> Result<(String, u64), Error> {
-        Ok(self.config.get(generation).await?)
+        let (document, generation) = self.config.get(generation).await?;
+        let text = descriptor::read_text(document.into(), ADMIN_DOCUMENT_BYTES);
+        Ok((text.map_err(|error| Error::Failed(error.to_string()))?, generation))
     }
 
     /// All generations, the newest first.
@@ -213,6 +216,12 @@ impl Netd {
     pub async fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
         self.table(TableName::Fdb, &Filter::default()).await
     }
+}
+
+/// A document as it travels.
+fn sent(document: &str) -> Result<zbus::OwnedFd, Error> {
+    let sent = descriptor::of_text(document);
+    Ok(sent.map_err(|error| Error::Failed(format!("cannot send the document: {error}")))?.into())
 }
 
 /// What comes with a change: the key this session was opened with is recorded beside the user.

@@ -23,13 +23,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use netd_api::config::model::Inventory;
-use netd_api::config::{self, Config};
+use netd_api::config::Config;
 use netd_api::diagnostic::Diagnostic;
 use netd_api::paths;
 
 use crate::announce::Announcer;
 use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
+use crate::engine::changes::Document;
 use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::bus::Sysfs;
@@ -130,6 +131,8 @@ pub struct Engine {
     confirmed: u64,
     /// The running generation, while it waits for its confirmation.
     pending: Option<Pending>,
+    /// When it was applied, by CLOCK_BOOTTIME; 0 for before this start of netd.
+    pending_since_ns: u64,
     /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
     stable_at_ns: Option<u64>,
     /// Whether listeners were told that something is not as wanted.
@@ -215,6 +218,7 @@ impl Engine {
             generation: 0,
             confirmed: 0,
             pending: None,
+            pending_since_ns: 0,
             stable_at_ns: None,
             degraded: false,
             undo_left: false,
@@ -338,8 +342,13 @@ impl Engine {
     }
 
     /// Checks a document against the model and this switch.
-    pub fn validate(&self, document: &str) -> Result<Config, Vec<Diagnostic>> {
-        let config = config::parse(document)?;
+    pub fn validate(&self, document: impl Into<Document>) -> Result<Config, Vec<Diagnostic>> {
+        self.admit(document.into().config)
+    }
+
+    /// Checks what a document means against this switch.
+    fn admit(&self, config: Result<Config, Vec<Diagnostic>>) -> Result<Config, Vec<Diagnostic>> {
+        let config = config?;
         let inventory = Inventory {
             // What is set of a port that is missing is carried out once it is back.
             ports: self.ports.union(&self.naming.remembered_ports()).cloned().collect(),

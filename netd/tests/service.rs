@@ -22,6 +22,7 @@ use netd::plan::{Action, Network};
 use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, PATH, State1Proxy, error};
+use netd_api::descriptor;
 use netd_api::generation::{ChangeOptions, Health, State, Status};
 use netd_api::state::FdbEntry;
 use netd_api::table::{Filter, Rows};
@@ -31,6 +32,17 @@ use tokio::sync::oneshot;
 
 fn options() -> ChangeOptions {
     ChangeOptions::default()
+}
+
+/// A document as it travels.
+fn sent(text: &str) -> zbus::OwnedFd {
+    descriptor::of_text(text).unwrap().into()
+}
+
+/// The document a method answered, and its generation.
+fn got(answer: zbus::Result<(zbus::OwnedFd, u64)>) -> (String, u64) {
+    let (document, generation) = answer.unwrap();
+    (descriptor::read_text(document.into(), 1 << 20).unwrap(), generation)
 }
 
 /// Name and words of the error a method answered.
@@ -46,21 +58,21 @@ fn documents_are_checked_and_refused_over_the_bus_and_nothing_changes() {
     isolated("documents_are_checked_and_refused_over_the_bus_and_nothing_changes", || {
         with_service(async |client| {
             let config = Config1Proxy::new(&client).await.unwrap();
-            assert_eq!(config.get(0).await.unwrap(), ("version = 1\n".to_owned(), 0));
+            assert_eq!(got(config.get(0).await), ("version = 1\n".to_owned(), 0));
             let three = "version = 1\n[ports.swp1]\nmtu = 3\nvlan.access = 4095\nsped = 1\n";
-            let mistakes = config.validate(three).await.unwrap();
+            let mistakes = config.validate(sent(three)).await.unwrap();
             assert_eq!(
                 mistakes.iter().map(|mistake| mistake.line).collect::<Vec<_>>(),
                 [3, 4, 5],
                 "{mistakes:?}"
             );
-            let (name, words) = refusal(config.apply(three, 0, 0, options()).await);
+            let (name, words) = refusal(config.apply(sent(three), 0, 0, options()).await);
             assert_eq!((name.as_str(), words.lines().count()), (error::INVALID, 3), "{words}");
-            let missing = config.validate("version = 1\n[ports.swp1]\nvlan.access = 10\n").await.unwrap();
+            let missing = config.validate(sent("version = 1\n[ports.swp1]\nvlan.access = 10\n")).await.unwrap();
             assert!(missing[0].message.contains("no port swp1 on this switch"), "{missing:?}");
-            assert_eq!(refusal(config.apply("version = 1\n", 7, 0, options()).await).0, error::CONFLICT);
+            assert_eq!(refusal(config.apply(sent("version = 1\n"), 7, 0, options()).await).0, error::CONFLICT);
             assert_eq!(
-                refusal(config.apply(&"x = [".repeat(2_000_000), 0, 0, options()).await).0,
+                refusal(config.apply(sent(&"x = [".repeat(2_000_000)), 0, 0, options()).await).0,
                 error::INVALID
             );
             assert_eq!(config.get(0).await.unwrap().1, 0);
@@ -76,15 +88,15 @@ fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
         let model = || Some(Box::new(Model::new(Network::default())) as Box<dyn Backend>);
         with_service_on(model, async |client| {
             let config = Config1Proxy::new(&client).await.unwrap();
-            let steps = config.diff(LOOPBACK).await.unwrap();
+            let steps = config.diff(sent(LOOPBACK)).await.unwrap();
             assert!(steps.contains(&"lo1: create dummy".to_owned()), "{steps:?}");
             let options = || ChangeOptions { comment: Some("why".to_owned()), key_fingerprint: None };
-            assert_eq!(config.apply(LOOPBACK, 0, 600, options()).await.unwrap(), 1);
+            assert_eq!(config.apply(sent(LOOPBACK), 0, 600, options()).await.unwrap(), 1);
             let status = config.status().await.unwrap();
             assert_eq!((status.state, status.generation), (Health::Unconfirmed, 1));
             assert!(status.confirm_by_s > 1_600_000_000);
             assert_eq!(config.confirm(ChangeOptions::default()).await.unwrap(), 1);
-            assert_eq!(config.apply("version = 1\n", 1, 600, options()).await.unwrap(), 2);
+            assert_eq!(config.apply(sent("version = 1\n"), 1, 600, options()).await.unwrap(), 2);
             let history = config.history().await.unwrap();
             assert_eq!(
                 history.iter().map(|row| row.state).collect::<Vec<_>>(),
@@ -93,14 +105,14 @@ fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
             // The namespace maps whoever runs the test to root.
             assert_eq!((history[0].user.as_str(), history[0].user_id), ("root", 0));
             assert_eq!(history[0].comment, "why");
-            assert_eq!(config.get(1).await.unwrap(), (LOOPBACK.to_owned(), 1));
+            assert_eq!(got(config.get(1).await), (LOOPBACK.to_owned(), 1));
             assert_eq!(config.roll_back(0, ChangeOptions::default()).await.unwrap(), 1);
             assert_eq!(config.status().await.unwrap(), Status { generation: 1, ..Status::default() });
             let claim = ChangeOptions { comment: None, key_fingerprint: Some("SHA256:none".to_owned()) };
-            assert_eq!(refusal(config.apply(LOOPBACK, 0, 0, claim).await).0, error::DENIED);
+            assert_eq!(refusal(config.apply(sent(LOOPBACK), 0, 0, claim).await).0, error::DENIED);
             assert_eq!(refusal(config.get(7).await).0, error::NOT_FOUND);
             assert_eq!(refusal(config.confirm(options()).await).0, error::NOT_FOUND);
-            assert_eq!(refusal(config.diff("version = 2\n").await).0, error::INVALID);
+            assert_eq!(refusal(config.diff(sent("version = 2\n")).await).0, error::INVALID);
         });
     });
 }
@@ -115,7 +127,7 @@ fn options_nobody_knows_are_refused() {
                 (unknown, "unknown field `force`, expected `comment` or `key_fingerprint`"),
                 (wrong, "invalid value: string \"u\", expected a value of signature `s`"),
             ] {
-                let body = ("version = 1\n", 0_u64, 0_u32, options);
+                let body = (sent("version = 1\n"), 0_u64, 0_u32, options);
                 let answer = client
                     .call_method(None::<&str>, PATH, Some("org.corten.Netd1.Config1"), "Apply", &body)
                     .await;
@@ -199,12 +211,11 @@ fn while_a_change_is_made_a_second_one_is_refused_at_once() {
             let config = Config1Proxy::new(&client).await.unwrap();
             let first = tokio::spawn({
                 let config = config.clone();
-                async move { config.apply(LOOPBACK, 0, 0, ChangeOptions::default()).await }
+                async move { config.apply(sent(LOOPBACK), 0, 0, ChangeOptions::default()).await }
             });
             has_begun.await.unwrap();
             let seconds = [
-                config.apply("version = 1\n", 0, 0, options()).await,
-                config.confirm(options()).await,
+                config.apply(sent("version = 1\n"), 0, 0, options()).await,
                 config.roll_back(0, options()).await,
             ];
             for second in seconds {
@@ -212,9 +223,15 @@ fn while_a_change_is_made_a_second_one_is_refused_at_once() {
                 assert_eq!(name, error::LOCKED);
                 assert!(words.starts_with("locked by root since 2"), "{words}");
             }
+            // A confirmation waits for its turn instead.
+            let confirm = tokio::spawn({
+                let config = config.clone();
+                async move { config.confirm(ChangeOptions::default()).await }
+            });
             go_on.send(()).unwrap();
             assert_eq!(first.await.unwrap().unwrap(), 1);
-            assert_eq!(config.apply("version = 1\n", 0, 0, options()).await.unwrap(), 2);
+            assert_eq!(refusal(confirm.await.unwrap()).0, error::NOT_FOUND);
+            assert_eq!(config.apply(sent("version = 1\n"), 0, 0, options()).await.unwrap(), 2);
         });
     });
 }
@@ -276,6 +293,85 @@ fn table_readers_of_one_user_are_bounded_and_hold_up_nobody() {
                 assert!(begun.elapsed() < std::time::Duration::from_secs(30), "streams are not given back");
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
+        });
+    });
+}
+
+#[test]
+fn documents_are_refused_by_their_size_and_kind_before_they_are_read() {
+    isolated("documents_are_refused_by_their_size_and_kind_before_they_are_read", || {
+        with_service(async |client| {
+            let config = Config1Proxy::new(&client).await.unwrap();
+            // A file of memory that claims to be longer than any machine has.
+            let huge = File::from(OwnedFd::from(sent_unsealed()));
+            huge.set_len(1 << 42).unwrap();
+            let huge = || zbus::OwnedFd::from(OwnedFd::from(huge.try_clone().unwrap()));
+            for answer in [
+                config.validate(huge()).await.map(|_| ()),
+                config.diff(huge()).await.map(|_| ()),
+                config.apply(huge(), 0, 0, options()).await.map(|_| ()),
+            ] {
+                let (name, words) = refusal(answer);
+                assert_eq!(name, error::INVALID);
+                assert!(words.contains("longer than 134217728 bytes"), "{words}");
+            }
+            let file = File::open("/proc/self/status").unwrap();
+            let (name, words) = refusal(config.validate(OwnedFd::from(file).into()).await);
+            assert_eq!(name, error::INVALID, "{words}");
+            // Refused documents leave no lock behind.
+            assert_eq!(config.validate(sent("version = 1\n")).await.unwrap(), []);
+        });
+    });
+}
+
+/// A file of memory without seals.
+fn sent_unsealed() -> zbus::OwnedFd {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    memfd_create(c"huge", MFdFlags::MFD_ALLOW_SEALING).unwrap().into()
+}
+
+/// A kernel whose next look takes until the gate it finds is opened.
+struct Gated {
+    model: Model,
+    gates: mpsc::Receiver<(oneshot::Sender<()>, mpsc::Receiver<()>)>,
+}
+
+impl Backend for Gated {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        if let Ok((begun, gate)) = self.gates.try_recv() {
+            begun.send(()).unwrap();
+            gate.recv().unwrap();
+        }
+        self.model.snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        self.model.execute(actions)
+    }
+}
+
+#[test]
+fn confirmation_counts_from_its_arrival_behind_a_long_question() {
+    isolated("confirmation_counts_from_its_arrival_behind_a_long_question", || {
+        let (close, gates) = mpsc::channel();
+        let gated = move || Some(Box::new(Gated { model: Model::new(Network::default()), gates }) as Box<dyn Backend>);
+        with_service_on(gated, async |client| {
+            let config = Config1Proxy::new(&client).await.unwrap();
+            assert_eq!(config.apply(sent("version = 1\n"), 0, 0, options()).await.unwrap(), 0);
+            assert_eq!(config.apply(sent(LOOPBACK), 0, 1, options()).await.unwrap(), 1);
+            let (begun, has_begun) = oneshot::channel();
+            let (open, gate) = mpsc::channel();
+            close.send((begun, gate)).unwrap();
+            let call = config.clone();
+            let question = tokio::spawn(async move { call.diff(sent("version = 1\n")).await });
+            has_begun.await.unwrap();
+            // The engine is busy until after the deadline; the confirmation arrives before it.
+            let call = config.clone();
+            let confirm = tokio::spawn(async move { call.confirm(ChangeOptions::default()).await });
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            open.send(()).unwrap();
+            assert_eq!(confirm.await.unwrap().unwrap(), 1);
+            question.await.unwrap().unwrap();
         });
     });
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use netd_api::bus::{NAME, PATH};
+use netd_api::descriptor;
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
@@ -150,9 +151,15 @@ pub enum Failure {
 
 struct Config(Shared);
 
+/// The document behind a descriptor.
+fn received(document: zbus::OwnedFd) -> String {
+    descriptor::read_text(document.into(), descriptor::ADMIN_DOCUMENT_BYTES).unwrap()
+}
+
 #[zbus::interface(name = "org.corten.Netd1.Config1")]
 impl Config {
-    fn validate(&self, document: &str) -> Vec<Diagnostic> {
+    fn validate(&self, document: zbus::OwnedFd) -> Vec<Diagnostic> {
+        let document = received(document);
         let switch = self.0.lock();
         let refused = switch.refuses.as_ref().is_some_and(|text| document.contains(text.as_str()));
         let mistake = Diagnostic {
@@ -164,18 +171,20 @@ impl Config {
         if refused { vec![mistake] } else { vec![] }
     }
 
-    fn diff(&self, document: &str) -> Vec<String> {
+    fn diff(&self, document: zbus::OwnedFd) -> Vec<String> {
+        let document = received(document);
         let switch = self.0.lock();
         if switch.document == document { vec![] } else { vec!["swp1: set mtu 9216".to_owned()] }
     }
 
     fn apply(
         &self,
-        document: &str,
+        document: zbus::OwnedFd,
         base_generation: u64,
         confirm_timeout_s: u32,
         options: ChangeOptions,
     ) -> Result<u64, Failure> {
+        let document = received(document);
         let mut switch = self.0.lock();
         if let Some(failure) = &switch.apply_fails {
             return Err(failure.clone());
@@ -183,7 +192,7 @@ impl Config {
         if base_generation != 0 && base_generation != switch.generation {
             return Err(Failure::Conflict(format!("generation {} is running", switch.generation)));
         }
-        let before = std::mem::replace(&mut switch.document, document.to_owned());
+        let before = std::mem::replace(&mut switch.document, document);
         switch.past.push(before);
         switch.generation += 1;
         switch.confirm_by_s = if confirm_timeout_s == 0 { 0 } else { 1_800_000_000 };
@@ -212,11 +221,12 @@ impl Config {
         Ok(switch.generation)
     }
 
-    fn get(&self, generation: u64) -> Result<(String, u64), Failure> {
+    fn get(&self, generation: u64) -> Result<(zbus::OwnedFd, u64), Failure> {
+        let sent = |text: &str| zbus::OwnedFd::from(descriptor::of_text(text).unwrap());
         let switch = self.0.lock();
         match generation {
-            0 => Ok((switch.document.clone(), switch.generation)),
-            3 => Ok(("version = 1 # of old\n".to_owned(), 3)),
+            0 => Ok((sent(&switch.document), switch.generation)),
+            3 => Ok((sent("version = 1 # of old\n"), 3)),
             number => Err(Failure::NotFound(format!("there is no generation {number}"))),
         }
     }

@@ -33,7 +33,10 @@ pub mod error {
     pub const FAILED: &str = "org.corten.Netd1.Error.Failed";
 }
 
-/// The configuration: check it, apply it, take it back, read it.
+/// The configuration: check it, apply it, take it back, read it. A document travels as a descriptor
+/// ([`crate::descriptor`]): a memfd, or a pipe that is written and closed at once. Those of viewers have at most
+/// [`VIEWER_DOCUMENT_BYTES`](crate::descriptor::VIEWER_DOCUMENT_BYTES), those of administrators
+/// [`ADMIN_DOCUMENT_BYTES`](crate::descriptor::ADMIN_DOCUMENT_BYTES).
 #[proxy(
     interface = "org.corten.Netd1.Config1",
     default_service = "org.corten.Netd1",
@@ -41,11 +44,11 @@ pub mod error {
 )]
 pub trait Config1 {
     /// Checks a document against the model and this switch. An empty answer means it could be applied.
-    fn validate(&self, document: &str) -> zbus::Result<Vec<Diagnostic>>;
+    fn validate(&self, document: OwnedFd) -> zbus::Result<Vec<Diagnostic>>;
 
     /// What applying a document would do to the network, a line each step, in order; bounded. Nothing is
     /// changed.
-    fn diff(&self, document: &str) -> zbus::Result<Vec<String>>;
+    fn diff(&self, document: OwnedFd) -> zbus::Result<Vec<String>>;
 
     /// Applies a document whole, or leaves everything as it was, and answers the new generation.
     ///
@@ -54,23 +57,23 @@ pub trait Config1 {
     /// or when the switch restarts; until then nobody else may apply one.
     fn apply(
         &self,
-        document: &str,
+        document: OwnedFd,
         base_generation: u64,
         confirm_timeout_s: u32,
         options: ChangeOptions,
     ) -> zbus::Result<u64>;
 
     /// Confirms the generation that waits for it, and answers which one that is: the switch starts with it
-    /// from now on.
+    /// from now on. The time at which the call arrives counts, not the one at which it gets its turn.
     fn confirm(&self, options: ChangeOptions) -> zbus::Result<u64>;
 
     /// Takes back what waits for its confirmation; when nothing does, applies the document of an earlier
     /// generation again, as a new one. `generation` 0 is the one before. Answers what runs now.
     fn roll_back(&self, generation: u64, options: ChangeOptions) -> zbus::Result<u64>;
 
-    /// The document of a generation, 0 for the running one, and which one that is. Who is no administrator
-    /// sees no password hashes.
-    fn get(&self, generation: u64) -> zbus::Result<(String, u64)>;
+    /// The document of a generation, 0 for the running one, as a memfd, and which one that is. Who is no
+    /// administrator sees no password hashes.
+    fn get(&self, generation: u64) -> zbus::Result<(OwnedFd, u64)>;
 
     /// All generations that are kept, the newest first.
     fn history(&self) -> zbus::Result<Vec<Generation>>;

@@ -2,13 +2,14 @@
 //! diagnostics and validation ([`config`]), the state model ([`state`]) and its streams ([`table`]), attachment requests
 //! ([`attach`]), the D-Bus proxies ([`bus`]) and the paths both sides agree on ([`paths`]).
 //!
-//! It does no I/O beyond what the proxies do and knows no netlink. It may depend on serde, toml, zbus
+//! It does no I/O beyond what the proxies do and documents travel as ([`descriptor`]), and knows no netlink. It may depend on serde, toml, zbus
 //! and the like, and on no other crate of this workspace. Start reading at [`config`].
 
 pub mod absent;
 pub mod attach;
 pub mod bus;
 pub mod config;
+pub mod descriptor;
 pub mod diagnostic;
 pub mod events;
 pub mod generation;

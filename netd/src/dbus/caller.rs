@@ -50,6 +50,18 @@ impl Caller {
         }
     }
 
+    /// Who may change the switch.
+    ///
+    /// # Errors
+    /// For everybody else.
+    pub async fn administrator(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
+        let caller = Caller::of(connection, header).await?;
+        match caller.is_admin() {
+            true => Ok(caller),
+            false => Err(Failure::Denied("only administrators may change the switch".to_owned())),
+        }
+    }
+
     /// A user in no group.
     #[cfg(test)]
     pub fn of_user(user_id: u32) -> Caller {

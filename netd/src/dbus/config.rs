@@ -3,10 +3,10 @@
 use netd_api::diagnostic::Diagnostic;
 use netd_api::generation::{ChangeOptions, Generation, Status};
 use zbus::message::Header;
-use zbus::{Connection, interface};
+use zbus::{Connection, OwnedFd, interface};
 
-use super::Handle;
 use super::caller::Caller;
+use super::{Handle, documents};
 use crate::engine::Engine;
 use crate::engine::changes::Request;
 use crate::failure::Failure;
@@ -15,57 +15,44 @@ use crate::store::record::Author;
 /// The configuration: check it, apply it, take it back, read it.
 pub struct Config1(pub(super) Handle);
 
-impl Config1 {
-    /// Makes a change for an administrator, unless somebody else is making one. The bus policy admits
-    /// administrators only; this is the second lock.
-    async fn change<T: Send + 'static>(
-        &self,
-        caller: Caller,
-        options: ChangeOptions,
-        change: impl FnOnce(&mut Engine, &Request) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        if !caller.is_admin() {
-            return Err(Failure::Denied("only administrators may change the switch".to_owned()));
-        }
-        let author = Author {
-            user: caller.user_name(),
-            user_id: caller.user_id(),
-            key_fingerprint: options.key_fingerprint.unwrap_or_default(),
-        };
-        let request = Request { author, comment: options.comment.unwrap_or_default() };
-        let held = self.0.writer.take(&request.author.user)?;
-        let job = move |engine: &mut Engine| {
-            let outcome = change(engine, &request);
-            drop(held);
-            outcome
-        };
-        self.0.change(job).await
-    }
+/// Who asks for a change, and why.
+fn request(caller: &Caller, options: ChangeOptions) -> Request {
+    let author = Author {
+        user: caller.user_name(),
+        user_id: caller.user_id(),
+        key_fingerprint: options.key_fingerprint.unwrap_or_default(),
+    };
+    Request { author, comment: options.comment.unwrap_or_default() }
 }
 
 #[interface(name = "org.corten.Netd1.Config1")]
 impl Config1 {
-    /// Checks a document against the model and this switch. An empty answer means it could be applied.
+    /// Checks a document against the model and this switch. An empty answer means it could be applied. A document
+    /// is a memfd, or a pipe that is written at once; a viewer's has at most 8 MiB, an administrator's 128 MiB.
     async fn validate(
         &self,
-        document: String,
+        document: OwnedFd,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Diagnostic>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, move |engine| Ok(engine.validate(&document).err().unwrap_or_default())).await
+        let _turn = self.0.documents.turn(&caller).await?;
+        let document = documents::read(&caller, document.into()).await?;
+        self.0.ask(&caller, move |engine| Ok(engine.validate(document).err().unwrap_or_default())).await
     }
 
     /// What applying a document would do to the network, a line each step, in order; bounded. Nothing is
     /// changed.
     async fn diff(
         &self,
-        document: String,
+        document: OwnedFd,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<String>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, move |engine| engine.diff(&document)).await
+        let _turn = self.0.documents.turn(&caller).await?;
+        let document = documents::read(&caller, document.into()).await?;
+        self.0.ask(&caller, move |engine| engine.diff(document)).await
     }
 
     /// Applies a document whole, or leaves everything as it was, and answers the new generation.
@@ -74,29 +61,35 @@ impl Config1 {
     /// a line, and `key_fingerprint`, that of the SSH key the caller came in with.
     async fn apply(
         &self,
-        document: String,
+        document: OwnedFd,
         base_generation: u64,
         confirm_timeout_s: u32,
         options: ChangeOptions,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Failure> {
-        let caller = Caller::of(connection, &header).await?;
-        let change = move |engine: &mut Engine, request: &Request| {
-            engine.apply(document, base_generation, confirm_timeout_s, request)
-        };
-        self.change(caller, options, change).await
+        let caller = Caller::administrator(connection, &header).await?;
+        let request = request(&caller, options);
+        // Taken before a byte is read: one such document is held at a time.
+        let held = self.0.writer.take(&request.author.user)?;
+        let document = documents::read(&caller, document.into()).await?;
+        let change =
+            move |engine: &mut Engine| engine.apply(document, base_generation, confirm_timeout_s, &request);
+        self.0.change_with(held, change).await
     }
 
-    /// Confirms the generation that waits for it, and answers which one that is. Only who applied it may.
+    /// Confirms the generation that waits for it, and answers which one that is. Only who applied it may. The
+    /// time at which the call arrives counts: what else netd is doing does not make it late.
     async fn confirm(
         &self,
         options: ChangeOptions,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Failure> {
-        let caller = Caller::of(connection, &header).await?;
-        self.change(caller, options, Engine::confirm).await
+        let arrival = self.0.confirms.arrive();
+        let caller = Caller::administrator(connection, &header).await?;
+        let request = request(&caller, options);
+        self.0.confirm(move |engine| engine.confirm_at(arrival.boottime_ns(), &request)).await
     }
 
     /// Takes back what waits for its confirmation; when nothing does, applies the document of an earlier
@@ -108,22 +101,24 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Failure> {
-        let caller = Caller::of(connection, &header).await?;
-        let change = move |engine: &mut Engine, request: &Request| engine.roll_back(generation, request);
-        self.change(caller, options, change).await
+        let caller = Caller::administrator(connection, &header).await?;
+        let request = request(&caller, options);
+        let held = self.0.writer.take(&request.author.user)?;
+        self.0.change_with(held, move |engine| engine.roll_back(generation, &request)).await
     }
 
-    /// The document of a generation, 0 for the running one, and which one that is. Who is no administrator
-    /// sees no password hashes.
+    /// The document of a generation, 0 for the running one, as a memfd, and which one that is. Who is no
+    /// administrator sees no password hashes.
     async fn get(
         &self,
         generation: u64,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<(String, u64), Failure> {
+    ) -> Result<(OwnedFd, u64), Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         let secrets = caller.is_admin();
-        self.0.ask(&caller, move |engine| engine.get(generation, secrets)).await
+        let (document, generation) = self.0.ask(&caller, move |engine| engine.get(generation, secrets)).await?;
+        Ok((documents::write(&document)?.into(), generation))
     }
 
     /// All generations that are kept, the newest first.

@@ -1,21 +1,25 @@
 //! The D-Bus service `org.corten.Netd1`: thin, each method hands a job to the engine's thread of control.
 //!
 //! One file an interface: [`config`], [`state`], [`events`], [`attach`]; [`caller`] finds out who is asking,
-//! [`lock`] lets one change the switch at a time, [`quota`] bounds what one user holds of netd.
+//! [`lock`] lets one change the switch at a time, [`quota`] bounds what one user holds of netd, [`documents`] reads what
+//! callers send, [`jobs`] is the queue before the engine.
 
 pub mod attach;
 pub mod caller;
 pub mod config;
+pub mod documents;
 pub mod events;
+pub mod jobs;
 pub mod lock;
 pub mod quota;
 pub mod state;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use zbus::Connection;
 use zbus::connection::Builder;
 
 use caller::Caller;
+use documents::Documents;
 use quota::Quota;
 
 use crate::engine::Engine;
@@ -23,31 +27,18 @@ use crate::events::Hub;
 use crate::failure::Failure;
 use crate::watchdog;
 
-/// A job for the engine.
-pub struct Job {
-    work: Box<dyn FnOnce(&mut Engine) + Send>,
-    changes: bool,
-}
-
-impl Job {
-    /// Whether the job may change the network, or leave something to be put right. Questions do not.
-    pub fn changes(&self) -> bool {
-        self.changes
-    }
-
-    /// Does it.
-    pub fn run(self, engine: &mut Engine) {
-        (self.work)(engine);
-    }
-}
+pub use jobs::{Job, Jobs};
 
 /// Where the interfaces leave their jobs, and where events come from.
 #[derive(Clone)]
 pub struct Handle {
-    jobs: mpsc::Sender<Job>,
+    jobs: jobs::Sender,
+    /// Confirmations that are on their way.
+    confirms: jobs::Arrivals,
     hub: Hub,
     /// Taken before a change gets into the queue.
     writer: lock::WriterLock,
+    documents: Documents,
     /// Questions that wait for their answer.
     questions: Quota,
     /// Tables that are being read.
@@ -56,8 +47,6 @@ pub struct Handle {
     watchers: Quota,
 }
 
-/// Jobs that may wait; further callers wait for their turn.
-const WAITING_JOBS: usize = 64;
 /// Questions one user may have open, and all users.
 const QUESTIONS: [usize; 2] = [16, 128];
 /// Tables one user may read at a time, and all users: each has a thread.
@@ -66,17 +55,19 @@ const TABLES: [usize; 2] = [4, 32];
 const WATCHERS: [usize; 2] = [16, 64];
 
 /// A handle, and the queue it fills.
-pub fn handle(hub: Hub) -> (Handle, mpsc::Receiver<Job>) {
-    let (jobs, receiver) = mpsc::channel(WAITING_JOBS);
+pub fn handle(hub: Hub) -> (Handle, Jobs) {
+    let (sender, confirms, jobs) = jobs::queues();
     let handle = Handle {
-        jobs,
+        jobs: sender,
+        confirms,
         hub,
         writer: lock::WriterLock::default(),
+        documents: Documents::default(),
         questions: Quota::new("questions", QUESTIONS[0], QUESTIONS[1]),
         tables: Quota::new("tables", TABLES[0], TABLES[1]),
         watchers: Quota::new("streams of events", WATCHERS[0], WATCHERS[1]),
     };
-    (handle, receiver)
+    (handle, jobs)
 }
 
 impl Handle {
@@ -87,7 +78,7 @@ impl Handle {
         question: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let _permit = self.questions.take(caller)?;
-        self.call(false, question).await
+        self.call(jobs::Kind::Question, question).await
     }
 
     /// Has the engine change something and waits for the result.
@@ -95,12 +86,34 @@ impl Handle {
         &self,
         change: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.call(true, change).await
+        self.call(jobs::Kind::Change, change).await
+    }
+
+    /// The same for who holds the lock of writers, until the change is made.
+    pub(crate) async fn change_with<T: Send + 'static>(
+        &self,
+        held: lock::Held,
+        change: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let job = move |engine: &mut Engine| {
+            let outcome = change(engine);
+            drop(held);
+            outcome
+        };
+        self.call(jobs::Kind::Change, job).await
+    }
+
+    /// Has the engine confirm something. That needs no lock: it takes its turn after the change that is being made.
+    pub(crate) async fn confirm<T: Send + 'static>(
+        &self,
+        confirm: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.call(jobs::Kind::Confirm, confirm).await
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        changes: bool,
+        kind: jobs::Kind,
         job: impl FnOnce(&mut Engine) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let (reply, result) = oneshot::channel();
@@ -111,7 +124,7 @@ impl Handle {
         });
         // An engine that hangs is noticed when somebody wants something of it.
         watchdog::wake();
-        self.jobs.send(Job { work, changes }).await.map_err(|_| ended())?;
+        self.jobs.send(Job { work, kind }).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
     }
 }

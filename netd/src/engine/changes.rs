@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use netd_api::config::{self, Config};
+use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{MAX_COMMENT_CHARS, key_fingerprint};
 
@@ -28,6 +29,40 @@ pub struct Request {
     pub comment: String,
 }
 
+/// A document that a caller sent, with its meaning. Making one needs no engine.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// As it was sent.
+    pub text: String,
+    /// What it means, or its mistakes.
+    pub config: Result<Config, Vec<Diagnostic>>,
+}
+
+impl Document {
+    /// Reads a text.
+    pub fn parse(text: String) -> Document {
+        Document { config: config::parse(&text), text }
+    }
+}
+
+impl From<&str> for Document {
+    fn from(text: &str) -> Document {
+        Document::parse(text.to_owned())
+    }
+}
+
+impl From<&String> for Document {
+    fn from(text: &String) -> Document {
+        Document::parse(text.clone())
+    }
+}
+
+impl From<String> for Document {
+    fn from(text: String) -> Document {
+        Document::parse(text)
+    }
+}
+
 /// A document that is to run.
 struct Change {
     document: String,
@@ -43,11 +78,12 @@ impl Engine {
     /// `confirm_timeout_s` other than 0 it is rolled back after that many seconds unless it is confirmed.
     pub fn apply(
         &mut self,
-        document: String,
+        document: impl Into<Document>,
         base_generation: u64,
         confirm_timeout_s: u32,
         request: &Request,
     ) -> Result<u64, Failure> {
+        let document = document.into();
         self.expire();
         self.check_request(request)?;
         self.check_lock(&request.author)?;
@@ -57,7 +93,8 @@ impl Engine {
                 "the running configuration is generation {running}, the change was made from {base_generation}: look at the new one and apply again"
             )));
         }
-        let config = self.validate(&document).map_err(Failure::invalid)?;
+        let config = self.admit(document.config).map_err(Failure::invalid)?;
+        let document = document.text;
         if confirm_timeout_s != 0 && !self.managing {
             return Err(Failure::Failed(
                 "there is no configuration to go back to: apply without a confirmation".to_owned(),
@@ -132,6 +169,7 @@ impl Engine {
             self.refused_startup = None;
         }
         self.pending = pending;
+        self.pending_since_ns = clock::boottime_ns();
         self.desired = desired;
         self.managing = true;
         self.to_restore = None;
@@ -220,12 +258,24 @@ impl Engine {
 
     /// Makes the generation that waits for it the one the switch starts with. Only who applied it may.
     pub fn confirm(&mut self, request: &Request) -> Result<u64, Failure> {
-        self.expire();
+        self.confirm_at(clock::boottime_ns(), request)
+    }
+
+    /// The same for a request that arrived at an earlier moment of CLOCK_BOOTTIME: it is in time if it was then, and
+    /// confirms what ran then.
+    pub fn confirm_at(&mut self, arrived_ns: u64, request: &Request) -> Result<u64, Failure> {
+        self.expire_at(arrived_ns);
         self.check_request(request)?;
         let Some(pending) = self.pending.clone() else {
             return Err(Failure::NotFound("nothing waits for a confirmation".to_owned()));
         };
         self.check_lock(&request.author)?;
+        if arrived_ns < self.pending_since_ns {
+            let number = pending.generation;
+            return Err(Failure::Conflict(format!(
+                "generation {number} was applied after this confirmation was sent: look at it, then confirm it"
+            )));
+        }
         if self.refused_startup.is_some() {
             self.store.keep_refused();
         }
@@ -261,7 +311,7 @@ impl Engine {
             number => number,
         };
         let document = self.past(target)?;
-        let config = self.validate(&document).map_err(|mistakes| {
+        let config = self.validate(document.as_str()).map_err(|mistakes| {
             let words = Failure::invalid(mistakes).words();
             Failure::Failed(format!("generation {target} does not fit this switch any more: {words}"))
         })?;
@@ -310,6 +360,11 @@ impl Engine {
         }
     }
 
+    /// When what waits for its confirmation is rolled back, by CLOCK_BOOTTIME.
+    pub fn confirm_by_ns(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| pending.deadline_ns)
+    }
+
     /// How long until [`Engine::on_deadline`] has something to do; `None` while nothing is waited for.
     pub fn next_deadline(&self) -> Option<Duration> {
         let pending = self.pending.as_ref().map(|pending| pending.deadline_ns);
@@ -326,8 +381,11 @@ impl Engine {
     }
 
     fn expire(&mut self) {
-        let now = clock::boottime_ns();
-        if self.pending.as_ref().is_some_and(|pending| pending.deadline_ns <= now) {
+        self.expire_at(clock::boottime_ns());
+    }
+
+    fn expire_at(&mut self, now_ns: u64) {
+        if self.pending.as_ref().is_some_and(|pending| pending.deadline_ns <= now_ns) {
             // Nobody asked for it, so nobody is told but the log.
             if let Err(failure) = self.take_back("not confirmed in time", &Request::default()) {
                 tracing::error!("{}", failure.words());

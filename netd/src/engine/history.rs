@@ -5,6 +5,7 @@ use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{Generation, Health, Status};
 
 use crate::clock;
+use crate::engine::changes::Document;
 use crate::engine::{Engine, breakout, system};
 use crate::failure::Failure;
 use crate::mask::mask;
@@ -13,10 +14,12 @@ use crate::store::Present;
 
 /// Most steps that are shown in words.
 const MAX_DIFF_LINES: usize = 10_000;
+/// Most bytes they take: a message of the bus is short.
+const MAX_DIFF_BYTES: usize = 512 * 1024;
 
 impl Engine {
     /// What applying a document would do, a line each step. Nothing is changed.
-    pub fn diff(&mut self, document: &str) -> Result<Vec<String>, Failure> {
+    pub fn diff(&mut self, document: impl Into<Document>) -> Result<Vec<String>, Failure> {
         let config = self.validate(document).map_err(Failure::invalid)?;
         self.remember_link_modes(&config)?;
         let desired = self.wanted(&config, &self.attachments);
@@ -26,10 +29,16 @@ impl Engine {
             link.carrier |= !link.up && desired.links.get(name).is_some_and(|wanted| wanted.up);
         }
         let steps = plan(&desired, &actual);
+        let mut bytes = 0;
         let shown = steps.iter().take(MAX_DIFF_LINES).map(|step| step.action.to_string());
-        let mut lines: Vec<String> = shown.collect();
-        if steps.len() > MAX_DIFF_LINES {
-            lines.push(format!("and {} more steps", steps.len() - MAX_DIFF_LINES));
+        // A step of many next hops is long.
+        let short = |line: &String| {
+            bytes += line.len();
+            bytes <= MAX_DIFF_BYTES
+        };
+        let mut lines: Vec<String> = shown.take_while(short).collect();
+        if steps.len() > lines.len() {
+            lines.push(format!("and {} more steps", steps.len() - lines.len()));
         }
         lines.extend(breakout::steps(&config, &self.ports).iter().map(ToString::to_string));
         lines.extend(system::differences(&self.config, &config));

@@ -45,7 +45,8 @@ pub fn with_service_on(
         // As in the daemon, the engine has a thread of its own.
         let engine = std::thread::spawn(move || {
             let mut engine = Engine::start_on(paths, hub, stand_in()).expect("the engine");
-            while let Some(job) = jobs.blocking_recv() {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            while let Some(job) = runtime.block_on(jobs.next()) {
                 job.run(&mut engine);
             }
         });

@@ -10,6 +10,7 @@ use std::time::Duration;
 use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Config1Proxy, PATH};
+use netd_api::descriptor;
 use netd_api::generation::ChangeOptions;
 use netd_api::state::VlanRange;
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
@@ -133,11 +134,11 @@ impl Caller {
         }
         match method {
             "Validate" | "Diff" => {
-                let document = self.document();
+                let document = self.sent();
                 self.send(client, interface, method, &(document,)).await
             }
             "Apply" => {
-                let (document, base, timeout) = (self.document(), self.number(), self.number() as u32);
+                let (document, base, timeout) = (self.sent(), self.number(), self.number() as u32);
                 if self.below(3) == 0 {
                     let options = self.dictionary();
                     self.send(client, interface, method, &(document, base, timeout, options)).await
@@ -198,6 +199,8 @@ impl Caller {
 
     async fn watch(&mut self, client: &Connection) -> Option<zbus::Message> {
         let ports = (0..self.below(20)).map(|_| self.text()).collect::<Vec<_>>();
+        // Of a port that there is not, no stream is opened.
+        let ports = if self.below(2) == 0 { Vec::new() } else { ports };
         let ports = if self.below(20) == 0 { vec!["swp1".to_owned(); 3000] } else { ports };
         let body = (self.text(), self.number(), ports);
         let answer = self.send(client, EVENTS, "Watch", &body).await;
@@ -274,6 +277,27 @@ impl Caller {
     fn document(&mut self) -> String {
         let bytes = self.documents.new_tree(&mut self.runner).expect("a document").current();
         String::from_utf8_lossy(&bytes).replace('\0', "")
+    }
+
+    /// A document as it travels, or a descriptor that is none.
+    fn sent(&mut self) -> zbus::OwnedFd {
+        let descriptor = match self.below(8) {
+            0 => OwnedFd::from(File::open(["/proc/self/status", "/dev/zero", "/dev/null"][self.below(3) as usize]).unwrap()),
+            1 => {
+                let (reader, mut writer) = std::io::pipe().unwrap();
+                let document = self.document();
+                // Longer than a pipe holds now and then: nobody reads it while it is written.
+                std::thread::spawn(move || drop(std::io::Write::write_all(&mut writer, document.as_bytes())));
+                reader.into()
+            }
+            2 => {
+                let memory = descriptor::of_text(&self.document()).unwrap();
+                drop(std::io::Write::write_all(&mut File::from(memory.try_clone().unwrap()), b"x"));
+                memory
+            }
+            _ => descriptor::of_text(&self.document()).unwrap(),
+        };
+        descriptor.into()
     }
 
     /// A short text; a long one now and then.

@@ -17,6 +17,7 @@ use netd::kernel::wire::Message;
 use netd::kernel::{link, vlan};
 use netd::plan::VlanMembership;
 use netd_api::bus::{Config1Proxy, State1Proxy};
+use netd_api::descriptor;
 use netd_api::events::{Event, EventKind, Events1Proxy};
 use netd_api::state::Route;
 use netd_api::table::{Filter, Rows};
@@ -327,7 +328,8 @@ fn after_a_storm_the_drift_that_is_only_reported_is_what_a_fresh_dump_shows() {
                 // Without the LAG, whose member this switch lacks: over the bus that would be a mistake.
                 let (head, routes) = running.split_once("[[routes]]").expect("routes");
                 let head = head.split("[lags").next().expect("a head");
-                let fresh = config.diff(&format!("{head}[[routes]]{routes}")).await.expect("a diff");
+                let document = descriptor::of_text(&format!("{head}[[routes]]{routes}")).unwrap().into();
+                let fresh = config.diff(document).await.expect("a diff");
                 let fresh = of_routes(fresh);
                 match drift == fresh && drift.len() == missing.len() {
                     true => Ok(()),

@@ -247,8 +247,13 @@ fn call(method: &str, arguments: &str) -> String {
     )
 }
 
+/// Documents travel as descriptors, which busctl cannot send.
 fn apply(side: &Side, confirm_timeout_s: u32) -> String {
-    call("Apply", &format!("'stua{{sv}}' \"$(cat {})\n\" 0 {confirm_timeout_s} 0", side.path))
+    let confirm = match confirm_timeout_s {
+        0 => String::new(),
+        seconds => format!(" --confirm {seconds}s"),
+    };
+    format!("corten apply --force{confirm} {}", side.path)
 }
 
 fn confirm() -> String {

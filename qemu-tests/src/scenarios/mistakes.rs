@@ -147,8 +147,9 @@ fn garbage(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(output.text.len() < 4096, "{what}: `{command}` printed {} bytes", output.text.len());
         }
     }
-    // Straight at the bus, past the console's own checks. An argument of a command is at most 128 KiB, so
-    // the bus client is fed what a hostile program could put into one message of that size.
+    // Straight at the bus, past the console's own checks: a text where a descriptor belongs. An argument of a
+    // command is at most 128 KiB, so the bus client is fed what a hostile program could put into one message of that
+    // size.
     let direct = lab
         .vm
         .sh("busctl call org.corten.Netd1 /org/corten/Netd1 org.corten.Netd1.Config1 Apply 'stua{sv}' \

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use netd_api::bus::Config1Proxy;
+use netd_api::descriptor;
 use netd_api::generation::ChangeOptions;
 use netd_api::paths::STARTUP_CONFIG;
 
@@ -50,9 +51,10 @@ fn apply(document: &str) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the D-Bus client: {error}"))?;
     let options = ChangeOptions { comment: Some("first set-up".to_owned()), ..ChangeOptions::default() };
+    let sent = descriptor::of_text(document).map_err(|error| format!("cannot send the document: {error}"))?;
     let outcome: zbus::Result<u64> = runtime.block_on(async {
         let connection = zbus::Connection::system().await?;
-        Config1Proxy::new(&connection).await?.apply(document, 0, 0, options).await
+        Config1Proxy::new(&connection).await?.apply(sent.into(), 0, 0, options).await
     });
     match outcome {
         Ok(_) => Ok(()),
