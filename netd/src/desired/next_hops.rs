@@ -124,7 +124,7 @@ fn single(hop: &NextHop, v6: bool) -> NextHopObject {
 /// Gives an object the id its text hashes to, or the next that is free.
 fn place(objects: &mut BTreeMap<NextHopId, NextHopObject>, object: &NextHopObject) -> NextHopId {
     let range = NextHopId::LAST - NextHopId::FIRST + 1;
-    let mut offset = hash(&format!("{object:?}")) % range;
+    let mut offset = hash(&identity(object)) % range;
     loop {
         let id = NextHopId(NextHopId::FIRST + offset);
         match objects.get(&id) {
@@ -138,7 +138,67 @@ fn place(objects: &mut BTreeMap<NextHopId, NextHopObject>, object: &NextHopObjec
     }
 }
 
+/// The bytes an object's id follows from. They never change: another build that has other ids for the same objects would
+/// replace every next hop and every route at its start.
+fn identity(object: &NextHopObject) -> String {
+    match object {
+        NextHopObject::Single { via, device, on_link, v6 } => {
+            let via = via.map_or("None".to_owned(), |via| format!("Some({via})"));
+            format!("Single {{ via: {via}, device: \"{device}\", on_link: {on_link}, v6: {v6} }}")
+        }
+        NextHopObject::Group(members) => {
+            let members: Vec<String> =
+                members.iter().map(|(id, weight)| format!("(NextHopId({}), {weight})", id.0)).collect();
+            format!("Group([{}])", members.join(", "))
+        }
+    }
+}
+
 /// FNV-1a, which stays the same between builds.
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids as every release has them.
+    #[test]
+    fn next_hop_ids_are_those_of_every_build() {
+        let single = |via: &str, device: &str, on_link, v6| NextHopObject::Single {
+            via: via.parse().ok(),
+            device: device.to_owned(),
+            on_link,
+            v6,
+        };
+        let id = |number| NextHopId(NextHopId::FIRST + number);
+        for (object, bytes, expected) in [
+            (
+                single("10.0.10.253", "vlan10", false, false),
+                "Single { via: Some(10.0.10.253), device: \"vlan10\", on_link: false, v6: false }",
+                GOLDEN[0],
+            ),
+            (
+                single("2001:db8::1", "swp1", true, true),
+                "Single { via: Some(2001:db8::1), device: \"swp1\", on_link: true, v6: true }",
+                GOLDEN[1],
+            ),
+            (
+                single("", "swp48", false, true),
+                "Single { via: None, device: \"swp48\", on_link: false, v6: true }",
+                GOLDEN[2],
+            ),
+            (
+                NextHopObject::Group(vec![(id(1), 1), (id(2), 256)]),
+                "Group([(NextHopId(1073741825), 1), (NextHopId(1073741826), 256)])",
+                GOLDEN[3],
+            ),
+        ] {
+            assert_eq!(identity(&object), bytes);
+            assert_eq!(place(&mut BTreeMap::new(), &object).0, expected, "{bytes}");
+        }
+    }
+
+    const GOLDEN: [u32; 4] = [2_139_727_058, 1_274_921_747, 1_872_185_496, 2_018_412_442];
 }
