@@ -26,6 +26,8 @@ const COUNT_EVERY: Duration = Duration::from_millis(1);
 const LINKS_A_ROUND: usize = 32;
 /// How often links are asked for.
 const ASK_EVERY: Duration = Duration::from_millis(3);
+/// Rounds take one of so many parts of the time at most.
+const SHARE: u32 = 4;
 /// How long to wait after a socket failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -100,19 +102,35 @@ fn at_every(
     hub: &Shared,
     mut look: impl FnMut(&Polled) -> Result<(), KernelError>,
 ) -> Result<(), KernelError> {
-    let mut next = Instant::now();
+    let mut rhythm = Rhythm::default();
     loop {
         let polled = lock(&hub.links).polled().clone();
         if polled.is_empty() {
             return Ok(());
         }
+        let began = Instant::now();
         look(&polled)?;
-        next += interval(polled.len());
-        let now = Instant::now();
-        match next.checked_duration_since(now) {
-            Some(pause) => std::thread::sleep(pause),
-            None => next = now,
-        }
+        std::thread::sleep(rhythm.pause(interval(polled.len()), began.elapsed()));
+    }
+}
+
+/// How long rounds take, and how long to wait between them.
+#[derive(Debug, Default)]
+struct Rhythm {
+    /// The last rounds. A thread that has to wait for the processor makes one look long; a driver that is slow, all.
+    took: [Duration; 4],
+    next: usize,
+}
+
+impl Rhythm {
+    /// How long to wait after a round that took so long. Each begins `interval` after the one before, but rounds take a
+    /// quarter of the time at most: they hold a lock of the kernel's (RTNL) that every change waits for, and slow drivers
+    /// (MDIO, I2C) hold it for long.
+    fn pause(&mut self, interval: Duration, took: Duration) -> Duration {
+        self.took[self.next] = took;
+        self.next = (self.next + 1) % self.took.len();
+        let usual = self.took.into_iter().min().unwrap_or(took);
+        interval.saturating_sub(took).max(SHARE.saturating_sub(1) * usual)
     }
 }
 
@@ -139,4 +157,29 @@ fn carry_out(hub: &Shared, connection: &mut Connection, name: &str, up: bool, ac
         }
     }
     hub.carrier_moved(name, up);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn us(number: u64) -> Duration {
+        Duration::from_micros(number)
+    }
+
+    #[test]
+    fn poll_rounds_that_take_long_become_rarer() {
+        let mut rhythm = Rhythm::default();
+        // Short ones keep their interval.
+        for _ in 0..8 {
+            assert_eq!(rhythm.pause(us(3000), us(100)), us(2900));
+        }
+        // One that was held up changes nothing, but there is never no pause.
+        assert_eq!(rhythm.pause(us(3000), us(9000)), us(300));
+        // A driver that takes 5 ms for each is asked every 20 ms.
+        for _ in 0..4 {
+            rhythm.pause(us(3000), us(5000));
+        }
+        assert_eq!(rhythm.pause(us(3000), us(5000)), us(15_000));
+    }
 }

@@ -3,6 +3,8 @@
 //! The kernel delays its own link events by up to a second when another link has just changed
 //! (net/core/link_watch.c). Asking makes it look, and act: next hops on the link go, groups shrink.
 
+use std::collections::HashMap;
+
 use nix::libc;
 
 use super::ethtool::{ETHTOOL_MSG_LINKSTATE_GET, FAMILY, device_message, read_index, read_link_state};
@@ -18,6 +20,8 @@ pub struct LinkStates {
     family: Family,
     /// The links to ask for, in order.
     indexes: Vec<u32>,
+    /// Where each of them stands there.
+    places: HashMap<u32, usize>,
     /// A finished request for each of them, all of one length.
     requests: Vec<u8>,
     /// A finished request for all links there are.
@@ -39,6 +43,7 @@ impl LinkStates {
             dump: dump.finish(0, libc::NLM_F_DUMP as u16),
             family,
             indexes: Vec::new(),
+            places: HashMap::new(),
             requests: Vec::new(),
             links: 0,
             told: Vec::new(),
@@ -66,6 +71,7 @@ impl LinkStates {
 
     fn prepare(&mut self, indexes: &[u32]) {
         self.indexes = indexes.to_vec();
+        self.places = indexes.iter().enumerate().map(|(place, index)| (*index, place)).collect();
         self.requests.clear();
         for index in indexes {
             device_message(self.family.id, ETHTOOL_MSG_LINKSTATE_GET, *index)
@@ -78,7 +84,7 @@ impl LinkStates {
     }
 
     fn ask_for_all(&mut self) -> Result<(), KernelError> {
-        let LinkStates { family, indexes, told, states, dump, links, .. } = self;
+        let LinkStates { family, indexes, places, told, states, dump, links, .. } = self;
         let expected = family.connection.reserve(1);
         set_sequence(dump, expected);
         family.connection.send(dump)?;
@@ -94,8 +100,8 @@ impl LinkStates {
                     _ => {
                         *links += 1;
                         let index = read_index(payload);
-                        if let Some(place) = indexes.iter().position(|wanted| *wanted == index) {
-                            told[place] = true;
+                        if let Some(place) = places.get(&index) {
+                            told[*place] = true;
                             states.extend(read_link_state(payload).map(|up| (index, up)));
                         }
                     }
