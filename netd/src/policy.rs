@@ -7,7 +7,7 @@
 //! from outside. Replies to what the switch itself asked are known by two bounded sets of (peer,
 //! protocol, peer's port, own port) for each routing domain, the default VRF and every other. Only the
 //! switch's own questions fill them: the packet that opens a TCP connection, and datagrams that come from
-//! no allowed service. Time empties them. An answer is accepted in the VRF it was asked in, on any of
+//! no allowed service and are no tunnel's. Time empties them. An answer is accepted in the VRF it was asked in, on any of
 //! its interfaces: with more than one way to a peer, the answer may take another than the question.
 
 use std::collections::BTreeSet;
@@ -15,14 +15,22 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use netd_api::config::Config;
 use netd_api::config::model::{Allow, Layer3, PortRole, ReversePath, vlan_interface};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::platform::MANAGEMENT;
+use crate::watchdog::alive;
 
 /// Path of nft in the image.
 pub const NFT: &str = "/usr/sbin/nft";
+
+/// How long nft may take: less than the service manager's watchdog gives netd.
+const NFT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a ruleset was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +38,9 @@ pub enum PolicyError {
     /// nft could not be run.
     #[error("nft: {0}")]
     Run(#[from] io::Error),
+    /// nft hung. Whether the rules are loaded is not known.
+    #[error("nft did not load the control-plane rules within {} s", NFT_TIMEOUT.as_secs())]
+    Late,
     /// nft or the kernel refused the ruleset.
     #[error("nft refused the control-plane rules: {0}")]
     Refused(String),
@@ -73,7 +84,7 @@ pub fn ruleset(config: &Config) -> String {
     text.push_str(&reverse_path(config, &vrfs));
     text.push_str(&output(&domains, &vrfs));
     for domain in &domains {
-        text.push_str(&questions(allow).replace("DOMAIN", &domain.name));
+        text.push_str(&questions(config).replace("DOMAIN", &domain.name));
     }
     text.push_str("\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n");
     let _ = writeln!(
@@ -217,9 +228,16 @@ fn output(domains: &[Domain], vrfs: &BTreeSet<&str>) -> String {
 ///
 /// A connection is the switch's own if the switch sent its first packet; what follows only keeps it. One
 /// that is quiet for two hours is over (TCP keepalive's default). UDP has no first packet: what an
-/// allowed service sends is an answer, and needs no entry as every answer to its port is let in anyway.
-fn questions(allow: &BTreeSet<Allow>) -> String {
+/// allowed service sends is an answer, and needs no entry as every answer to its port is let in anyway. What tunnels
+/// carry is nobody's question: its ports follow from the packets inside, so workloads could fill the sets with it.
+fn questions(config: &Config) -> String {
+    let allow = &config.control_plane.allow;
     let mut text = "\tchain ask_DOMAIN {\n".to_owned();
+    let tunnels: BTreeSet<String> = config.vxlans.values().map(|vxlan| vxlan.port.to_string()).collect();
+    if !tunnels.is_empty() {
+        let ports = tunnels.into_iter().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "\t\tudp dport {{ {ports} }} accept comment \"vxlan\"");
+    }
     let keys = [
         ("asked4_DOMAIN", "ip daddr . meta l4proto . th dport . th sport"),
         ("asked6_DOMAIN", "ip6 daddr . meta l4proto . th dport . th sport"),
@@ -404,17 +422,32 @@ fn left_over(ruleset: &str, previous: &str) -> String {
 }
 
 fn run(nft: &Path, ruleset: &str) -> Result<(), PolicyError> {
+    // Two loads in a row are long work.
+    alive();
     let mut child = Command::new(nft)
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;
-    let written = match child.stdin.take() {
-        Some(mut stdin) => stdin.write_all(ruleset.as_bytes()),
-        None => Ok(()),
+    let process = Pid::from_raw(child.id().cast_signed());
+    let stdin = child.stdin.take();
+    let ruleset = ruleset.to_owned();
+    let (done, outcome) = mpsc::channel();
+    // A program that hangs neither reads nor ends; the thread ends with it.
+    std::thread::Builder::new().name("nft".to_owned()).spawn(move || {
+        let written = stdin.map_or(Ok(()), |mut stdin| stdin.write_all(ruleset.as_bytes()));
+        let _ = done.send((written, child.wait_with_output()));
+    })?;
+    let (written, output) = match outcome.recv_timeout(NFT_TIMEOUT) {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            // It is still waited for, so the number is still its own.
+            let _ = kill(process, Signal::SIGKILL);
+            return Err(PolicyError::Late);
+        }
     };
-    let output = child.wait_with_output()?;
+    let output = output?;
     if output.status.success() {
         return written.map_err(PolicyError::Run);
     }
@@ -426,6 +459,20 @@ fn run(nft: &Path, ruleset: &str) -> Result<(), PolicyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nft_that_hangs_is_ended() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("netd-nft-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let nft = folder.join("nft");
+        std::fs::write(&nft, "#!/bin/sh\nexec sleep 600\n").unwrap();
+        std::fs::set_permissions(&nft, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Longer than a pipe holds.
+        let refused = load(&nft, &"#".repeat(1 << 20), "").expect_err("it hangs");
+        assert!(matches!(refused, PolicyError::Late), "{refused}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     fn shown(document: &str) -> String {
         let config = netd_api::config::parse(document).expect("a valid document");
@@ -444,6 +491,17 @@ mod tests {
     #[test]
     fn the_default_lets_arp_nd_and_icmp_in_and_nothing_else() {
         golden("default.nft", &shown("version = 1\n"));
+    }
+
+    #[test]
+    fn vxlan_packets_of_the_switch_are_no_questions() {
+        let document = "version = 1\n[loopbacks.lo0]\naddresses = [\"192.0.2.1/32\"]\n[ports.swp1]\nvlan.access = 10\n\
+                        [vxlans.vx10]\nvni = 10010\nvlan = 10\nlocal = \"192.0.2.1\"\nremotes = [\"192.0.2.2\"]\n";
+        let rules = shown(document);
+        let (_, ask) = rules.split_once("chain ask_main {\n").expect("the chain");
+        let first = ask.lines().next().expect("a rule");
+        assert_eq!(first.trim(), "udp dport { 4789 } accept comment \"vxlan\"");
+        assert!(!shown("version = 1\n").contains("4789"));
     }
 
     #[test]

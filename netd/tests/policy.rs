@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{isolated, workload_namespace};
+use common::{batch, isolated, workload_namespace};
 use netd::attach::{check_request, workload};
 use netd::kernel::{Connection, address, link};
 use netd::policy;
@@ -273,5 +273,35 @@ fn an_answer_is_accepted_only_in_the_vrf_it_was_asked_in() {
             load(&rules(""), &policy::either(&may_be, &rules("")));
             assert!(!nft(&["list", "ruleset"]).1.contains("1001"), "{before:?}, then {cut_off:?}");
         }
+    });
+}
+
+const TUNNEL: &str = "[loopbacks.lo0]\naddresses = [\"192.0.2.1/32\"]\n[ports.swp1]\nvlan.access = 10\n[vxlans.vx10]\n\
+                      vni = 10010\nvlan = 10\nlocal = \"192.0.2.1\"\nremotes = [\"192.0.2.2\"]\n";
+
+#[test]
+fn vxlan_packets_leave_the_sets_of_questions_empty() {
+    isolated("vxlan_packets_leave_the_sets_of_questions_empty", || {
+        ready();
+        let _host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        batch(
+            "ip",
+            [
+                "link add vx10 type vxlan id 10010 local 192.0.2.1 remote 192.0.2.2 dstport 4789",
+                "address add 198.51.100.1/24 dev vx10",
+                "link set vx10 up",
+                "neighbour add 198.51.100.2 lladdr 02:00:00:00:00:02 dev vx10 nud permanent",
+            ]
+            .into_iter()
+            .map(str::to_owned),
+        );
+        load(&rules(TUNNEL), "");
+        // Each flow inside has a source port of its own outside (RFC 7348, 5).
+        for _ in 0..500 {
+            udp(at("198.51.100.1", 0)).send_to(b"flow", at("198.51.100.2", 9)).unwrap();
+        }
+        let held = elements("asked4_main");
+        assert!(held.contains("198.51.100.2 . 17 . 9"), "the switch's own questions are kept: {held}");
+        assert!(!held.contains(". 4789"), "{held}");
     });
 }
