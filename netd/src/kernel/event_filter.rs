@@ -66,15 +66,19 @@ fn word(value: u32) -> u32 {
 /// With `recoveries`, also what else becomes of netd's routes is let through.
 fn program(own: u32, recoveries: bool) -> Vec<sock_filter> {
     // The kernel itself has number 0, so that must not match where there is no `own`.
-    let own = if own == 0 { u32::MAX } else { own };
-    // Of netd's own: the hardware does not take it. Of others: it may have replaced one of netd's.
+    let known = own != 0;
+    let own = if known { own } else { u32::MAX };
+    // Of netd's own protocol: the hardware does not take it, or another program set it. Of others: it may have replaced
+    // one of netd's. What nobody caused is the hardware's.
+    let (of_hardware, of_others) = (if recoveries { 2 } else { 1 }, usize::from(known));
     let new_route = vec![
         step(LOAD_BYTE, ROUTE_PROTOCOL),
-        test(IS, OWN_PROTOCOL.into(), 0, 6),
+        test(IS, OWN_PROTOCOL.into(), 0, 7),
         step(LOAD_WORD, ROUTE_FLAGS),
-        test(HAS, word(RTM_F_TRAP | RTM_F_OFFLOAD_FAILED), 3, 0),
+        test(HAS, word(RTM_F_TRAP | RTM_F_OFFLOAD_FAILED), 4, 0),
         step(LOAD_WORD, CAUSED_BY),
-        test(IS, word(own), 0, usize::from(recoveries)),
+        test(IS, 0, of_hardware, 0),
+        test(IS, word(own), 0, of_others),
         step(RETURN, DROP),
         step(RETURN, TAKE),
         step(LOAD_HALF, FLAGS),

@@ -145,8 +145,12 @@ impl Monitor {
 pub(super) fn decode(datagram: &[u8], own: u32) -> Vec<Event> {
     let mut events = Vec::new();
     let walked = for_each_message(datagram, |message| {
-        let caused_by_us = own != 0 && message.port_number() == own;
-        interpret(message.message_type(), message.flags(), message.payload(), caused_by_us, &mut events);
+        let cause = match message.port_number() {
+            port if own != 0 && port == own => Cause::Own,
+            port if own != 0 && port != 0 => Cause::Other,
+            _ => Cause::Unknown,
+        };
+        interpret(message.message_type(), message.flags(), message.payload(), cause, &mut events);
     });
     if walked.is_err() {
         events = vec![Event::Overrun];
@@ -154,8 +158,20 @@ pub(super) fn decode(datagram: &[u8], own: u32) -> Vec<Event> {
     events
 }
 
+/// Who caused an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The connection netd makes its changes with.
+    Own,
+    /// Another program.
+    Other,
+    /// The kernel or its hardware; or it is not known which connection is netd's.
+    Unknown,
+}
+
 /// A message of a kind netd knows that does not decode is as good as lost.
-fn interpret(kind: u16, flags: u16, payload: &[u8], caused_by_us: bool, events: &mut Vec<Event>) {
+fn interpret(kind: u16, flags: u16, payload: &[u8], cause: Cause, events: &mut Vec<Event>) {
+    let caused_by_us = cause == Cause::Own;
     let family = i32::from(payload.first().copied().unwrap_or_default());
     let replaces = flags & libc::NLM_F_REPLACE as u16 != 0;
     match kind {
@@ -187,6 +203,8 @@ fn interpret(kind: u16, flags: u16, payload: &[u8], caused_by_us: bool, events: 
             let Some(route) = RouteRecord::parse(payload) else { return };
             events.extend(match (kind, route.protocol == OWN_PROTOCOL) {
                 (libc::RTM_DELROUTE, true) => (!caused_by_us).then_some(Event::RouteLost(route)),
+                // A program that sets routes under netd's protocol may have replaced one of its.
+                (libc::RTM_NEWROUTE, true) if cause == Cause::Other => Some(Event::RouteReplaced(route)),
                 // Our own change by itself says nothing yet of what the hardware makes of it.
                 (libc::RTM_NEWROUTE, true) => {
                     (route.is_alarming() || !caused_by_us).then_some(Event::RouteHardware(route))

@@ -146,9 +146,9 @@ fn what_others_do_to_objects_of_netd_is_told_and_what_netd_does_itself_is_not() 
 }
 
 #[test]
-fn what_becomes_of_routes_is_told_only_while_it_matters_and_never_of_netds_own_changes() {
+fn routes_that_another_program_sets_under_netds_protocol_are_told_and_netds_own_are_not() {
     isolated(
-        "events::what_becomes_of_routes_is_told_only_while_it_matters_and_never_of_netds_own_changes",
+        "events::routes_that_another_program_sets_under_netds_protocol_are_told_and_netds_own_are_not",
         || {
             let (mut room, mut other) = (prepared(), Room::new());
             let mut watch = Watch::new();
@@ -160,18 +160,18 @@ fn what_becomes_of_routes_is_told_only_while_it_matters_and_never_of_netds_own_c
                 // Only what was not heard before is news to whoever begins to listen.
                 assert_eq!(watch.monitor.hear_recoveries(hear), Ok(hear));
                 assert_eq!(watch.monitor.hear_recoveries(hear), Ok(false));
-                // Hardware speaks by the kernel, which is another than netd as well.
+                // Hardware speaks by the kernel; that is tried where there is some.
                 room.carry_out(set(&format!("10.{number}.1.0/24")));
                 other.carry_out(set(&format!("10.{number}.2.0/24")));
                 let told: Vec<String> = watch
                     .so_far(&mut room)
                     .iter()
                     .map(|event| match event {
-                        Event::RouteHardware(route) => route.prefix.to_string(),
+                        Event::RouteReplaced(route) => route.prefix.to_string(),
                         other => panic!("{other:?}"),
                     })
                     .collect();
-                assert_eq!(told, if hear { vec![format!("10.{number}.2.0/24")] } else { vec![] });
+                assert_eq!(told, [format!("10.{number}.2.0/24")]);
             }
         },
     );
