@@ -2,7 +2,7 @@
 //!
 //! One file an interface: [`config`], [`state`], [`events`], [`attach`]; [`caller`] finds out who is asking,
 //! [`lock`] lets one change the switch at a time, [`quota`] bounds what one user holds of netd, [`documents`] reads what
-//! callers send, [`jobs`] is the queue before the engine.
+//! callers send, [`jobs`] is the queue before the engine, [`socket`] bounds the messages themselves.
 
 pub mod attach;
 pub mod caller;
@@ -12,7 +12,10 @@ pub mod events;
 pub mod jobs;
 pub mod lock;
 pub mod quota;
+pub mod socket;
 pub mod state;
+
+use std::path::Path;
 
 use tokio::sync::oneshot;
 use zbus::Connection;
@@ -139,7 +142,13 @@ pub fn serve<'a>(builder: Builder<'a>, handle: &Handle) -> Builder<'a> {
         .serve_at(path, attach::Attach1(handle.clone()))
 }
 
+/// Where the system bus listens unless the environment says otherwise (D-Bus Specification, "System message bus").
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+
 /// Connects to the system bus and takes netd's name there.
 pub async fn connect(handle: &Handle) -> zbus::Result<Connection> {
-    serve(Builder::system(), handle).name(netd_api::bus::NAME).build().await
+    let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
+    let path = address.strip_prefix("unix:path=").map_or(SYSTEM_BUS, |path| path.split([',', ';']).next().unwrap_or(path));
+    let socket = socket::BoundedSocket::connect(Path::new(path)).await?;
+    serve(Builder::socket(socket), handle).name(netd_api::bus::NAME).build().await
 }
