@@ -19,6 +19,9 @@ use zbus::fdo;
 
 /// How long the bus may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often to ask what became of a change, and how long to wait in between: netd is back within seconds.
+const OUTCOME_TRIES: u32 = 10;
+const OUTCOME_PAUSE: Duration = Duration::from_secs(1);
 /// Rows of a table that are read ahead.
 const ROWS_AHEAD: usize = 1000;
 
@@ -98,7 +101,8 @@ impl Netd {
     }
 
     /// Applies a document and answers the new generation. With a `confirm_timeout_s` other than 0 it must be
-    /// confirmed in that time.
+    /// confirmed in that time. Where netd takes longer than a call may, or is restarted meanwhile, what became of the
+    /// change is found out.
     pub async fn apply(
         &self,
         document: &str,
@@ -106,7 +110,32 @@ impl Netd {
         confirm_timeout_s: u32,
         comment: Option<String>,
     ) -> Result<u64, Error> {
-        Ok(self.config.apply(sent(document)?, base_generation, confirm_timeout_s, options(comment)).await?)
+        let before = self.status().await?.generation;
+        let sent = sent(document)?;
+        let call = self.config.apply(sent, base_generation, confirm_timeout_s, options(comment));
+        match call.await.map_err(Error::from) {
+            Err(Error::Unreachable(words)) => self.outcome(document, before, &words).await,
+            answer => answer,
+        }
+    }
+
+    /// What became of a change whose answer did not come. netd answers questions after the change it is making.
+    async fn outcome(&self, document: &str, before: u64, words: &str) -> Result<u64, Error> {
+        for _ in 0..OUTCOME_TRIES {
+            match self.document(0).await {
+                Ok((running, generation)) if running == document && generation != before => return Ok(generation),
+                Ok((_, generation)) => {
+                    return Err(Error::Failed(format!(
+                        "netd gave no answer ({words}), and the change was not applied: generation {generation} runs"
+                    )));
+                }
+                Err(Error::Unreachable(_)) => tokio::time::sleep(OUTCOME_PAUSE).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unreachable(format!(
+            "{words}; whether the change was applied is not known: see `corten history` once it answers"
+        )))
     }
 
     /// Confirms the generation that waits for it, and answers which one that is.

@@ -7,7 +7,7 @@ mod support;
 use std::process::{Output, Stdio};
 
 use netd_api::state::FdbEntry;
-use support::{Bus, CORTEN, Failure, Netd, switch};
+use support::{Bus, CORTEN, Failure, Netd, Vanishes, switch};
 use tokio::io::AsyncWriteExt;
 
 const VALID: &str = "version = 1\n\n[ports.swp1]\nvlan.access = 10\n";
@@ -556,4 +556,19 @@ async fn the_manual_page_is_printed() {
     }
     let help = out(&corten(&bus, &["man", "--help"]).await);
     assert!(help.contains("netd, the network daemon"), "{help}");
+}
+
+#[tokio::test]
+async fn apply_that_got_no_answer_tells_what_became_of_the_change() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().apply_vanishes = Some(Vanishes::After);
+    let applied = corten_with(&bus.address, &["apply", "-"], VALID).await;
+    assert_eq!(code(&applied), Some(0), "{}", err(&applied));
+    assert!(out(&applied).contains("applied as generation 8"), "{}", out(&applied));
+    netd.switch.lock().apply_vanishes = Some(Vanishes::Before);
+    let other = format!("{VALID}# more\n");
+    let lost = corten_with(&bus.address, &["apply", "-"], &other).await;
+    assert_eq!(code(&lost), Some(1));
+    assert!(err(&lost).contains("the change was not applied: generation 8 runs"), "{}", err(&lost));
 }

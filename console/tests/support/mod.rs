@@ -87,6 +87,8 @@ pub struct Switch {
     pub refuses: Option<String>,
     /// What `Apply` answers instead of applying: the error's name and text.
     pub apply_fails: Option<Failure>,
+    /// When netd goes away at the next `Apply`.
+    pub apply_vanishes: Option<Vanishes>,
     /// Until when the running generation must be confirmed; 0 for not at all.
     pub confirm_by_s: u64,
     /// What came with the last change.
@@ -149,6 +151,52 @@ pub enum Failure {
     Locked(String),
 }
 
+/// When netd goes away while it applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vanishes {
+    /// Before the change is made.
+    Before,
+    /// Before it answers.
+    After,
+}
+
+/// What `Apply` answers.
+#[derive(Debug)]
+enum Reply {
+    Failure(Failure),
+    /// The bus's own answer for a service that is gone.
+    NoReply,
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Reply {
+        Reply::Failure(failure)
+    }
+}
+
+impl zbus::DBusError for Reply {
+    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
+        match self {
+            Reply::Failure(failure) => failure.create_reply(call),
+            Reply::NoReply => zbus::fdo::Error::NoReply("it is gone".to_owned()).create_reply(call),
+        }
+    }
+
+    fn name(&self) -> zbus::names::ErrorName<'_> {
+        match self {
+            Reply::Failure(failure) => failure.name(),
+            Reply::NoReply => zbus::names::ErrorName::from_static_str_unchecked("org.freedesktop.DBus.Error.NoReply"),
+        }
+    }
+
+    fn description(&self) -> Option<&str> {
+        match self {
+            Reply::Failure(failure) => failure.description(),
+            Reply::NoReply => None,
+        }
+    }
+}
+
 struct Config(Shared);
 
 /// The document behind a descriptor.
@@ -183,21 +231,28 @@ impl Config {
         base_generation: u64,
         confirm_timeout_s: u32,
         options: ChangeOptions,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, Reply> {
         let document = received(document);
         let mut switch = self.0.lock();
         if let Some(failure) = &switch.apply_fails {
-            return Err(failure.clone());
+            return Err(failure.clone().into());
         }
         if base_generation != 0 && base_generation != switch.generation {
-            return Err(Failure::Conflict(format!("generation {} is running", switch.generation)));
+            return Err(Failure::Conflict(format!("generation {} is running", switch.generation)).into());
+        }
+        let answers = switch.apply_vanishes.take();
+        if answers == Some(Vanishes::Before) {
+            return Err(Reply::NoReply);
         }
         let before = std::mem::replace(&mut switch.document, document);
         switch.past.push(before);
         switch.generation += 1;
         switch.confirm_by_s = if confirm_timeout_s == 0 { 0 } else { 1_800_000_000 };
         switch.options = options;
-        Ok(switch.generation)
+        match answers {
+            Some(_) => Err(Reply::NoReply),
+            None => Ok(switch.generation),
+        }
     }
 
     fn confirm(&self, options: ChangeOptions) -> Result<u64, Failure> {
