@@ -6,7 +6,8 @@ use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
 
 use super::caller::Caller;
-use super::{Handle, documents};
+use super::documents::{self, Purpose};
+use super::Handle;
 use crate::engine::Engine;
 use crate::engine::changes::Request;
 use crate::failure::Failure;
@@ -37,7 +38,7 @@ impl Config1 {
     ) -> Result<Vec<Diagnostic>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         let _turn = self.0.documents.turn(&caller).await?;
-        let document = documents::read(&caller, document.into()).await?;
+        let document = documents::read(&caller, document.into(), Purpose::Question).await?;
         self.0.ask(&caller, move |engine| Ok(engine.validate(document).err().unwrap_or_default())).await
     }
 
@@ -51,7 +52,7 @@ impl Config1 {
     ) -> Result<Vec<String>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         let _turn = self.0.documents.turn(&caller).await?;
-        let document = documents::read(&caller, document.into()).await?;
+        let document = documents::read(&caller, document.into(), Purpose::Question).await?;
         self.0.ask(&caller, move |engine| engine.diff(document)).await
     }
 
@@ -72,7 +73,7 @@ impl Config1 {
         let request = request(&caller, options);
         // Taken before a byte is read: one such document is held at a time.
         let held = self.0.writer.take(&request.author.user)?;
-        let document = documents::read(&caller, document.into()).await?;
+        let document = documents::read(&caller, document.into(), Purpose::Change).await?;
         let change =
             move |engine: &mut Engine| engine.apply(document, base_generation, confirm_timeout_s, &request);
         self.0.change_with(held, change).await

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::caller::Caller;
 use super::quota::{Permit, Quota};
+use crate::background;
 use crate::engine::changes::Document;
 use crate::failure::Failure;
 
@@ -69,11 +70,20 @@ impl Documents {
     }
 }
 
+/// What a document is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be checked or compared: that gives way to other work.
+    Question,
+    /// To be applied.
+    Change,
+}
+
 /// Reads and parses a document, which may be as long as the caller's role allows.
 ///
 /// # Errors
 /// When it cannot be read; a document that is not valid is the engine's answer.
-pub async fn read(caller: &Caller, descriptor: OwnedFd) -> Result<Document, Failure> {
+pub async fn read(caller: &Caller, descriptor: OwnedFd, purpose: Purpose) -> Result<Document, Failure> {
     let limit = if caller.is_admin() { ADMIN_DOCUMENT_BYTES } else { VIEWER_DOCUMENT_BYTES };
     let (reply, answer) = oneshot::channel();
     let work = move || {
@@ -81,7 +91,10 @@ pub async fn read(caller: &Caller, descriptor: OwnedFd) -> Result<Document, Fail
         // A caller that went away needs no answer.
         let _ = reply.send(read);
     };
-    let started = std::thread::Builder::new().name("document".to_owned()).spawn(work);
+    let started = match purpose {
+        Purpose::Question => background::spawn("document", work),
+        Purpose::Change => std::thread::Builder::new().name("document".to_owned()).spawn(work).map(drop),
+    };
     started.map_err(|error| Failure::Failed(format!("reading the document: {error}")))?;
     let read = answer.await.map_err(|_| Failure::Failed("reading the document failed".to_owned()))?;
     read.map_err(|error| match error {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::View;
 use super::query::Query;
 use crate::attach::Record;
+use crate::background;
 use crate::kernel::snapshot::Interfaces;
 use crate::kernel::{Connection, KernelError};
 use crate::plan::Network;
@@ -60,7 +61,7 @@ pub enum StreamError {
 pub fn open<P: Send + 'static>(source: Source, query: Query, permit: P) -> io::Result<OwnedFd> {
     let (mut ours, theirs) = UnixStream::pair()?;
     ours.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    std::thread::Builder::new().name("table".to_owned()).spawn(move || {
+    background::spawn("table", move || {
         let begun = Instant::now();
         match write_table(&source, &query, &mut ours) {
             Ok(rows) => {
@@ -225,7 +226,6 @@ mod tests {
         for number in 0..FIRST_ROWS {
             assert!(writer.row(&number).is_continue());
         }
-        drop(writer);
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, FIRST_ROWS);
     }
 }
