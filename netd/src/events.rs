@@ -67,7 +67,10 @@ impl Hub {
 
     /// Takes in which links there are, which of them matter at once, and the groups of next hops.
     pub fn set_links(&self, indexes: BTreeMap<String, u32>, needed: BTreeSet<String>, groups: Groups) {
-        lock(&self.0.links).set(indexes, needed, groups);
+        let gone = lock(&self.0.links).set(indexes, needed, groups);
+        let mut ring = lock(&self.0.ring);
+        gone.iter().for_each(|name| ring.forget_link(name));
+        drop(ring);
         self.0.to_poll.notify_all();
     }
 

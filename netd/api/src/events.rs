@@ -16,7 +16,8 @@ pub enum EventKind {
     PortAdded,
     /// A port is gone.
     PortRemoved,
-    /// A route meant for the hardware is not in it: `trapped` or `failed` in the detail.
+    /// A route meant for the hardware is not in it: `trapped` or `failed` in the detail. Many at once are one event, of
+    /// the object `routes`: the detail tells how many, and the first.
     RouteAlarm,
     /// The route is as it should be again.
     RouteAlarmCleared,
@@ -51,6 +52,11 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether a state ends with it, so that there is none of its object any more: a snapshot does not show it.
+    pub fn ends_state(self) -> bool {
+        matches!(self, EventKind::RouteAlarmCleared | EventKind::Repaired | EventKind::Detached)
+    }
+
     /// The kinds that tell one state of an object: the last of them counts.
     pub fn state_of(self) -> Option<&'static str> {
         Some(match self {

@@ -4,11 +4,13 @@ use std::os::fd::OwnedFd;
 
 use netd_api::attach::{AttachRequest, Attached};
 use netd_api::config::MAX_BRIDGE_PORTS;
+use netd_api::events::{EventKind, EventSource};
 
 use crate::attach::workload::{self, WorkloadError};
 use crate::attach::{MAX_ATTACHMENTS, Record, check_request, records};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::kernel::link;
 use crate::policy;
 
 impl Engine {
@@ -29,8 +31,10 @@ impl Engine {
             WorkloadError::Descriptor(_) => Failure::Invalid(error.to_string()),
             WorkloadError::Kernel { .. } => Failure::Refused(error.to_string()),
         };
-        // A request that cannot succeed must not cost the port that is there.
+        // A request that cannot succeed must not cost the port that is there; but both cannot be there at once, so one
+        // that the kernel has no room for does.
         workload::check(netns, &netlink).map_err(refused)?;
+        self.check_name(&record)?;
         self.detach(&record.key)?;
         workload::create(&mut self.connection, &record, netns, netlink).map_err(refused)?;
         let (key, port, mac) = (record.key.clone(), record.port.clone(), record.mac.clone());
@@ -41,7 +45,20 @@ impl Engine {
             return Err(failure);
         }
         tracing::info!("{key}: attached as {port}");
+        self.hub.tell(EventKind::Attached, &key, EventSource::Netd, port.clone());
         Ok(Attached { port, mac })
+    }
+
+    /// A link of the port's name that is no attachment's stands in its way.
+    fn check_name(&mut self, record: &Record) -> Result<(), Failure> {
+        if self.attachments.get(&record.key).is_some_and(|known| known.port == record.port) {
+            return Ok(());
+        }
+        let links = link::dump(&mut self.connection, false)?;
+        match links.iter().any(|link| link.name == record.port) {
+            true => Err(Failure::Refused(format!("there is a link named {} already", record.port))),
+            false => Ok(()),
+        }
     }
 
     fn check_room(&self, record: &Record) -> Result<(), Failure> {
@@ -103,10 +120,10 @@ impl Engine {
 
     /// Forgets an attachment whose link is gone.
     pub(super) fn forget(&mut self, key: &str) {
-        if let Some(record) = self.attachments.remove(key)
-            && let Err(error) = records::remove(&self.paths.attachments, &record)
-        {
+        let Some(record) = self.attachments.remove(key) else { return };
+        if let Err(error) = records::remove(&self.paths.attachments, &record) {
             tracing::warn!("{key}: removing the record: {error}");
         }
+        self.hub.tell(EventKind::Detached, key, EventSource::Netd, record.port);
     }
 }

@@ -52,8 +52,15 @@ impl Links {
         self.indexes.contains_key(name)
     }
 
-    /// Takes in which links there are, which of them matter at once, and the groups of next hops.
-    pub fn set(&mut self, indexes: BTreeMap<String, u32>, needed: BTreeSet<String>, groups: Groups) {
+    /// Takes in which links there are, which of them matter at once, and the groups of next hops. Answers those that are
+    /// gone, of which something was known.
+    pub fn set(
+        &mut self,
+        indexes: BTreeMap<String, u32>,
+        needed: BTreeSet<String>,
+        groups: Groups,
+    ) -> Vec<String> {
+        let gone: Vec<String> = self.up.keys().filter(|name| !indexes.contains_key(*name)).cloned().collect();
         self.up.retain(|name, _| indexes.contains_key(name));
         (self.indexes, self.needed, self.groups) = (indexes, needed, groups);
         self.choose();
@@ -61,6 +68,7 @@ impl Links {
         for name in self.dark() {
             self.groups.without(&name);
         }
+        gone
     }
 
     /// Counts a reader of these links in.

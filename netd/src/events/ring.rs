@@ -7,15 +7,21 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Events that are kept.
 const KEPT: usize = 4096;
-/// Objects whose last event is kept for snapshots.
-const STATES: usize = 16_384;
+/// Objects, beside links, whose last event is kept for snapshots. Beyond that the oldest give way.
+const STATES: usize = 4096;
+
+/// The kind of state that links have ([`EventKind::state_of`]).
+const LINK: &str = "link";
 
 /// The ring.
 pub struct Ring {
     boot_id: String,
     next: u64,
     events: VecDeque<Event>,
+    /// The last event of each object, by kind and name.
     states: BTreeMap<(&'static str, String), Event>,
+    /// How many of them are of links: there are no more of those than links.
+    links: usize,
 }
 
 /// What a reader gets next.
@@ -34,7 +40,7 @@ impl Ring {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         // Numbers begin anew with netd, so a start of netd is part of what they count in.
         let boot_id = format!("{}/{}", boot.trim(), monotonic_ns());
-        Ring { boot_id, next: 1, events: VecDeque::with_capacity(KEPT), states: BTreeMap::new() }
+        Ring { boot_id, next: 1, events: VecDeque::with_capacity(KEPT), states: BTreeMap::new(), links: 0 }
     }
 
     /// What numbers count in.
@@ -56,20 +62,44 @@ impl Ring {
             detail,
             snapshot: false,
         };
-        if let Some(state) = kind.state_of() {
-            let key = (state, object.to_owned());
-            if self.states.len() < STATES || self.states.contains_key(&key) {
-                self.states.insert(key, event.clone());
-            }
+        match (kind.state_of(), kind.ends_state()) {
+            (Some(state), true) => self.forget(state, object),
+            (Some(state), false) => self.keep(state, object, event.clone()),
+            (None, _) => {}
         }
         if kind == EventKind::PortRemoved {
-            self.states.remove(&("link", object.to_owned()));
+            self.forget(LINK, object);
         }
         if self.events.len() == KEPT {
             self.events.pop_front();
         }
         self.events.push_back(event);
         seq
+    }
+
+    fn keep(&mut self, state: &'static str, object: &str, event: Event) {
+        let of_link = state == LINK;
+        if self.states.insert((state, object.to_owned()), event).is_some() {
+            return;
+        }
+        self.links += usize::from(of_link);
+        if self.states.len() - self.links > STATES {
+            let others = self.states.iter().filter(|((state, _), _)| *state != LINK);
+            let oldest = others.min_by_key(|(_, event)| event.seq).map(|(key, _)| key.clone());
+            if let Some(key) = oldest {
+                self.states.remove(&key);
+            }
+        }
+    }
+
+    fn forget(&mut self, state: &'static str, object: &str) {
+        let known = self.states.remove(&(state, object.to_owned())).is_some();
+        self.links -= usize::from(known && state == LINK);
+    }
+
+    /// A link is gone: it has no state any more.
+    pub fn forget_link(&mut self, name: &str) {
+        self.forget(LINK, name);
     }
 
     /// At most `limit` events after number `after`.
@@ -172,5 +202,47 @@ mod tests {
         for future in [2, u64::MAX] {
             assert!(matches!(ring.after(future, 10), Next::Snapshot(_, 1)), "{future}");
         }
+    }
+
+    fn snapshot(ring: &Ring) -> Vec<(EventKind, String)> {
+        let Next::Snapshot(events, _) = ring.snapshot(None) else { panic!("no snapshot") };
+        events.into_iter().map(|event| (event.kind, event.object)).collect()
+    }
+
+    #[test]
+    fn event_state_goes_with_its_object_or_its_end() {
+        let mut ring = Ring::new();
+        let mut push = |kind: EventKind, object: &str| {
+            ring.push(kind, object, EventSource::Netd, String::new());
+            snapshot(&ring)
+        };
+        use EventKind::{Attached, Detached, Drift, LinkUp, PortAdded, PortRemoved, Repaired};
+        use EventKind::{RouteAlarm, RouteAlarmCleared};
+        assert_eq!(push(PortAdded, "swp1"), []);
+        assert_eq!(push(LinkUp, "swp1").len(), 1);
+        assert_eq!(push(RouteAlarm, "10.0.0.0/8").len(), 2);
+        assert_eq!(push(Drift, "swp2").len(), 3);
+        assert_eq!(push(Attached, "a/b/eth0").len(), 4);
+        assert_eq!(push(RouteAlarmCleared, "10.0.0.0/8").len(), 3);
+        assert_eq!(push(Repaired, "swp2").len(), 2);
+        assert_eq!(push(Detached, "a/b/eth0").len(), 1);
+        assert_eq!(push(PortRemoved, "swp1"), []);
+        link(&mut ring, "web-eth0", true);
+        ring.forget_link("web-eth0");
+        assert_eq!(snapshot(&ring), []);
+    }
+
+    #[test]
+    fn event_states_are_bounded_and_links_never_give_way() {
+        let mut ring = Ring::new();
+        link(&mut ring, "swp1", true);
+        for number in 0..STATES + 100 {
+            ring.push(EventKind::Drift, &number.to_string(), EventSource::Netd, String::new());
+        }
+        link(&mut ring, "swp2", true);
+        let states = snapshot(&ring);
+        assert_eq!(states.len(), STATES + 2);
+        let has = |object: &str| states.iter().any(|(_, known)| known == object);
+        assert!(has("swp1") && has("swp2") && has(&(STATES + 99).to_string()) && !has("99"));
     }
 }
