@@ -1,6 +1,6 @@
 //! What Config1 answers without changing anything.
 
-use netd_api::config;
+use netd_api::config::{self, Config};
 use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{Generation, Health, Status};
 
@@ -21,8 +21,16 @@ impl Engine {
     /// What applying a document would do, a line each step. Nothing is changed.
     pub fn diff(&mut self, document: impl Into<Document>) -> Result<Vec<String>, Failure> {
         let config = self.validate(document).map_err(Failure::invalid)?;
-        self.remember_link_modes(&config)?;
-        let desired = self.wanted(&config, &self.attachments);
+        // How ports were set before netd set them is noted when that is done, not when somebody asks.
+        let noted = self.original_modes.clone();
+        let outcome = self.diff_of(&config);
+        self.original_modes = noted;
+        outcome
+    }
+
+    fn diff_of(&mut self, config: &Config) -> Result<Vec<String>, Failure> {
+        self.read_link_modes(config)?;
+        let desired = self.wanted(config, &self.attachments);
         let mut actual = self.with_kernel(&desired, |kernel| kernel.snapshot())?;
         // Whether a link that is raised finds a partner is not known: what needs one is shown.
         for (name, link) in &mut actual.links {
@@ -40,8 +48,8 @@ impl Engine {
         if steps.len() > lines.len() {
             lines.push(format!("and {} more steps", steps.len() - lines.len()));
         }
-        lines.extend(breakout::steps(&config, &self.ports).iter().map(ToString::to_string));
-        lines.extend(system::differences(&self.config, &config));
+        lines.extend(breakout::steps(config, &self.ports).iter().map(ToString::to_string));
+        lines.extend(system::differences(&self.config, config));
         Ok(lines)
     }
 
@@ -138,5 +146,47 @@ impl Engine {
             ([only], _) => format!("degraded: {only}"),
             (problems @ [first, ..], _) => format!("degraded: {} problems, first: {first}", problems.len()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Paths;
+    use crate::events::Hub;
+    use crate::kernel::KernelError;
+    use crate::plan::{Action, Link, LinkKind, Network, Setting, Value};
+    use crate::transaction::Backend;
+
+    /// A network that stays as it is.
+    struct Fixed(Network);
+
+    impl Backend for Fixed {
+        fn snapshot(&mut self) -> Result<Network, KernelError> {
+            Ok(self.0.clone())
+        }
+
+        fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+            panic!("a question changes nothing: {actions:?}")
+        }
+    }
+
+    #[test]
+    fn diff_leaves_no_trace() {
+        let file = std::env::temp_dir().join(format!("netd-diff-{}.json", std::process::id()));
+        let paths = Paths { link_modes: file.clone(), ..Paths::default() };
+        let mut engine = Engine::open(paths, Hub::open().expect("a thread")).expect("netlink");
+        let port = Link {
+            settings: [(Setting::Speed, Value::Number(1000)), (Setting::Autoneg, Value::Number(1))].into(),
+            ..Link::new(LinkKind::Hardware)
+        };
+        let network = Network { links: [("swp1".to_owned(), port)].into(), ..Network::default() };
+        engine.stand_in = Some(Box::new(Fixed(network)));
+        engine.ports.insert("swp1".to_owned());
+        let (noted, desired) = (engine.original_modes.clone(), engine.desired.clone());
+        let steps = engine.diff("version = 1\n[ports.swp1]\nspeed = \"10G\"\n").expect("a diff");
+        assert!(steps.iter().any(|step| step.contains("speed")), "{steps:?}");
+        assert_eq!((&engine.original_modes, &engine.desired), (&noted, &desired));
+        assert!(!file.exists(), "a question wrote {}", file.display());
     }
 }

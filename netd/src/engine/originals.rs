@@ -49,6 +49,15 @@ impl Engine {
     /// Notes how the ports are set that a configuration sets for the first time. Comes before what is wanted is
     /// worked out, which is about that. Answers whether there were any.
     pub(super) fn remember_link_modes(&mut self, config: &Config) -> Result<bool, KernelError> {
+        let first = self.read_link_modes(config)?;
+        if first {
+            self.save_link_modes();
+        }
+        Ok(first)
+    }
+
+    /// The same for who only wants to know: nothing is written, and what was there before is to be put back.
+    pub(super) fn read_link_modes(&mut self, config: &Config) -> Result<bool, KernelError> {
         let sets = config.ports.iter().filter(|(_, port)| port.link_mode != LinkMode::default());
         // A port that is not there yet is noted when it is.
         let unknown = |name: &&String| self.ports.contains(*name) && !self.original_modes.contains_key(*name);
@@ -64,7 +73,6 @@ impl Engine {
             settings.retain(|setting, _| LINK_MODES.contains(setting));
             self.original_modes.insert(name, settings);
         }
-        self.save_link_modes();
         Ok(true)
     }
 
