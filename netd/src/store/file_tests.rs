@@ -115,6 +115,46 @@ fn a_generation_of_an_earlier_release_counts_as_confirmed() {
 }
 
 #[test]
+fn generation_whose_record_cannot_be_read_is_not_confirmed() {
+    let folder = Folder::new("unreadable");
+    fs::create_dir_all(folder.0.join("generations")).unwrap();
+    let store = folder.store();
+    for broken in [b"{".as_slice(), b"", &[b' '; 70_000], b"\xff"] {
+        fs::write(folder.0.join("generations/7.toml"), "seven").unwrap();
+        fs::write(folder.0.join("generations/7.json"), broken).unwrap();
+        let meta = store.meta(7);
+        assert_eq!((meta.outcome, meta.reason.as_str()), (Outcome::RolledBack, "what became of it cannot be read"));
+        assert_eq!(store.generation_of("seven"), None);
+        assert_eq!(store.before(8, "eight"), None);
+    }
+}
+
+#[test]
+fn reason_that_is_long_is_cut_and_its_record_is_read_again() {
+    let folder = Folder::new("reason");
+    let store = folder.store();
+    store.write_generation(3, &journal(3).meta, "three").unwrap();
+    store.set_outcome(3, Outcome::RolledBack, &"ü".repeat(100_000));
+    let meta = store.meta(3);
+    assert_eq!(meta.outcome, Outcome::RolledBack);
+    assert!(meta.reason.ends_with("bytes more)") && meta.reason.len() < 4200, "{}", meta.reason.len());
+}
+
+#[test]
+fn start_that_ended_by_no_fault_of_its_generation_does_not_count() {
+    let folder = Folder::new("starts");
+    let store = folder.store();
+    for before in 0..2 {
+        assert_eq!(store.count_start(5, "boot"), before);
+    }
+    store.uncount_start();
+    assert_eq!(store.starts(5, "boot"), 1, "the crash before it does");
+    store.uncount_start();
+    store.uncount_start();
+    assert_eq!(store.starts(5, "boot"), 0);
+}
+
+#[test]
 fn a_store_that_cannot_be_written_says_where_and_why() {
     let store = Store::new(Path::new("/proc/startup.toml"), Path::new("/proc/running.toml"));
     let error = store.begin(journal(1), "x", &[]).map(|_| ()).unwrap_err().to_string();

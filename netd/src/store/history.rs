@@ -9,6 +9,19 @@ use super::{STARTS, Store, StoreError, failed};
 /// Generations kept.
 const KEPT_GENERATIONS: usize = 50;
 
+/// Longest reason that is kept, in bytes. A change that could not be undone may have hundreds of lines to say, and
+/// a record that is too long is not read again.
+const MAX_REASON_BYTES: usize = 4096;
+
+/// A reason that fits into a record.
+fn bounded(reason: &str) -> String {
+    if reason.len() <= MAX_REASON_BYTES {
+        return reason.to_owned();
+    }
+    let cut = reason.floor_char_boundary(MAX_REASON_BYTES);
+    format!("{} … ({} bytes more)", &reason[..cut], reason.len() - cut)
+}
+
 /// What the history shows of generations that are not past.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Present {
@@ -36,16 +49,19 @@ impl<D: Disk> Store<D> {
     }
 
     /// What is known of a generation. One without a record is from a release that kept none, and was
-    /// confirmed.
+    /// confirmed. One whose record cannot be read may have been taken back, so nothing goes back to it by itself.
     pub fn meta(&self, number: u64) -> Meta {
-        self.record(&self.meta_path(number)).unwrap_or_else(|| Meta {
-            time_s: self.disk.written_s(&self.generation(number)),
-            author: Author::default(),
-            comment: String::new(),
-            outcome: Outcome::Confirmed,
-            reason: String::new(),
-            restores: None,
-        })
+        let path = self.meta_path(number);
+        if let Some(meta) = self.record(&path) {
+            return meta;
+        }
+        let there = self.disk.names(&self.generations()).contains(&format!("{number}.json"));
+        let (outcome, reason) = match there {
+            false => (Outcome::Confirmed, String::new()),
+            true => (Outcome::RolledBack, "what became of it cannot be read".to_owned()),
+        };
+        let time_s = self.disk.written_s(&self.generation(number));
+        Meta { time_s, author: Author::default(), comment: String::new(), outcome, reason, restores: None }
     }
 
     /// All generations on disk, the newest first.
@@ -110,7 +126,7 @@ impl<D: Disk> Store<D> {
 
     /// Notes what became of a generation. That it cannot be noted is told, and changes nothing else.
     pub fn set_outcome(&self, number: u64, outcome: Outcome, reason: &str) {
-        let meta = Meta { outcome, reason: reason.to_owned(), ..self.meta(number) };
+        let meta = Meta { outcome, reason: bounded(reason), ..self.meta(number) };
         if let Err(error) = self.write_record(&self.meta_path(number), &meta) {
             tracing::error!("noting what became of generation {number}: {error}");
         }
@@ -157,6 +173,19 @@ impl<D: Disk> Store<D> {
         let starts: Option<Starts> = self.record(&self.beside_startup(STARTS));
         // After a reboot the count begins anew: a switch that is switched off and on does not crash netd.
         starts.filter(|s| s.generation == generation && s.boot_id == boot_id).map_or(0, |s| s.count)
+    }
+
+    /// The last start does not count: it ended by no fault of the generation's.
+    pub fn uncount_start(&self) {
+        let path = self.beside_startup(STARTS);
+        let Some(mut starts) = self.record::<Starts>(&path) else { return };
+        starts.count = starts.count.saturating_sub(1);
+        if starts.count == 0 {
+            return self.discard(&path);
+        }
+        if let Err(error) = self.write_record(&path, &starts) {
+            tracing::error!("counting the start: {error}");
+        }
     }
 
     /// This start, and those before it, are past.
