@@ -1,6 +1,8 @@
 //! Which configuration the switch starts with: one that waits for its confirmation, the startup document, or
 //! one that fits if that does not.
 
+use std::sync::Arc;
+
 use netd_api::config::{self, Config};
 use netd_api::diagnostic::Diagnostic;
 
@@ -105,9 +107,15 @@ impl Engine {
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
-    /// The newest confirmed generation that is valid on this switch and has another document than this one.
+    /// The newest confirmed generation that is valid on this switch and has another document than this one; that which
+    /// was confirmed last before all others.
     fn newest_that_fits(&self, but: Option<&str>) -> Option<(u64, String, Config)> {
-        for number in self.store.numbers().into_iter().rev() {
+        let mut numbers = self.store.numbers();
+        if let Some(place) = numbers.iter().position(|number| *number == self.confirmed) {
+            let last = numbers.remove(place);
+            numbers.push(last);
+        }
+        for number in numbers.into_iter().rev() {
             if self.store.meta(number).outcome != Outcome::Confirmed {
                 continue;
             }
@@ -149,6 +157,11 @@ impl Engine {
         );
         tracing::error!("{nothing}");
         self.refused_startup = Some(nothing);
+        // What ran until now was taken back, or there was nothing: either way it is nobody's configuration.
+        self.managing = false;
+        self.to_restore = None;
+        (self.document, self.config) = (FACTORY_DOCUMENT.to_owned(), Arc::default());
+        (self.generation, self.confirmed) = (0, 0);
         // Whoever is to mend it must be able to log in: users and management do not depend on what this
         // hardware refuses.
         if let Some(document) = document.filter(|document| config::parse(document).is_ok())
