@@ -123,7 +123,9 @@ impl Netd {
     async fn outcome(&self, document: &str, before: u64, words: &str) -> Result<u64, Error> {
         for _ in 0..OUTCOME_TRIES {
             match self.document(0).await {
-                Ok((running, generation)) if running == document && generation != before => return Ok(generation),
+                Ok((running, generation)) if running == document && generation != before => {
+                    return Ok(generation);
+                }
                 Ok((_, generation)) => {
                     return Err(Error::Failed(format!(
                         "netd gave no answer ({words}), and the change was not applied: generation {generation} runs"
@@ -196,7 +198,7 @@ impl Netd {
         let stream = UnixStream::from(OwnedFd::from(self.state.table(table.as_str(), filter).await?));
         stream.set_read_timeout(Some(self.patience)).map_err(|error| Error::Failed(error.to_string()))?;
         let (sender, mut receiver) = mpsc::channel(ROWS_AHEAD);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || -> std::io::Result<u64> {
             let mut rows = Rows::<_, T>::new(BufReader::with_capacity(64 * 1024, stream));
             for row in &mut rows {
                 // Nobody wants more rows.
@@ -214,8 +216,14 @@ impl Netd {
         }
         let read = reading.await.map_err(|error| Error::Failed(error.to_string()))?;
         read.map_err(|error: std::io::Error| match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Unreachable("it does not answer".to_owned()),
-            _ => Error::Failed(format!("the table of {}: {}", table.as_str(), crate::text::clean(&error.to_string()))),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                Error::Unreachable("it does not answer".to_owned())
+            }
+            _ => Error::Failed(format!(
+                "the table of {}: {}",
+                table.as_str(),
+                crate::text::clean(&error.to_string())
+            )),
         })
     }
 

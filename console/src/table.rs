@@ -114,7 +114,13 @@ impl Table {
 
     /// A part of a longer table, the first one with the titles. `widths` are those of the parts before, so that this
     /// one lines up with them.
-    pub fn render_part(&self, widths: &mut Vec<usize>, first: bool, limit: Option<usize>, look: Look) -> String {
+    pub fn render_part(
+        &self,
+        widths: &mut Vec<usize>,
+        first: bool,
+        limit: Option<usize>,
+        look: Look,
+    ) -> String {
         let own = self.widths(limit);
         let before = std::mem::take(widths);
         *widths = own

@@ -9,19 +9,26 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use zbus::Connection;
 
-use crate::dbus::{self, Handle, Job};
+use crate::dbus::jobs::Arrivals;
+use crate::dbus::{self, Handle, Job, Jobs};
 use crate::engine::upkeep::Look;
 use crate::engine::{Engine, Paths};
 use crate::events::Hub;
 use crate::kernel::KernelError;
-use crate::kernel::monitor::Monitor;
+use crate::kernel::monitor::{Event, Monitor};
 use crate::notify::notify;
 use crate::watchdog;
 
 /// Events come in bursts; one look serves those that come within this time.
 const SETTLE: Duration = Duration::from_millis(20);
+/// Routes fail by the thousand; those of this time are told of together.
+const ALARM_SETTLE: Duration = Duration::from_millis(100);
+/// How often to see whether a confirmation that came in time is done.
+const CONFIRMATION_CHECK: Duration = Duration::from_millis(50);
 /// When something stays wrong, or keeps being changed by others, looks become rarer up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long to wait before the next try where the kernel does not answer.
+const KERNEL_RETRY: Duration = Duration::from_secs(1);
 /// How long to wait between tries to reach the bus, which starts later than netd.
 const BUS_RETRY: Duration = Duration::from_millis(250);
 
@@ -77,7 +84,7 @@ fn join(engine: JoinHandle<Result<(), DaemonError>>) -> Result<(), DaemonError> 
 fn run_engine(
     paths: Paths,
     hub: Hub,
-    jobs: mpsc::Receiver<Job>,
+    jobs: Jobs,
     ready: oneshot::Sender<()>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), DaemonError> {
@@ -91,15 +98,18 @@ pub async fn serve(
     mut monitor: Monitor,
     paths: Paths,
     hub: Hub,
-    mut jobs: mpsc::Receiver<Job>,
+    jobs: Jobs,
     ready: oneshot::Sender<()>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), DaemonError> {
     let began = Instant::now();
-    let mut engine = Engine::start(paths, hub.clone())?;
+    let Jobs { mut changes, mut questions, arrivals } = jobs;
+    watchdog::starting();
+    let Some(mut engine) = start(&paths, &hub, &mut stopped).await else { return Ok(()) };
     // Whoever makes a change reads it back; that it happened is no news.
     monitor.ignore_changes_by(engine.port_id()?)?;
     tracing::info!("ready after {} ms: {}", began.elapsed().as_millis(), engine.status());
+    watchdog::started();
     notify(&format!("READY=1\nSTATUS={}", engine.status()));
     let _ = ready.send(());
     let mut looks = Looks::default();
@@ -109,44 +119,149 @@ pub async fn serve(
     loop {
         // Long work shows by itself that it goes on.
         watchdog::alive();
-        if monitor.hear_recoveries(engine.has_alarms())? {
+        if hear_recoveries(&mut monitor, &mut engine) {
             watchdog::watch();
-            engine.check_alarms()?;
+            engine.check_alarms();
         }
+        let deadline = deadline(&engine, &arrivals);
         tokio::select! {
-            Some(job) = jobs.recv() => {
+            biased;
+            // A change waits for no question, and what is rolled back unless it is confirmed for neither.
+            Some(job) = changes.next() => {
                 watchdog::watch();
-                let changes = job.changes();
                 run_job(&mut engine, job);
-                if changes {
-                    // Whatever a change left behind is seen at once, and tried again.
-                    looks.ask();
-                }
-            }
-            events = monitor.next() => {
-                watchdog::watch();
-                if engine.note(&events?) {
-                    looks.ask();
-                }
-            }
-            () = hub.carrier_changed() => looks.ask(),
-            () = at(looks.due) => {
-                watchdog::watch();
-                let found = engine.look()?;
-                looks.found(&found);
-                notify(&format!("STATUS={}", engine.status()));
-            }
-            () = after(engine.next_deadline()) => {
-                watchdog::watch();
-                engine.on_deadline();
+                // Whatever a change left behind is seen at once, and tried again.
                 looks.ask();
-                notify(&format!("STATUS={}", engine.status()));
             }
-            () = at(watchdog::rest_due().map(Instant::from_std)) => watchdog::rest(),
+            () = after(deadline) => {
+                watchdog::watch();
+                if !waits_for_confirmation(&engine, &arrivals) {
+                    engine.on_deadline();
+                    looks.ask();
+                    notify(&format!("STATUS={}", engine.status()));
+                }
+            }
             _ = &mut stopped => {
                 engine.end();
                 return Ok(());
             }
+            work = other_work(&mut monitor, &mut questions, &hub, &looks) => {
+                do_other_work(work, &mut monitor, &mut engine, &mut looks).await;
+            }
+        }
+    }
+}
+
+/// Starts the engine, however often it takes: where the kernel does not answer, another process would not fare
+/// better. `None` when netd is to end meanwhile.
+async fn start(paths: &Paths, hub: &Hub, stopped: &mut oneshot::Receiver<()>) -> Option<Engine> {
+    loop {
+        let error = match Engine::start(paths.clone(), hub.clone()) {
+            Ok(engine) => return Some(engine),
+            Err(error) => error,
+        };
+        tracing::error!("starting: the kernel's state cannot be read: {error}: trying again");
+        notify(&format!("STATUS=waiting for the kernel: {error}"));
+        watchdog::alive();
+        tokio::select! {
+            () = tokio::time::sleep(KERNEL_RETRY) => {}
+            _ = &mut *stopped => return None,
+        }
+    }
+}
+
+/// Has the monitor tell of routes' recoveries while there are alarms. Answers whether some may have gone unheard.
+fn hear_recoveries(monitor: &mut Monitor, engine: &mut Engine) -> bool {
+    monitor.hear_recoveries(engine.has_alarms()).unwrap_or_else(|error| {
+        tracing::error!("listening for what becomes of routes: {error}");
+        false
+    })
+}
+
+/// Whether a confirmation is on its way that came in time.
+fn waits_for_confirmation(engine: &Engine, arrivals: &Arrivals) -> bool {
+    engine.confirm_by_ns().is_some_and(|deadline_ns| arrivals.before(deadline_ns))
+}
+
+/// When the engine has something to do by itself, or may have.
+fn deadline(engine: &Engine, arrivals: &Arrivals) -> Option<Duration> {
+    let due = engine.next_deadline()?;
+    // A confirmation that came in time is waited for, and one that is refused on its way tells nobody.
+    Some(if waits_for_confirmation(engine, arrivals) { due.max(CONFIRMATION_CHECK) } else { due })
+}
+
+/// Work that may wait for changes.
+enum Work {
+    Question(Job),
+    Events(Result<Vec<Event>, KernelError>),
+    Carrier,
+    Look,
+    Rest,
+    Alarms,
+}
+
+/// Waits for some, whichever comes first. Safe to be cancelled.
+async fn other_work(
+    monitor: &mut Monitor,
+    questions: &mut mpsc::Receiver<Job>,
+    hub: &Hub,
+    looks: &Looks,
+) -> Work {
+    tokio::select! {
+        Some(job) = questions.recv() => Work::Question(job),
+        events = monitor.next() => Work::Events(events),
+        () = hub.carrier_changed() => Work::Carrier,
+        () = at(looks.due) => Work::Look,
+        () = at(looks.alarms_due) => Work::Alarms,
+        () = at(watchdog::rest_due().map(Instant::from_std)) => Work::Rest,
+    }
+}
+
+async fn do_other_work(work: Work, monitor: &mut Monitor, engine: &mut Engine, looks: &mut Looks) {
+    if !matches!(work, Work::Rest | Work::Carrier) {
+        watchdog::watch();
+    }
+    match work {
+        Work::Question(job) => run_job(engine, job),
+        Work::Events(Ok(events)) => {
+            if engine.note(&events) {
+                looks.ask();
+            }
+            if engine.has_alarm_news() {
+                looks.alarms_due.get_or_insert_with(|| Instant::now() + ALARM_SETTLE);
+            }
+        }
+        Work::Events(Err(error)) => {
+            tracing::error!("events of the kernel: {error}: subscribing again");
+            resubscribe(monitor, engine).await;
+            engine.note(&[Event::Overrun]);
+            looks.ask();
+        }
+        Work::Carrier => looks.ask(),
+        Work::Look => {
+            let found = engine.look();
+            looks.found(&found);
+            notify(&format!("STATUS={}", engine.status()));
+        }
+        Work::Alarms => {
+            looks.alarms_due = None;
+            engine.tell_alarms();
+        }
+        Work::Rest => watchdog::rest(),
+    }
+}
+
+/// Opens the event sockets anew.
+async fn resubscribe(monitor: &mut Monitor, engine: &Engine) {
+    let opened = Monitor::open().and_then(|mut new| {
+        new.ignore_changes_by(engine.port_id()?)?;
+        Ok(new)
+    });
+    match opened {
+        Ok(new) => *monitor = new,
+        Err(error) => {
+            tracing::error!("events of the kernel: {error}: trying again");
+            tokio::time::sleep(KERNEL_RETRY).await;
         }
     }
 }
@@ -178,6 +293,8 @@ fn run_job(engine: &mut Engine, job: Job) {
 #[derive(Default)]
 struct Looks {
     due: Option<Instant>,
+    /// When readers are told of routes that the hardware does not have.
+    alarms_due: Option<Instant>,
     pause: Duration,
     last: Option<Instant>,
 }

@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use netd_api::config::model::Inventory;
 use netd_api::config::Config;
+use netd_api::config::model::Inventory;
 use netd_api::diagnostic::Diagnostic;
 use netd_api::paths;
 
@@ -153,6 +153,8 @@ pub struct Engine {
     next_hop_objects: bool,
     /// Routes that are meant for the hardware and are not in it, with what it said.
     alarms: BTreeMap<RouteKey, &'static str>,
+    /// What became of them that nobody was told yet.
+    alarm_news: alarms::News,
     /// Whether the hardware may have said something that was not heard.
     unheard: bool,
     /// What could not be done, for the log to say once and the status to show.
@@ -165,7 +167,7 @@ impl Engine {
     /// generation that is steps in; without one the kernel is left as it is.
     ///
     /// # Errors
-    /// Only when the kernel cannot be spoken to at all.
+    /// When the kernel cannot be spoken to. Nothing was counted or changed then, and it may be tried again.
     pub fn start(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
         Engine::start_on(paths, hub, None)
     }
@@ -182,11 +184,12 @@ impl Engine {
         engine.bridge_mac = engine.choose_bridge_mac()?;
         engine.attachments = records::load(&engine.paths.attachments);
         engine.drop_lost_attachments()?;
-        engine.read_configuration();
         engine.adopt_inline_routes()?;
+        // From here on this start counts against the configuration; so nothing may fail any more that is no fault of it.
+        engine.read_configuration();
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
         // Rules first: no port may be up without them.
-        engine.look()?;
+        engine.look();
         engine.wait_for_stability();
         Ok(engine)
     }
@@ -230,6 +233,7 @@ impl Engine {
             to_restore: None,
             next_hop_objects: true,
             alarms: BTreeMap::new(),
+            alarm_news: alarms::News::default(),
             unheard: true,
             problems: Vec::new(),
         })

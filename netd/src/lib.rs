@@ -10,10 +10,12 @@
 pub mod alarms;
 pub mod announce;
 pub mod attach;
+pub mod background;
 pub mod clock;
 pub mod daemon;
 pub mod dbus;
 pub mod desired;
+pub mod ended;
 pub mod engine;
 pub mod events;
 pub mod failure;

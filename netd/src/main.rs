@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use netd::daemon;
+use netd::daemon::{self, DaemonError};
+use netd::ended::{self, End};
 use netd::engine::Paths;
 use netd::store::Store;
 use tracing_subscriber::EnvFilter;
@@ -30,15 +31,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Somebody who kills netd is no crash: only the service manager can tell the two apart (systemd.exec(5),
-/// `$SERVICE_RESULT`).
+/// Only what netd did to itself counts against its configuration: not who killed it, not a kernel or a driver that
+/// did not answer. Only the service manager can tell them apart.
 fn ended() -> ExitCode {
-    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|text| text == value);
-    if is("SERVICE_RESULT", "signal") && is("EXIT_STATUS", "KILL") {
+    let words = |name: &str| std::env::var(name).unwrap_or_default();
+    let end = End { result: words("SERVICE_RESULT"), status: words("EXIT_STATUS") };
+    if !end.is_crash(oom_of_own) {
         let paths = Paths::default();
-        Store::new(&paths.startup, &paths.running).clear_starts();
+        Store::new(&paths.startup, &paths.running).uncount_start();
     }
     ExitCode::SUCCESS
+}
+
+/// Whether netd's own cgroup reached its limit, rather than the whole switch its memory (memory.events,
+/// Documentation/admin-guide/cgroup-v2.rst). Where that cannot be told, it did.
+fn oom_of_own() -> bool {
+    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = group.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.events"));
+    events.map_or(true, |events| ended::reached_limit(&events))
 }
 
 /// Exit code 0 for a valid document, 1 for mistakes, 2 when it cannot be read.
@@ -82,7 +93,10 @@ fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            match error {
+                DaemonError::Panic => ExitCode::from(ended::PANIC_STATUS),
+                DaemonError::Kernel(_) | DaemonError::System(_) => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -15,6 +15,31 @@ static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
 /// How long it waits; `None` when it does not watch at all.
 static LIMIT: LazyLock<Option<Duration>> = LazyLock::new(limit);
 
+/// When the service manager was last asked for more time, while netd starts.
+static STARTING: Mutex<Option<Instant>> = Mutex::new(None);
+/// How much more time a start that gets on asks for.
+const MORE_TIME: Duration = Duration::from_secs(60);
+/// How often it asks.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// netd starts: until it has, [`alive`] asks for more time. A large table, or a driver that takes its time, is no
+/// reason to end it.
+pub fn starting() {
+    *STARTING.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+}
+
+/// It has.
+pub fn started() {
+    *STARTING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// The message that is due now to a service manager which waits for the start.
+fn more_time(asked: &mut Option<Instant>, now: Instant) -> Option<String> {
+    let last = asked.as_mut().filter(|last| now.duration_since(**last) >= ASK_EVERY)?;
+    *last = now;
+    Some(format!("EXTEND_TIMEOUT_USEC={}", MORE_TIME.as_micros()))
+}
+
 fn limit() -> Option<Duration> {
     let own = env::var("WATCHDOG_PID").map_or(Ok(std::process::id()), |text| text.parse()).ok()?;
     let limit_us: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
@@ -43,6 +68,10 @@ pub fn watch() {
 /// Shows the watchdog that netd gets on with its work, which tells long work from a hang. It is told no more
 /// often than it asks for; while it rests, it need not know.
 pub fn alive() {
+    let more = more_time(&mut STARTING.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    if let Some(more) = more {
+        notify(&more);
+    }
     let (Some(limit), mut told) = (*LIMIT, told()) else { return };
     if told.is_some_and(|told| told.elapsed() >= limit / 4) {
         notify("WATCHDOG=1");
@@ -62,5 +91,21 @@ pub fn rest() {
     let mut told = told();
     if told.take().is_some() {
         notify("WATCHDOG_USEC=0");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_that_gets_on_asks_for_more_time_now_and_then() {
+        let began = Instant::now();
+        let mut asked = Some(began);
+        assert_eq!(more_time(&mut asked, began + ASK_EVERY / 2), None);
+        let message = more_time(&mut asked, began + ASK_EVERY);
+        assert_eq!(message.as_deref(), Some("EXTEND_TIMEOUT_USEC=60000000"));
+        assert_eq!(more_time(&mut asked, began + ASK_EVERY), None);
+        assert_eq!(more_time(&mut None, began + ASK_EVERY), None, "it has started");
     }
 }

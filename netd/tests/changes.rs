@@ -156,7 +156,7 @@ fn a_change_is_shown_beforehand_applied_and_recorded() {
     isolated("a_change_is_shown_beforehand_applied_and_recorded", || {
         let mut switch = Switch::new("applied");
         assert_eq!(switch.engine.health().state, Health::Ok);
-        let steps = switch.engine.diff(&document(1)).unwrap();
+        let steps = switch.engine.diff(document(1)).unwrap();
         assert!(steps.iter().any(|step| step == "lo1: create dummy"), "{steps:?}");
         assert!(steps.iter().any(|step| step.contains("192.0.2.1/32")), "{steps:?}");
         assert_eq!(switch.running().1, 0, "a look ahead changes nothing");
@@ -165,7 +165,7 @@ fn a_change_is_shown_beforehand_applied_and_recorded() {
         let row = switch.engine.history().remove(0);
         assert_eq!((row.user.as_str(), row.user_id, row.comment.as_str()), ("ana", 2003, "ana's"));
         assert!(row.time_s > 1_600_000_000);
-        assert_eq!(switch.engine.diff(&document(1)).unwrap(), [""; 0]);
+        assert_eq!(switch.engine.diff(document(1)).unwrap(), [""; 0]);
         let mistakes = switch.engine.diff("version = 2\n").unwrap_err();
         assert!(matches!(mistakes, Failure::Invalid(_)));
         assert!(matches!(switch.engine.apply(document(2), 7, 0, &by("ana")), Err(Failure::Conflict(_))));
@@ -214,6 +214,70 @@ fn what_is_confirmed_stays_and_what_is_not_goes_when_its_time_is_up() {
         assert_eq!((row.generation, row.state), (3, State::RolledBack));
         assert_eq!(row.reason, "not confirmed in time");
         assert!(matches!(switch.engine.confirm(&by("ana")), Err(Failure::NotFound(_))));
+    });
+}
+
+#[test]
+fn confirmation_counts_when_it_arrives_not_when_it_gets_its_turn() {
+    isolated("confirmation_counts_when_it_arrives_not_when_it_gets_its_turn", || {
+        let mut switch = Switch::new("arrival");
+        switch.apply(&document(1)).unwrap();
+        let early = netd::clock::boottime_ns();
+        switch.engine.apply(document(2), 0, 1, &by("ana")).unwrap();
+        let in_time = netd::clock::boottime_ns();
+        std::thread::sleep(Duration::from_millis(1200));
+        // One that was sent before the change was there is about another.
+        assert!(matches!(switch.engine.confirm_at(early, &by("ana")), Err(Failure::Conflict(_))));
+        assert_eq!(switch.engine.confirm_at(in_time, &by("ana")).unwrap(), 2);
+        switch.check_settled(&document(2));
+        switch.engine.apply(document(3), 0, 1, &by("ana")).unwrap();
+        std::thread::sleep(Duration::from_millis(1200));
+        let late = netd::clock::boottime_ns();
+        assert!(matches!(switch.engine.confirm_at(late, &by("ana")), Err(Failure::NotFound(_))));
+        switch.check_settled(&document(2));
+    });
+}
+
+#[test]
+fn rollback_with_an_unreadable_startup_document_runs_the_last_confirmed_generation() {
+    isolated("rollback_with_an_unreadable_startup_document_runs_the_last_confirmed_generation", || {
+        let mut switch = Switch::new("unreadable-startup");
+        switch.apply(&document(1)).unwrap();
+        switch.apply(&document(2)).unwrap();
+        switch.apply_to_confirm(&document(3));
+        fs::write(switch.folder.0.join("startup.toml"), b"version = 1\n# \xff\n").unwrap();
+        switch.engine.roll_back(0, &by("ana")).unwrap();
+        assert_eq!(switch.running(), (document(2), 2));
+        assert!(switch.engine.status().contains("generation 2 runs instead"), "{}", switch.engine.status());
+        assert_eq!(switch.engine.diff(document(2)).unwrap(), [""; 0], "the kernel has it");
+        // With no generation left either, what was rolled back is nobody's configuration.
+        switch.apply_to_confirm(&document(4));
+        fs::write(switch.folder.0.join("startup.toml"), b"\xff").unwrap();
+        for name in fs::read_dir(switch.folder.0.join("generations")).unwrap() {
+            let path = name.unwrap().path();
+            if path.extension().is_some_and(|kind| kind == "toml") {
+                fs::write(path, "version = 2\n").unwrap();
+            }
+        }
+        switch.engine.roll_back(0, &by("ana")).unwrap();
+        assert_eq!(switch.running(), ("version = 1\n".to_owned(), 0));
+        assert!(switch.engine.status().contains("no generation fits"), "{}", switch.engine.status());
+    });
+}
+
+#[test]
+fn generation_with_a_corrupt_record_is_never_gone_back_to() {
+    isolated("generation_with_a_corrupt_record_is_never_gone_back_to", || {
+        let mut switch = Switch::new("corrupt-record");
+        switch.apply(&document(1)).unwrap();
+        switch.apply_to_confirm(&document(2));
+        switch.engine.roll_back(0, &by("ana")).unwrap();
+        switch.restart(|folder| {
+            fs::write(folder.0.join("generations/2.json"), "{").unwrap();
+            fs::write(folder.0.join("startup.toml"), b"\xff").unwrap();
+        });
+        assert_eq!(switch.running(), (document(1), 1));
+        assert_eq!(switch.states()[1].1, State::RolledBack);
     });
 }
 
@@ -389,13 +453,13 @@ fn an_undo_that_fails_is_degraded_until_it_is_done() {
         assert_eq!((health.state, health.generation), (Health::Degraded, 1));
         assert!(switch.engine.status().starts_with("degraded: "), "{}", switch.engine.status());
         assert!(switch.has("journal.json"));
-        switch.engine.look().unwrap();
+        switch.engine.look();
         assert_eq!(switch.engine.health().state, Health::Degraded, "it was tried again");
         switch.restart(|_| {});
         assert_eq!(switch.engine.health().state, Health::Degraded);
         assert_eq!(switch.states(), [(1, State::Running), (2, State::RolledBack)]);
         switch.kernel.0.borrow_mut().faults = Box::new(|_, _| false);
-        switch.engine.look().unwrap();
+        switch.engine.look();
         switch.check_settled(&document(1));
     });
 }
@@ -586,7 +650,7 @@ fn whatever_is_done_the_end_is_what_the_switch_starts_with() {
                     _ => switch.reboot(),
                 },
             }
-            switch.engine.look().unwrap();
+            switch.engine.look();
             let (document, _) = switch.running();
             // Another start forgets what it was that was dropped.
             switch.engine.end();

@@ -23,6 +23,7 @@ use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, PATH, State1Proxy, error};
 use netd_api::descriptor;
+use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Health, State, Status};
 use netd_api::state::FdbEntry;
 use netd_api::table::{Filter, Rows};
@@ -68,9 +69,13 @@ fn documents_are_checked_and_refused_over_the_bus_and_nothing_changes() {
             );
             let (name, words) = refusal(config.apply(sent(three), 0, 0, options()).await);
             assert_eq!((name.as_str(), words.lines().count()), (error::INVALID, 3), "{words}");
-            let missing = config.validate(sent("version = 1\n[ports.swp1]\nvlan.access = 10\n")).await.unwrap();
+            let missing =
+                config.validate(sent("version = 1\n[ports.swp1]\nvlan.access = 10\n")).await.unwrap();
             assert!(missing[0].message.contains("no port swp1 on this switch"), "{missing:?}");
-            assert_eq!(refusal(config.apply(sent("version = 1\n"), 7, 0, options()).await).0, error::CONFLICT);
+            assert_eq!(
+                refusal(config.apply(sent("version = 1\n"), 7, 0, options()).await).0,
+                error::CONFLICT
+            );
             assert_eq!(
                 refusal(config.apply(sent(&"x = [".repeat(2_000_000)), 0, 0, options()).await).0,
                 error::INVALID
@@ -239,15 +244,20 @@ fn while_a_change_is_made_a_second_one_is_refused_at_once() {
 #[test]
 fn tables_are_streamed_and_filtered_over_the_bus() {
     isolated("tables_are_streamed_and_filtered_over_the_bus", || {
-        batch("ip", ["link add name bridge type bridge".to_owned(), "link set bridge up".to_owned()].into_iter());
-        batch("bridge", std::iter::once("fdb add 02:00:5e:00:53:01 dev bridge master static".to_owned()));
+        let links = [
+            "link add name bridge type bridge",
+            "link add name swp1 master bridge type veth peer name host1",
+        ];
+        batch("ip", links.into_iter().map(str::to_owned));
+        batch("bridge", std::iter::once("fdb add 02:00:5e:00:53:01 dev swp1 master static".to_owned()));
         with_service(async |client| {
             let state = State1Proxy::new(&client).await.unwrap();
             let everything = Filter::default();
             let rows: Vec<FdbEntry> = read(&state, "fdb", &everything).await;
             assert!(rows.iter().any(|row| row.mac == "02:00:5e:00:53:01"), "{rows:?}");
             let macs = Some(vec!["02:00:5e:00:53:01".to_owned()]);
-            let found: Vec<FdbEntry> = read(&state, "fdb", &Filter { macs: macs.clone(), ..everything.clone() }).await;
+            let found: Vec<FdbEntry> =
+                read(&state, "fdb", &Filter { macs: macs.clone(), ..everything.clone() }).await;
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(refusal(state.table("ports", &everything).await).0, error::INVALID);
             let misfit = Filter { macs, ..everything.clone() };
@@ -354,7 +364,9 @@ impl Backend for Gated {
 fn confirmation_counts_from_its_arrival_behind_a_long_question() {
     isolated("confirmation_counts_from_its_arrival_behind_a_long_question", || {
         let (close, gates) = mpsc::channel();
-        let gated = move || Some(Box::new(Gated { model: Model::new(Network::default()), gates }) as Box<dyn Backend>);
+        let gated = move || {
+            Some(Box::new(Gated { model: Model::new(Network::default()), gates }) as Box<dyn Backend>)
+        };
         with_service_on(gated, async |client| {
             let config = Config1Proxy::new(&client).await.unwrap();
             assert_eq!(config.apply(sent("version = 1\n"), 0, 0, options()).await.unwrap(), 0);
@@ -372,6 +384,32 @@ fn confirmation_counts_from_its_arrival_behind_a_long_question() {
             open.send(()).unwrap();
             assert_eq!(confirm.await.unwrap().unwrap(), 1);
             question.await.unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn event_readers_are_bounded_and_watch_only_ports_there_are() {
+    isolated("event_readers_are_bounded_and_watch_only_ports_there_are", || {
+        with_service(async |client| {
+            let events = Events1Proxy::new(&client).await.unwrap();
+            let (long, id) = ("x".repeat(16), "y".repeat(101));
+            assert_eq!(refusal(events.watch("", 0, &[&long]).await).0, error::INVALID);
+            assert_eq!(refusal(events.watch(&id, 0, &[]).await).0, error::INVALID);
+            assert_eq!(refusal(events.watch("", 0, &["swp99"]).await).0, error::NOT_FOUND);
+            // netd has looked at its links once it answers.
+            State1Proxy::new(&client).await.unwrap().ports().await.unwrap();
+            // A number no ring has counted to.
+            drop(events.watch("", u64::MAX, &["lo"]).await.expect("a stream"));
+            let mut held = Vec::new();
+            let refused = loop {
+                match events.watch("", 0, &[]).await {
+                    Ok(stream) => held.push(stream),
+                    Err(error) => break error.to_string(),
+                }
+                assert!(held.len() < 100, "no bound");
+            };
+            assert!(refused.contains("streams of events open, the most a user may have"), "{refused}");
         });
     });
 }

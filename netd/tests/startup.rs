@@ -66,7 +66,7 @@ fn a_refused_startup_document_gives_way_to_the_newest_generation_that_fits() {
                 assert!(status.contains("UTF-8"), "{status}");
             }
             // The document stays, also when a look follows and when an operator's change is refused.
-            engine.look().expect("a look");
+            engine.look();
             assert!(engine.apply(BROKEN.to_owned(), 0, 0, &Request::default()).is_err());
             assert_eq!(engine.status(), status);
             assert_eq!(fs::read(folder.0.join("startup.toml")).unwrap(), broken);
@@ -83,7 +83,7 @@ fn with_no_generation_that_fits_ports_are_left_as_they_are() {
         folder.write("generations/1.toml", "version = 2\n");
         let mut engine = Engine::start(folder.paths(), Hub::open().expect("a thread")).expect("the engine");
         assert_eq!(engine.get(0, true).unwrap().1, 0);
-        engine.look().expect("a look");
+        engine.look();
         assert!(engine.status().starts_with("degraded: "), "{}", engine.status());
         assert!(engine.status().contains("no generation fits: ports are left"), "{}", engine.status());
         assert_eq!(folder.read("startup.toml"), BROKEN);
@@ -162,10 +162,10 @@ fn rules_that_are_refused_at_start_are_shown_and_no_port_is_touched() {
             let refused =
                 |engine: &Engine| engine.problems().concat().contains("refused the control-plane rules");
             assert!(refused(&engine), "{:?}", engine.problems());
-            assert_eq!(engine.look().unwrap(), netd::engine::upkeep::Look::Wrong);
+            assert_eq!(engine.look(), netd::engine::upkeep::Look::Wrong);
             let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
             assert!(links.iter().all(|link| link.name != "bridge"), "{links:?}");
-            engine.look().unwrap();
+            engine.look();
             assert!(!refused(&engine), "{:?}", engine.problems());
         }
     });
@@ -351,5 +351,56 @@ fn attach_is_judged_by_its_own_port_alone() {
         let Err(Failure::Refused(words)) = refused else { panic!("{refused:?}") };
         assert!(words.starts_with("db-"), "{words}");
         assert!(there().iter().all(|link| link.kind != "veth"), "{:?}", there());
+    });
+}
+
+/// A kernel that does not answer for a while.
+struct Mute {
+    model: Model,
+    is_mute: Rc<std::cell::Cell<bool>>,
+}
+
+impl Backend for Mute {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        match self.is_mute.get() {
+            true => Err(KernelError::from(nix::errno::Errno::ENODEV)),
+            false => self.model.snapshot(),
+        }
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        self.model.execute(actions)
+    }
+}
+
+#[test]
+fn kernel_that_does_not_answer_ends_nothing_and_counts_against_nobody() {
+    isolated("kernel_that_does_not_answer_ends_nothing_and_counts_against_nobody", || {
+        let folder = Folder::new("mute");
+        folder.write("startup.toml", "version = 1\n[loopbacks.lo1]\naddresses = [\"192.0.2.1/32\"]\n");
+        folder.write("nft", "#!/bin/sh\ncat >/dev/null\n");
+        fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
+        let is_mute = Rc::new(std::cell::Cell::new(true));
+        let start = || {
+            let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+            let mute = Mute { model: Model::new(Network::default()), is_mute: is_mute.clone() };
+            Engine::start_on(paths, Hub::open().expect("a thread"), Some(Box::new(mute)))
+        };
+        for _ in 0..5 {
+            assert!(start().is_err());
+            assert!(!folder.has("starts.json"), "a start that did not read the kernel counts");
+        }
+        is_mute.set(false);
+        let mut engine = start().expect("the engine");
+        assert!(folder.has("starts.json"));
+        is_mute.set(true);
+        for _ in 0..2 {
+            assert_eq!(engine.look(), netd::engine::upkeep::Look::Wrong);
+            let status = engine.status();
+            assert!(status.starts_with("degraded: the kernel's state cannot be read: "), "{status}");
+        }
+        is_mute.set(false);
+        assert_eq!(engine.look(), netd::engine::upkeep::Look::Same);
+        assert!(engine.status().starts_with("generation 1, "), "{}", engine.status());
     });
 }

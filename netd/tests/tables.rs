@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{batch, isolated};
 use netd::plan::{FdbKey, Network, Route as Intended, RouteKey, RouteTarget};
@@ -16,6 +16,7 @@ use netd::state::query::Query;
 use netd::state::stream::{Source, write_table};
 use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Route};
 use netd_api::table::{End, Filter, Rows};
+use nix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 
 fn source(desired: Network) -> Source {
@@ -82,7 +83,8 @@ fn route_table_streams_every_route_by_rising_prefixes() {
             rows.iter().filter(|row| row.protocol == "bird").map(|row| row.prefix.as_str()).collect();
         let expected: Vec<String> = (0..5000).map(|n| format!("{}/32", address(n))).collect();
         assert_eq!(bird, expected);
-        let own: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).filter(|kind| *kind == "local").collect();
+        let own: Vec<&str> =
+            rows.iter().map(|row| row.kind.as_str()).filter(|kind| *kind == "local").collect();
         assert!(own.is_empty(), "addresses of the switch itself are no rows: {own:?}");
     });
 }
@@ -116,7 +118,11 @@ fn route_lookup_is_the_kernels() {
         // The switch itself.
         assert_eq!(found(&["192.0.2.1"]), ["192.0.2.1/32 0"]);
         assert_eq!(found(&["198.51.100.7", "198.51.100.8"]).len(), 1);
-        let bgp = Filter { addresses: texts(&["198.51.7.7"]), protocol: Some("bgp".to_owned()), ..Filter::default() };
+        let bgp = Filter {
+            addresses: texts(&["198.51.7.7"]),
+            protocol: Some("bgp".to_owned()),
+            ..Filter::default()
+        };
         assert_eq!(read::<Route>(&source, "routes", bgp).0, []);
     });
 }
@@ -131,17 +137,20 @@ fn route_table_is_filtered_by_prefix_and_protocol_and_shows_what_is_missing() {
             key: RouteKey { table: 254, prefix: format!("{}/32", address(n)).parse().unwrap(), metric: 0 },
             target: RouteTarget::Blackhole,
         };
-        let source = source(Network { routes: (0..60).step_by(2).map(intended).collect(), ..Network::default() });
+        let source =
+            source(Network { routes: (0..60).step_by(2).map(intended).collect(), ..Network::default() });
         let rows = |filter: Filter| read::<Route>(&source, "routes", filter).0;
         let all = rows(Filter::default());
         let wanted: Vec<&Route> = all.iter().filter(|row| row.wanted).collect();
         assert_eq!(wanted.len(), 30);
         assert_eq!(wanted.iter().filter(|row| !row.kernel).count(), 5);
-        let one = |n: u32| rows(Filter { prefixes: texts(&[&format!("{}/32", address(n))]), ..Filter::default() });
+        let one =
+            |n: u32| rows(Filter { prefixes: texts(&[&format!("{}/32", address(n))]), ..Filter::default() });
         assert_eq!(one(7).iter().map(|row| (row.wanted, row.kernel)).collect::<Vec<_>>(), [(false, true)]);
         assert_eq!(one(8).iter().map(|row| (row.wanted, row.kernel)).collect::<Vec<_>>(), [(true, true)]);
         assert_eq!(one(58).iter().map(|row| (row.wanted, row.kernel)).collect::<Vec<_>>(), [(true, false)]);
-        let of = |protocol: &str| rows(Filter { protocol: Some(protocol.to_owned()), ..Filter::default() }).len();
+        let of =
+            |protocol: &str| rows(Filter { protocol: Some(protocol.to_owned()), ..Filter::default() }).len();
         assert_eq!((of("static"), of("198"), of("nobody")), (30, 25, 0));
         assert!(rows(Filter { vrf: Some("blue".to_owned()), ..Filter::default() }).is_empty());
     });
@@ -153,16 +162,23 @@ fn entries_are_filtered_by_what_tells_them_apart() {
         make_links();
         batch("bridge", (1..=300).map(|n| format!("fdb add {} dev swp1 master static", mac(n))));
         batch("bridge", (1..=5).map(|n| format!("mdb add dev bridge port swp1 grp 239.1.1.{n} permanent")));
-        let neighbours = (1..=9).map(|n| format!("neighbour add 192.0.2.1{n} lladdr {} dev swp2 nud permanent", mac(n)));
+        let neighbours =
+            (1..=9).map(|n| format!("neighbour add 192.0.2.1{n} lladdr {} dev swp2 nud permanent", mac(n)));
         batch("ip", neighbours);
         let key = FdbKey { mac: mac(999), vlan_id: 10, tunnel: None };
         let source = source(Network { fdb: [(key, "swp1".to_owned())].into(), ..Network::default() });
         let fdb = |filter: Filter| read::<FdbEntry>(&source, "fdb", filter);
         let all = fdb(Filter::default()).0;
         assert_eq!(all.iter().filter(|row| row.kind == "static" && row.kernel).count(), 300);
-        assert!(all.windows(2).all(|two| (two[0].vlan_id, &two[0].mac) <= (two[1].vlan_id, &two[1].mac) || !two[1].kernel));
+        assert!(
+            all.windows(2)
+                .all(|two| (two[0].vlan_id, &two[0].mac) <= (two[1].vlan_id, &two[1].mac) || !two[1].kernel)
+        );
         let one = fdb(Filter { macs: texts(&[&mac(7)]), ..Filter::default() }).0;
-        assert_eq!(one.iter().map(|row| (row.mac.clone(), row.port.as_str())).collect::<Vec<_>>(), [(mac(7), "swp1")]);
+        assert_eq!(
+            one.iter().map(|row| (row.mac.clone(), row.port.as_str())).collect::<Vec<_>>(),
+            [(mac(7), "swp1")]
+        );
         assert!(fdb(Filter { macs: texts(&[&mac(998)]), ..Filter::default() }).0.is_empty());
         let missing = fdb(Filter { macs: texts(&[&mac(999)]), ..Filter::default() }).0;
         assert_eq!(missing.iter().map(|row| (row.wanted, row.kernel)).collect::<Vec<_>>(), [(true, false)]);
@@ -170,7 +186,8 @@ fn entries_are_filtered_by_what_tells_them_apart() {
         assert!(at("swp1").len() > 300 && at("swp1").iter().all(|row| row.port == "swp1"));
         assert!(at("swp2").is_empty());
         let (rest, end) = fdb(Filter { without_local: Some(true), ..Filter::default() });
-        let local = (all.len() - rest.len()) as u64;
+        // Others may be learned meanwhile.
+        let local = all.iter().filter(|row| row.kind == "local").count() as u64;
         assert!(local > 0 && rest.iter().all(|row| row.kind != "local"));
         assert_eq!(end, End::Complete { rows: rest.len() as u64, local });
         let groups = Filter { addresses: texts(&["239.1.1.3"]), ..Filter::default() };
@@ -178,22 +195,28 @@ fn entries_are_filtered_by_what_tells_them_apart() {
         let neighbours = |filter: Filter| read::<Neighbour>(&source, "neighbours", filter).0;
         let order: Vec<String> = neighbours(Filter::default()).into_iter().map(|row| row.address).collect();
         assert!(order.len() >= 9 && order.contains(&"192.0.2.15".to_owned()), "{order:?}");
-        let one = Filter { addresses: texts(&["192.0.2.15"]), interfaces: texts(&["swp2"]), ..Filter::default() };
+        let one =
+            Filter { addresses: texts(&["192.0.2.15"]), interfaces: texts(&["swp2"]), ..Filter::default() };
         assert_eq!(neighbours(one).len(), 1);
-        assert!(neighbours(Filter { interfaces: texts(&["swp1"]), ..Filter::default() })
-            .iter()
-            .all(|row| row.device == "swp1"));
+        assert!(
+            neighbours(Filter { interfaces: texts(&["swp1"]), ..Filter::default() })
+                .iter()
+                .all(|row| row.device == "swp1")
+        );
     });
 }
 
-/// The shortest of some times, which other work on the machine lengthens.
+/// The shortest of some times of the processor, in this process and the kernel: what else the machine does counts for
+/// nothing.
 fn time(work: impl Fn()) -> Duration {
+    let now =
+        || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the clock of a thread"));
     let once = || {
-        let begun = Instant::now();
+        let begun = now();
         work();
-        begun.elapsed()
+        now() - begun
     };
-    (0..5).map(|_| once()).min().unwrap()
+    (0..3).map(|_| once()).min().unwrap()
 }
 
 #[test]

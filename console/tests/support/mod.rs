@@ -185,7 +185,7 @@ impl zbus::DBusError for Reply {
     fn name(&self) -> zbus::names::ErrorName<'_> {
         match self {
             Reply::Failure(failure) => failure.name(),
-            Reply::NoReply => zbus::names::ErrorName::from_static_str_unchecked("org.freedesktop.DBus.Error.NoReply"),
+            Reply::NoReply => "org.freedesktop.DBus.Error.NoReply".try_into().unwrap(),
         }
     }
 
@@ -355,7 +355,11 @@ impl Events {
 struct State(Shared);
 
 /// A stream of the rows that a filter takes.
-fn stream<T: Serialize + Clone + Send + 'static>(rows: &[T], takes: impl Fn(&T) -> bool) -> zbus::OwnedFd {
+fn stream<T: Serialize + Clone + Send + 'static>(
+    rows: &[T],
+    local: u64,
+    takes: impl Fn(&T) -> bool,
+) -> zbus::OwnedFd {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let rows: Vec<T> = rows.iter().filter(|row| takes(row)).cloned().collect();
     std::thread::spawn(move || {
@@ -363,7 +367,7 @@ fn stream<T: Serialize + Clone + Send + 'static>(rows: &[T], takes: impl Fn(&T) 
         for row in &rows {
             writeln!(out, "{}", serde_json::to_string(row)?)?;
         }
-        let end = End::Complete { rows: rows.len() as u64, local: 0 };
+        let end = End::Complete { rows: rows.len() as u64, local };
         writeln!(out, "{}", serde_json::to_string(&end)?)?;
         out.flush()
     });
@@ -398,22 +402,27 @@ impl State {
         let mut switch = self.0.lock();
         switch.queries.push((table.to_owned(), filter.clone()));
         Ok(match table {
-            "routes" => stream(&switch.routes, |row| {
+            "routes" => stream(&switch.routes, 0, |row| {
                 takes(&filter.prefixes, &row.prefix)
                     && filter.vrf.as_ref().is_none_or(|vrf| *vrf == row.vrf)
                     && filter.protocol.as_ref().is_none_or(|protocol| *protocol == row.protocol)
             }),
-            "neighbours" => stream(&switch.neighbours, |row| {
+            "neighbours" => stream(&switch.neighbours, 0, |row| {
                 takes(&filter.addresses, &row.address)
                     && takes(&filter.interfaces, &row.device)
                     && filter.vrf.as_ref().is_none_or(|vrf| *vrf == row.vrf)
             }),
-            "fdb" => stream(&switch.fdb, |row| {
-                takes(&filter.macs, &row.mac)
-                    && takes(&filter.interfaces, &row.port)
-                    && filter.vlan_id.is_none_or(|id| id == row.vlan_id)
-            }),
-            "mdb" => stream::<FdbEntry>(&[], |_| false),
+            "fdb" => {
+                let fits = |row: &FdbEntry| {
+                    takes(&filter.macs, &row.mac)
+                        && takes(&filter.interfaces, &row.port)
+                        && filter.vlan_id.is_none_or(|id| id == row.vlan_id)
+                };
+                let is_hidden = |row: &FdbEntry| filter.without_local == Some(true) && row.kind == "local";
+                let local = switch.fdb.iter().filter(|row| fits(row) && is_hidden(row)).count() as u64;
+                stream(&switch.fdb, local, |row| fits(row) && !is_hidden(row))
+            }
+            "mdb" => stream::<FdbEntry>(&[], 0, |_| false),
             other => return Err(zbus::fdo::Error::Failed(format!("no table {other}"))),
         })
     }

@@ -116,8 +116,8 @@ fn read_pipe(mut file: File, limit: usize) -> Result<Vec<u8>, ReadError> {
             Ok(count) if bytes.len() + count > limit => return Err(ReadError::TooLong { limit }),
             Ok(count) => bytes.extend_from_slice(&portion[..count]),
             // Somebody else read what was there.
-            Err(error)
-                if [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock].contains(&error.kind()) => {}
+            Err(error) if [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock].contains(&error.kind()) => {
+            }
             Err(error) => return Err(error.into()),
         }
     }

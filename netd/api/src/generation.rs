@@ -21,8 +21,8 @@ pub struct ChangeOptions {
     /// What the user says about the change, a line of at most [`MAX_COMMENT_CHARS`] characters.
     #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// SHA-256 fingerprint of the SSH key the user came in with. Refused unless the configuration has it
-    /// among the user's keys.
+    /// SHA-256 fingerprint of the SSH key the user came in with, as the client says: refused unless the configuration
+    /// has it among the user's keys, but which of them it was cannot be proved.
     #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
     pub key_fingerprint: Option<String>,
 }

@@ -206,11 +206,8 @@ mod tests {
         use zbus::Variant;
         use zbus::wire::{LE, serialized::Context, to_bytes};
         let context = Context::new(LE, 0);
-        let filter = Filter {
-            addresses: Some(vec!["192.0.2.1".to_owned()]),
-            vlan_id: Some(7),
-            ..Filter::default()
-        };
+        let filter =
+            Filter { addresses: Some(vec!["192.0.2.1".to_owned()]), vlan_id: Some(7), ..Filter::default() };
         let bytes = to_bytes(context, &filter).unwrap();
         let read: std::collections::HashMap<String, Variant<'_>> = bytes.deserialize().unwrap().0;
         assert_eq!(read.len(), 2, "{read:?}");

@@ -5,9 +5,9 @@ use netd_api::generation::{ChangeOptions, Generation, Status};
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
 
+use super::Handle;
 use super::caller::Caller;
 use super::documents::{self, Purpose};
-use super::Handle;
 use crate::engine::Engine;
 use crate::engine::changes::Request;
 use crate::failure::Failure;
@@ -118,7 +118,8 @@ impl Config1 {
     ) -> Result<(OwnedFd, u64), Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         let secrets = caller.is_admin();
-        let (document, generation) = self.0.ask(&caller, move |engine| engine.get(generation, secrets)).await?;
+        let (document, generation) =
+            self.0.ask(&caller, move |engine| engine.get(generation, secrets)).await?;
         Ok((documents::write(&document)?.into(), generation))
     }
 

@@ -49,8 +49,7 @@ impl Events1 {
         }
         let permit = self.0.watchers.take(&caller)?;
         let request = Request { boot_id, after_seq, ports };
-        let stream =
-            watch::open(hub, request, permit).map_err(|error| Failure::Failed(error.to_string()))?;
+        let stream = watch::open(hub, request, permit).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(stream.into())
     }
 }

@@ -62,37 +62,41 @@ impl Sender {
 
 /// The jobs, for whoever does them.
 pub struct Jobs {
-    confirms: mpsc::Receiver<Job>,
-    changes: mpsc::Receiver<Job>,
-    questions: mpsc::Receiver<Job>,
-    arrivals: Arrivals,
+    /// Confirmations and changes.
+    pub changes: Changes,
+    /// Questions, which may wait for those.
+    pub questions: mpsc::Receiver<Job>,
+    /// Confirmations that are on their way.
+    pub arrivals: Arrivals,
 }
 
-impl Jobs {
-    /// The next confirmation or change. Safe to be cancelled.
-    pub async fn next_change(&mut self) -> Option<Job> {
-        tokio::select! {
-            biased;
-            Some(job) = self.confirms.recv() => Some(job),
-            Some(job) = self.changes.recv() => Some(job),
-            else => None,
-        }
-    }
+/// Confirmations and changes that wait.
+pub struct Changes {
+    confirms: mpsc::Receiver<Job>,
+    changes: mpsc::Receiver<Job>,
+}
 
-    /// The next job of any kind. Safe to be cancelled.
+impl Changes {
+    /// The next of them, confirmations first. Safe to be cancelled.
     pub async fn next(&mut self) -> Option<Job> {
         tokio::select! {
             biased;
             Some(job) = self.confirms.recv() => Some(job),
             Some(job) = self.changes.recv() => Some(job),
-            Some(job) = self.questions.recv() => Some(job),
             else => None,
         }
     }
+}
 
-    /// Whether a confirmation is on its way that arrived before this moment of CLOCK_BOOTTIME.
-    pub fn confirms_before(&self, boottime_ns: u64) -> bool {
-        self.arrivals.before(boottime_ns)
+impl Jobs {
+    /// The next job of any kind. Safe to be cancelled.
+    pub async fn next(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            Some(job) = self.changes.next() => Some(job),
+            Some(job) = self.questions.recv() => Some(job),
+            else => None,
+        }
     }
 }
 
@@ -102,12 +106,8 @@ pub(super) fn queues() -> (Sender, Arrivals, Jobs) {
     let (changes, change_jobs) = mpsc::channel(WAITING_JOBS);
     let (questions, question_jobs) = mpsc::channel(WAITING_JOBS);
     let arrivals = Arrivals::default();
-    let jobs = Jobs {
-        confirms: confirm_jobs,
-        changes: change_jobs,
-        questions: question_jobs,
-        arrivals: arrivals.clone(),
-    };
+    let waiting = Changes { confirms: confirm_jobs, changes: change_jobs };
+    let jobs = Jobs { changes: waiting, questions: question_jobs, arrivals: arrivals.clone() };
     (Sender { confirms, changes, questions }, arrivals, jobs)
 }
 
@@ -131,7 +131,8 @@ impl Arrivals {
         Arrival { arrivals: self.clone(), boottime_ns }
     }
 
-    fn before(&self, boottime_ns: u64) -> bool {
+    /// Whether one is on its way that arrived before this moment of CLOCK_BOOTTIME.
+    pub fn before(&self, boottime_ns: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.range(..boottime_ns).next().is_some()
     }
@@ -181,12 +182,12 @@ mod tests {
 
     #[test]
     fn arrival_counts_until_it_is_done() {
-        let (_, arrivals, jobs) = queues();
+        let arrivals = Arrivals::default();
         let early = arrivals.arrive();
         let after = clock::boottime_ns() + 1;
-        assert!(jobs.confirms_before(after));
-        assert!(!jobs.confirms_before(early.boottime_ns()));
+        assert!(arrivals.before(after));
+        assert!(!arrivals.before(early.boottime_ns()));
         drop(early);
-        assert!(!jobs.confirms_before(after));
+        assert!(!arrivals.before(after));
     }
 }

@@ -148,7 +148,9 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 /// Connects to the system bus and takes netd's name there.
 pub async fn connect(handle: &Handle) -> zbus::Result<Connection> {
     let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
-    let path = address.strip_prefix("unix:path=").map_or(SYSTEM_BUS, |path| path.split([',', ';']).next().unwrap_or(path));
+    let path = address
+        .strip_prefix("unix:path=")
+        .map_or(SYSTEM_BUS, |path| path.split([',', ';']).next().unwrap_or(path));
     let socket = socket::BoundedSocket::connect(Path::new(path)).await?;
     serve(Builder::socket(socket), handle).name(netd_api::bus::NAME).build().await
 }

@@ -42,11 +42,15 @@ impl Quota {
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         let own = held.get(&user_id).copied().unwrap_or(0);
         if own >= *each {
-            return Err(Failure::Failed(format!("you have {own} {noun} open, the most a user may have at a time")));
+            return Err(Failure::Failed(format!(
+                "you have {own} {noun} open, the most a user may have at a time"
+            )));
         }
         let in_all: usize = held.values().sum();
         if in_all >= *all && !(caller.is_admin() && own == 0) {
-            return Err(Failure::Failed(format!("there are {in_all} {noun}, the most there may be at a time")));
+            return Err(Failure::Failed(format!(
+                "there are {in_all} {noun}, the most there may be at a time"
+            )));
         }
         held.insert(user_id, own + 1);
         Ok(Permit { quota: self.clone(), user_id })
@@ -73,7 +77,8 @@ mod tests {
     fn quota_of_a_user_leaves_the_others_theirs() {
         let quota = Quota::new("streams", 2, 3);
         let user = Caller::of_user;
-        let mut held = vec![quota.take(&user(1000)).expect("the first"), quota.take(&user(1000)).expect("the second")];
+        let mut held =
+            vec![quota.take(&user(1000)).expect("the first"), quota.take(&user(1000)).expect("the second")];
         let words = quota.take(&user(1000)).expect_err("a third").words();
         assert_eq!(words, "you have 2 streams open, the most a user may have at a time");
         held.push(quota.take(&user(1001)).expect("another user's"));

@@ -50,7 +50,10 @@ impl Socket for BoundedSocket {
 
     fn split(self) -> Split<Reader, Writer> {
         let stream = Arc::new(self.0);
-        Split::new(Reader { stream: stream.clone(), state: State::Handshake { line_start: true } }, Writer(stream))
+        Split::new(
+            Reader { stream: stream.clone(), state: State::Handshake { line_start: true } },
+            Writer(stream),
+        )
     }
 }
 
@@ -259,7 +262,14 @@ mod tests {
     async fn bus_message_that_is_too_long_loses_its_body_and_the_next_comes_whole() {
         let hello = b"OK 1234deadbeef\r\nAGREE_UNIX_FD\r\n".to_vec();
         let longest = MAX_MESSAGE_BYTES - FIXED_BYTES - 8;
-        let sent = [hello.clone(), message(3), message(longest), message(longest + 1), message(4_000_000), message(9)];
+        let sent = [
+            hello.clone(),
+            message(3),
+            message(longest),
+            message(longest + 1),
+            message(4_000_000),
+            message(9),
+        ];
         let expected = [hello, message(3), message(longest), message(0), message(0), message(9)];
         assert!(read(sent.concat()).await == expected.concat());
     }

@@ -71,7 +71,8 @@ impl State1 {
         let query = Query::parse(&table, filter)?;
         let permit = self.0.tables.take(&caller)?;
         let source = self.0.ask(&caller, |engine| Ok(engine.source())).await?;
-        let stream = stream::open(source, query, permit).map_err(|error| Failure::Failed(error.to_string()))?;
+        let stream =
+            stream::open(source, query, permit).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(stream.into())
     }
 

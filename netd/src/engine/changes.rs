@@ -350,13 +350,12 @@ impl Engine {
         let object = taken_back.to_string();
         self.hub.tell(EventKind::RolledBack, &object, EventSource::Netd, reason);
         match look {
-            Ok(Look::Wrong) => Err(Failure::Failed(format!(
+            Look::Wrong => Err(Failure::Failed(format!(
                 "generation {} runs again, but not all of it could be put back yet: {}",
                 self.generation,
                 self.problems().join("; ")
             ))),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
+            Look::Same | Look::Repaired => Ok(()),
         }
     }
 

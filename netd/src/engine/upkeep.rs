@@ -17,6 +17,9 @@ use crate::platform::MANAGEMENT;
 use crate::policy;
 use crate::transaction::{self, Reconciled};
 
+/// How a problem begins while the kernel's state cannot be read.
+const UNREADABLE: &str = "the kernel's state cannot be read";
+
 /// What a look at the kernel found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Look {
@@ -108,8 +111,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Compares the kernel with what is wanted and puts right what differs.
-    pub fn look(&mut self) -> Result<Look, KernelError> {
+    /// Compares the kernel with what is wanted and puts right what differs. Where the kernel does not answer, that is a
+    /// problem like others, and tried again: it ends nothing.
+    pub fn look(&mut self) -> Look {
+        self.try_look().unwrap_or_else(|error| {
+            let mut problems = self.problems.clone();
+            problems.retain(|problem| !problem.starts_with(UNREADABLE));
+            problems.insert(0, format!("{UNREADABLE}: {error}: trying again"));
+            self.take_note(problems);
+            Look::Wrong
+        })
+    }
+
+    fn try_look(&mut self) -> Result<Look, KernelError> {
         if self.name_devices()? {
             self.desired = self.wanted(&self.config, &self.attachments);
         }
@@ -138,9 +152,9 @@ impl Engine {
         }
         self.tell_links()?;
         if self.has_alarms() || self.unheard && self.has_asic() {
-            self.check_alarms()?;
+            self.unheard = false;
+            self.check_alarms();
         }
-        self.unheard = false;
         // A port that is missing comes with an event of its own, so it is no reason to look again.
         let duplicates = self.tell_hosts()?;
         let problems = self.missing_ports().into_iter().chain(breakout).chain(result.failed);
@@ -245,7 +259,19 @@ impl Engine {
             tracing::info!("{} front-panel ports {management} management port", ports.len());
         }
         self.remember_macs(devices.iter().filter(|device| ports.contains(&device.name)));
-        self.ports = ports;
+        let before = std::mem::replace(&mut self.ports, ports);
+        // At netd's start none is news.
+        if self.settled {
+            let changes = [
+                (EventKind::PortRemoved, before.difference(&self.ports)),
+                (EventKind::PortAdded, self.ports.difference(&before)),
+            ];
+            for (kind, port) in
+                changes.into_iter().flat_map(|(kind, ports)| ports.map(move |port| (kind, port)))
+            {
+                self.hub.tell(kind, port, EventSource::Netlink, "");
+            }
+        }
         self.devices = devices;
         Ok(changed)
     }

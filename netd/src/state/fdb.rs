@@ -107,7 +107,8 @@ impl View<'_> {
         query: &Query,
     ) -> Result<Vec<Entry>, KernelError> {
         let mut entries = Vec::new();
-        let vlans: Vec<u16> = self.vlans_of_bridge(bridge).into_iter().filter(|id| query.takes_vlan(*id)).collect();
+        let vlans: Vec<u16> =
+            self.vlans_of_bridge(bridge).into_iter().filter(|id| query.takes_vlan(*id)).collect();
         for mac in macs {
             for vlan_id in &vlans {
                 let found = fdb::get(connection, bridge, *mac, *vlan_id)?;

@@ -8,8 +8,8 @@ use nix::libc;
 use super::query::Query;
 use super::stream::{StreamError, Writer};
 use super::{View, hardware};
-use crate::kernel::neighbour::{self, NeighbourRecord};
 use crate::kernel::Connection;
+use crate::kernel::neighbour::{self, NeighbourRecord};
 use crate::plan::NeighbourKey;
 
 /// A link with entries: its VRF and its name.

@@ -158,7 +158,8 @@ mod tests {
         let prefixes = |text: &str| Filter { prefixes: texts(&[text]), ..Filter::default() };
         assert!(refused("routes", prefixes("10.0.0.0")).contains("\"10.0.0.0\" is none"));
         assert!(refused("routes", prefixes(&"1".repeat(65))).contains("longer than 64 bytes"));
-        let many = Filter { addresses: Some(vec!["::1".to_owned(); MAX_FILTER_VALUES + 1]), ..Filter::default() };
+        let many =
+            Filter { addresses: Some(vec!["::1".to_owned(); MAX_FILTER_VALUES + 1]), ..Filter::default() };
         assert!(refused("routes", many).contains("more than"));
         let long = Filter { vrf: Some("x".repeat(1000)), ..Filter::default() };
         assert!(refused("neighbours", long).contains("vrf: longer"));

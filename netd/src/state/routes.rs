@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use netd_api::state::{NextHop, Route};
 use nix::libc;
 
+use super::View;
 use super::query::Query;
 use super::stream::{StreamError, Writer};
-use super::View;
 use crate::alarms::is_alarm;
 use crate::kernel::Connection;
 use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
@@ -54,7 +54,8 @@ impl View<'_> {
             return self.write_lookups(connection, &mut context, out);
         }
         let vrfs = self.vrfs();
-        let mut by_name: Vec<(&str, u32)> = vrfs.iter().map(|(table, name)| (name.as_str(), *table)).collect();
+        let mut by_name: Vec<(&str, u32)> =
+            vrfs.iter().map(|(table, name)| (name.as_str(), *table)).collect();
         by_name.sort_unstable();
         for (vrf, table) in by_name.into_iter().filter(|(vrf, _)| query.takes_vrf(vrf)) {
             for family in FAMILIES {
@@ -122,7 +123,11 @@ impl View<'_> {
     }
 
     /// Routes to the addresses of loopbacks, by rising prefixes: no connected route tells of them.
-    fn loopback_routes(&self, connection: &mut Connection, family: i32) -> Result<Vec<RouteRecord>, StreamError> {
+    fn loopback_routes(
+        &self,
+        connection: &mut Connection,
+        family: i32,
+    ) -> Result<Vec<RouteRecord>, StreamError> {
         let mut routes = Vec::new();
         route::stream(connection, family, LOCAL, None, |record| {
             if self.is_loopback_address(record) {
@@ -136,8 +141,8 @@ impl View<'_> {
 
     /// Whether a route is one of the switch's own addresses, or a broadcast one. In a VRF these stand beside the others.
     fn is_hidden(&self, record: &RouteRecord) -> bool {
-        let own =
-            [libc::RTN_LOCAL, libc::RTN_BROADCAST, libc::RTN_ANYCAST, libc::RTN_MULTICAST].contains(&record.kind);
+        let own = [libc::RTN_LOCAL, libc::RTN_BROADCAST, libc::RTN_ANYCAST, libc::RTN_MULTICAST]
+            .contains(&record.kind);
         own && !self.is_loopback_address(record)
     }
 
@@ -278,8 +283,8 @@ impl Context<'_> {
         }
         let desired = self.view.desired;
         let is_software = |name: &str| self.software.contains(name);
-        let alarm =
-            place.is_some_and(|place| is_alarm(desired, &desired.routes[place], record.hardware(), is_software));
+        let alarm = place
+            .is_some_and(|place| is_alarm(desired, &desired.routes[place], record.hardware(), is_software));
         out.row(&self.view.route(record, vrf, place.is_some(), alarm))
     }
 
@@ -305,7 +310,9 @@ impl Context<'_> {
         if !self.query.takes_protocol(OWN_PROTOCOL) {
             return;
         }
-        for (route, _) in routes.iter().zip(&self.seen).filter(|(route, seen)| !**seen && of_table(&route.key)) {
+        for (route, _) in
+            routes.iter().zip(&self.seen).filter(|(route, seen)| !**seen && of_table(&route.key))
+        {
             let vrf = vrf(route.key.table);
             let asked = self.query.takes_prefix(&route.key.prefix) && self.query.takes_vrf(&vrf);
             if asked && out.row(&self.view.missing_route(route, vrf)).is_break() {

@@ -132,7 +132,14 @@ impl<'a> Writer<'a> {
     /// A writer that has written nothing.
     pub fn new(out: &'a mut dyn Write) -> Writer<'a> {
         let deadline = Instant::now() + STREAM_TIMEOUT;
-        Writer { out, buffer: Vec::with_capacity(2 * PORTION_BYTES), rows: 0, local: 0, deadline, error: None }
+        Writer {
+            out,
+            buffer: Vec::with_capacity(2 * PORTION_BYTES),
+            rows: 0,
+            local: 0,
+            deadline,
+            error: None,
+        }
     }
 
     /// Writes a row; breaks off when the reader does not take it.

@@ -123,7 +123,10 @@ fn generation_whose_record_cannot_be_read_is_not_confirmed() {
         fs::write(folder.0.join("generations/7.toml"), "seven").unwrap();
         fs::write(folder.0.join("generations/7.json"), broken).unwrap();
         let meta = store.meta(7);
-        assert_eq!((meta.outcome, meta.reason.as_str()), (Outcome::RolledBack, "what became of it cannot be read"));
+        assert_eq!(
+            (meta.outcome, meta.reason.as_str()),
+            (Outcome::RolledBack, "what became of it cannot be read")
+        );
         assert_eq!(store.generation_of("seven"), None);
         assert_eq!(store.before(8, "eight"), None);
     }

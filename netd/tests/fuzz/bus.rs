@@ -282,7 +282,9 @@ impl Caller {
     /// A document as it travels, or a descriptor that is none.
     fn sent(&mut self) -> zbus::OwnedFd {
         let descriptor = match self.below(8) {
-            0 => OwnedFd::from(File::open(["/proc/self/status", "/dev/zero", "/dev/null"][self.below(3) as usize]).unwrap()),
+            0 => OwnedFd::from(
+                File::open(["/proc/self/status", "/dev/zero", "/dev/null"][self.below(3) as usize]).unwrap(),
+            ),
             1 => {
                 let (reader, mut writer) = std::io::pipe().unwrap();
                 let document = self.document();

@@ -62,6 +62,7 @@ mod objects;
 mod platforms;
 mod ports;
 mod priority;
+mod questions;
 mod reach;
 mod resilience;
 mod rocker;
@@ -78,7 +79,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 30] = [
+    let files: [(&str, &[Scenario]); 32] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -99,6 +100,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("control-plane", &control_plane::SCENARIOS),
         ("resilience", &resilience::SCENARIOS),
         ("kills", &kills::SCENARIOS),
+        ("questions", &questions::SCENARIOS),
         ("engines", &engines::SCENARIOS),
         ("console", &console::SCENARIOS),
         ("containers", &containers::SCENARIOS),

@@ -31,7 +31,15 @@ pub struct Printer<'a, T> {
 impl<'a, T: Serialize> Printer<'a, T> {
     /// A printer that has printed nothing.
     pub fn new(layout: fn(&[T]) -> Table, format: Format, context: &'a Context) -> Printer<'a, T> {
-        Printer { context, format, layout, waiting: Vec::new(), widths: Vec::new(), rows: 0, text: String::new() }
+        Printer {
+            context,
+            format,
+            layout,
+            waiting: Vec::new(),
+            widths: Vec::new(),
+            rows: 0,
+            text: String::new(),
+        }
     }
 
     /// Takes a row.

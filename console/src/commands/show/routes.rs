@@ -29,8 +29,7 @@ pub async fn all(
     format: Format,
     context: &Context,
 ) -> Result<Outcome, Error> {
-    let filter =
-        Filter { vrf: vrf.map(super::vrf_name), protocol: protocol.clone(), ..Filter::default() };
+    let filter = Filter { vrf: vrf.map(super::vrf_name), protocol: protocol.clone(), ..Filter::default() };
     let mut printer = Printer::new(tables::routes::table, format, context);
     let mut rows = 0_u64;
     netd.rows(TableName::Routes, &filter, |row: Route| {
