@@ -172,6 +172,7 @@ impl Setting {
                 | Setting::DefaultPvid
                 | Setting::Stp
                 | Setting::ForwardDelay
+                | Setting::MulticastSnooping
                 | Setting::TunnelAgeing
                 | Setting::TunnelLearning
                 | Setting::TunnelTtl

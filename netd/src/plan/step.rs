@@ -81,6 +81,8 @@ impl Action {
             // There is no moment without a rule that leads to the switch's own addresses.
             Action::Rule { add: true, .. } => 2,
             Action::Rule { add: false, .. } => 3,
+            // The bridge forgets no group while it does not listen, as when hosts filled its table.
+            Action::Set { setting: Setting::MulticastSnooping, value, .. } if value.is_on() => 3,
             Action::Fdb { to: None, .. }
             | Action::Mdb { add: false, .. }
             | Action::LinkGroups { add: false, .. }

@@ -1,13 +1,16 @@
 //! Static entries: forwarding, multicast groups, neighbours.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use netd::kernel::untold::Untold;
 use netd::kernel::wire::Message;
-use netd::plan::{Action, FdbKey, LinkKind, MdbKey, NeighbourKey};
+use netd::plan::{Action, FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Setting};
+use netd::transaction::{Kernel, commit};
 use nix::libc;
 
 use crate::common::isolated;
-use crate::room::{BRIDGE, Room, create, master};
+use crate::room::{BRIDGE, Room, create, master, set};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -77,6 +80,30 @@ fn groups_are_found_as_they_were_set_and_those_of_others_are_not_seen() {
         assert_eq!(room.snapshot().mdb.into_iter().collect::<Vec<_>>(), [keys[1].clone()]);
         let refusal = room.refusal(&Action::Mdb { key: key("224.0.0.1"), add: true });
         assert!(refusal.words().is_some(), "{refusal}");
+    });
+}
+
+#[test]
+fn groups_change_although_the_bridge_stopped_listening() {
+    isolated("entries::groups_change_although_the_bridge_stopped_listening", || {
+        let mut room = Room::new();
+        room.add_bridge();
+        room.add_pair("swp1", "host1");
+        room.carry_out([master("swp1", BRIDGE)]);
+        let key = |group: &str| MdbKey { group: ip(group), vlan_id: 0, port: "swp1".to_owned() };
+        room.carry_out([Action::Mdb { key: key("239.1.1.1"), add: true }]);
+        // As the kernel does when its table is full.
+        room.carry_out([set(BRIDGE, Setting::MulticastSnooping, false)]);
+        let mut network = Network::default();
+        let mut bridge = Link { up: true, ..Link::new(LinkKind::Bridge) };
+        bridge.set(Setting::MulticastSnooping, true);
+        let port = Link { up: true, master: Some(BRIDGE.to_owned()), ..Link::new(LinkKind::Hardware) };
+        network.links = [(BRIDGE.to_owned(), bridge), ("swp1".to_owned(), port)].into();
+        network.mdb.insert(key("239.1.1.2"));
+        let untold = &mut Untold::default();
+        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+        commit(&mut kernel, &network).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(room.snapshot().mdb, network.mdb);
     });
 }
 
