@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::kernel::wire::Message;
 use netd::plan::{Action, FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Setting};
 use netd::transaction::{Kernel, commit};
@@ -100,8 +100,8 @@ fn groups_change_although_the_bridge_stopped_listening() {
         let port = Link { up: true, master: Some(BRIDGE.to_owned()), ..Link::new(LinkKind::Hardware) };
         network.links = [(BRIDGE.to_owned(), bridge), ("swp1".to_owned(), port)].into();
         network.mdb.insert(key("239.1.1.2"));
-        let untold = &mut Untold::default();
-        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), untold);
+        let unreported = &mut Unreported::default();
+        let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
         commit(&mut kernel, &network).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(room.snapshot().mdb, network.mdb);
     });

@@ -9,7 +9,7 @@ use netd::announce::schedule::Interface;
 use netd::events::Hub;
 use netd::kernel::arp::{self, Arp};
 use netd::kernel::packet::PacketSocket;
-use netd::kernel::untold::Untold;
+use netd::kernel::unreported::Unreported;
 use netd::plan::{Link, LinkKind, Network};
 use netd::transaction::{Backend, Kernel, Reason, commit};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
@@ -27,8 +27,8 @@ fn with_address(address: &str) -> Network {
 }
 
 fn with_kernel<T>(room: &mut Room, body: impl FnOnce(&mut Kernel) -> T) -> T {
-    let mut untold = Untold::default();
-    body(&mut Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), &mut untold))
+    let mut unreported = Unreported::default();
+    body(&mut Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), &mut unreported))
 }
 
 /// Waits until there is what `find` looks for.
