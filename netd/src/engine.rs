@@ -15,6 +15,7 @@ mod originals;
 mod places;
 mod queries;
 mod startup;
+mod step_words;
 mod system;
 pub mod upkeep;
 
@@ -42,7 +43,7 @@ use crate::platform::{Device, Naming};
 use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
 use crate::transaction::{self, Backend, CommitError, Kernel};
-use crate::{policy, quirks};
+use crate::{policy, quirks, rights};
 
 /// The document of a switch that has none yet.
 const FACTORY_DOCUMENT: &str = "version = 1\n";
@@ -263,9 +264,22 @@ impl Engine {
         if let Err(error) = self.store.publish(&document) {
             tracing::error!("publishing the running configuration: {error}");
         }
+        self.tell_rights(&config);
         self.document = document;
         self.config = Arc::new(config);
         self.generation = generation;
+    }
+
+    /// Tells the bus what users may do from now on: `config` is about to run.
+    fn tell_rights(&self, config: &Config) {
+        // What ran before is the confirmed one as a rule, and need not be read again.
+        let parsed = match &self.pending {
+            Some(pending) if pending.previous != self.generation => {
+                self.store.past(pending.previous).ok().and_then(|text| config::parse(&text).ok())
+            }
+            _ => None,
+        };
+        rights::set(config, self.pending.as_ref().map(|_| parsed.as_ref().unwrap_or(&self.config)));
     }
 
     fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Arc<Network> {
@@ -303,7 +317,7 @@ impl Engine {
     }
 
     fn note_failed(&mut self, error: CommitError, config: &Config) -> Failure {
-        let words = places::words(config, &error);
+        let words = places::words(config, &error, &self.devices);
         if !error.left.is_empty() {
             tracing::error!("{words}");
             self.undo_left = true;

@@ -102,6 +102,11 @@ impl Hub {
         self.0.carrier.notify_one();
     }
 
+    /// When a link's carrier last came or went, in seconds since 1970; 0 when it has not since netd started.
+    pub fn carrier_changed_s(&self, name: &str) -> u64 {
+        lock(&self.0.links).changed_s(name)
+    }
+
     /// Waits until a carrier came or went.
     pub async fn carrier_changed(&self) {
         self.0.carrier.notified().await;

@@ -23,6 +23,8 @@ pub enum Failure {
     NotFound(String),
     /// Somebody else is changing the switch, or has a change that waits for its confirmation.
     Locked(String),
+    /// The change would lock out administrators and is not forced.
+    Lockout(String),
     /// Something else went wrong.
     Failed(String),
 }

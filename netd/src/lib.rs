@@ -26,6 +26,7 @@ pub mod plan;
 pub mod platform;
 pub mod policy;
 pub mod quirks;
+pub mod rights;
 pub mod state;
 pub mod store;
 pub mod transaction;

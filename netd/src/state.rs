@@ -9,6 +9,7 @@ mod lags;
 mod mdb;
 mod neighbours;
 pub mod query;
+mod reason;
 mod routes;
 pub mod stream;
 
@@ -115,6 +116,10 @@ impl View<'_> {
             lag: self.lag_of(link),
             attachment: attachment.map(|record| record.key.clone()).unwrap_or_default(),
             counters: link.counters,
+            reason: reason::of(self.config, link, kind),
+            // The view does not remember; whoever asks it fills this in.
+            carrier_changed_s: 0,
+            carrier_losses: link.carrier_losses,
         }
     }
 

@@ -143,6 +143,7 @@ fn by(user: &str) -> Request {
     Request {
         author: Author { user: user.to_owned(), user_id, ..Author::default() },
         comment: format!("{user}'s"),
+        ..Request::default()
     }
 }
 
@@ -531,6 +532,90 @@ fn starts_that_end_well_and_reboots_are_no_crashes() {
             switch.reboot();
         }
         switch.check_settled(&document(2));
+    });
+}
+
+/// A document with ana in a role, and perhaps an administrator beside her.
+fn users(role: &str, other: bool) -> String {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let user = |name: &str, role: &str| format!("[users.{name}]\nrole = \"{role}\"\nkeys = [\"{key}\"]\n");
+    let other = if other { user("other", "admin") } else { String::new() };
+    format!("version = 1\n{}{other}", user("ana", role))
+}
+
+#[test]
+fn lockout_is_confirmed_by_force_alone_whichever_way_it_comes() {
+    isolated("lockout_is_confirmed_by_force_alone_whichever_way_it_comes", || {
+        let mut switch = Switch::new("lockout");
+        switch.apply(&users("admin", false)).unwrap();
+        switch.apply(&users("admin", true)).unwrap();
+        let forced = || Request { force: true, ..by("ana") };
+        for (document, words) in [
+            (users("view", false), "no administrator could log in any more"),
+            (users("view", true), "you, ana, could not change anything any more"),
+        ] {
+            let running = switch.running();
+            let refused = |outcome: Result<u64, Failure>| match outcome {
+                Err(Failure::Lockout(said)) => assert_eq!(said, words),
+                other => panic!("{other:?}"),
+            };
+            refused(switch.apply(&document));
+            assert_eq!(switch.running(), running);
+            let waits = switch.apply_to_confirm(&document);
+            refused(switch.engine.confirm(&by("ana")));
+            // Beside what is confirmed, not beside what runs: else the second change would be a way around.
+            refused(switch.apply(&document.replace("version = 1", "version = 1 # again")));
+            assert_eq!(switch.engine.take_back_pending(&by("ana")).unwrap(), running.1);
+            switch.check_settled(&running.0);
+            assert!(waits > running.1);
+        }
+        // An earlier generation may lock out as well as any other document.
+        assert_eq!(
+            switch.engine.roll_back(1, &by("other")).unwrap_err().words(),
+            "you, other, could not log in any more: the document has no [users.other]"
+        );
+        switch.apply_to_confirm(&users("view", false));
+        switch.engine.confirm(&forced()).unwrap();
+        switch.check_settled(&users("view", false));
+    });
+}
+
+#[test]
+fn taking_back_never_goes_further_than_what_waits() {
+    isolated("taking_back_never_goes_further_than_what_waits", || {
+        let mut switch = Switch::new("take-back");
+        switch.apply(&document(1)).unwrap();
+        switch.apply(&document(2)).unwrap();
+        assert!(matches!(switch.engine.take_back_pending(&by("ana")), Err(Failure::NotFound(_))));
+        switch.check_settled(&document(2));
+        switch.apply_to_confirm(&document(3));
+        assert_eq!(switch.engine.take_back_pending(&by("other")).unwrap(), 2);
+        assert!(matches!(switch.engine.take_back_pending(&by("ana")), Err(Failure::NotFound(_))));
+        switch.check_settled(&document(2));
+    });
+}
+
+#[test]
+fn earlier_generation_may_wait_for_its_confirmation() {
+    isolated("earlier_generation_may_wait_for_its_confirmation", || {
+        let mut switch = Switch::new("rollback-waits");
+        for number in 1..=3 {
+            switch.apply(&document(number)).unwrap();
+        }
+        let waits = Request { confirm_timeout_s: 120, comment: String::new(), ..by("ana") };
+        assert_eq!(switch.engine.roll_back(1, &waits).unwrap(), 4);
+        assert_eq!(switch.engine.history()[0].state, State::Unconfirmed);
+        assert_eq!(switch.engine.history()[0].comment, "generation 1 again");
+        switch.engine.take_back_pending(&by("ana")).unwrap();
+        switch.check_settled(&document(3));
+        // What was taken back has left nothing behind: generation 3 was never left.
+        assert_eq!(switch.states()[2], (3, State::Running));
+        assert_eq!(switch.engine.history()[1].reason, "");
+        assert_eq!(switch.engine.roll_back(1, &waits).unwrap(), 5);
+        switch.engine.confirm(&by("ana")).unwrap();
+        switch.check_settled(&document(1));
+        assert_eq!(switch.states()[2], (3, State::RolledBack));
+        assert_eq!(switch.engine.history()[2].reason, "rolled back by ana with generation 5");
     });
 }
 

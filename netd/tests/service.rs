@@ -95,7 +95,7 @@ fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
             let config = Config1Proxy::new(&client).await.unwrap();
             let steps = config.diff(sent(LOOPBACK)).await.unwrap();
             assert!(steps.contains(&"lo1: create dummy".to_owned()), "{steps:?}");
-            let options = || ChangeOptions { comment: Some("why".to_owned()), key_fingerprint: None };
+            let options = || ChangeOptions { comment: Some("why".to_owned()), ..ChangeOptions::default() };
             assert_eq!(config.apply(sent(LOOPBACK), 0, 600, options()).await.unwrap(), 1);
             let status = config.status().await.unwrap();
             assert_eq!((status.state, status.generation), (Health::Unconfirmed, 1));
@@ -112,8 +112,12 @@ fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
             assert_eq!(history[0].comment, "why");
             assert_eq!(got(config.get(1).await), (LOOPBACK.to_owned(), 1));
             assert_eq!(config.roll_back(0, ChangeOptions::default()).await.unwrap(), 1);
-            assert_eq!(config.status().await.unwrap(), Status { generation: 1, ..Status::default() });
-            let claim = ChangeOptions { comment: None, key_fingerprint: Some("SHA256:none".to_owned()) };
+            assert_eq!(
+                config.status().await.unwrap(),
+                Status { generation: 1, role: "admin".to_owned(), ..Status::default() }
+            );
+            let claim =
+                ChangeOptions { key_fingerprint: Some("SHA256:none".to_owned()), ..ChangeOptions::default() };
             assert_eq!(refusal(config.apply(sent(LOOPBACK), 0, 0, claim).await).0, error::DENIED);
             assert_eq!(refusal(config.get(7).await).0, error::NOT_FOUND);
             assert_eq!(refusal(config.confirm(options()).await).0, error::NOT_FOUND);
@@ -126,10 +130,13 @@ fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
 fn options_nobody_knows_are_refused() {
     isolated("options_nobody_knows_are_refused", || {
         with_service(async |client| {
-            let unknown = HashMap::from([("force", zbus::Variant::from(true))]);
+            let unknown = HashMap::from([("unknown", zbus::Variant::from(true))]);
             let wrong = HashMap::from([("comment", zbus::Variant::from(7_u32))]);
             for (options, said) in [
-                (unknown, "unknown field `force`, expected `comment` or `key_fingerprint`"),
+                (
+                    unknown,
+                    "unknown field `unknown`, expected one of `comment`, `key_fingerprint`, `force`, `confirm_timeout_s`",
+                ),
                 (wrong, "invalid value: string \"u\", expected a value of signature `s`"),
             ] {
                 let body = (sent("version = 1\n"), 0_u64, 0_u32, options);
@@ -168,7 +175,7 @@ fn the_bus_admits_viewers_to_looking_and_administrators_to_every_change() {
                     let one =
                         format!("send_interface=\"org.corten.Netd1.{interface}\" send_member=\"{method}\"/>");
                     let admits = |rules: &str| rules.contains(&all) || rules.contains(&one);
-                    let changes = ["Apply", "Confirm", "RollBack"].contains(&method);
+                    let changes = ["Apply", "Confirm", "RollBack", "TakeBack"].contains(&method);
                     let for_root = interface == "Attach1";
                     assert_eq!(admits(&viewers), !changes && !for_root, "viewers: {interface}.{method}");
                     assert_eq!(admits(&administrators), !for_root, "administrators: {interface}.{method}");

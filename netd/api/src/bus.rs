@@ -29,6 +29,8 @@ pub mod error {
     /// Somebody else is changing the switch, or has a change that waits for its confirmation; the message
     /// says who, and since when.
     pub const LOCKED: &str = "org.corten.Netd1.Error.Locked";
+    /// The change would lock out administrators and is not forced; the message says whom.
+    pub const LOCKOUT: &str = "org.corten.Netd1.Error.Lockout";
     /// Something else went wrong; the message says what.
     pub const FAILED: &str = "org.corten.Netd1.Error.Failed";
 }
@@ -70,6 +72,10 @@ pub trait Config1 {
     /// Takes back what waits for its confirmation; when nothing does, applies the document of an earlier
     /// generation again, as a new one. `generation` 0 is the one before. Answers what runs now.
     fn roll_back(&self, generation: u64, options: ChangeOptions) -> zbus::Result<u64>;
+
+    /// Takes back what waits for its confirmation, and answers what runs now. When nothing waits, nothing is
+    /// changed.
+    fn take_back(&self, options: ChangeOptions) -> zbus::Result<u64>;
 
     /// The document of a generation, 0 for the running one, as a memfd, and which one that is. Who is no
     /// administrator sees no password hashes.

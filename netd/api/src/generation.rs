@@ -25,6 +25,13 @@ pub struct ChangeOptions {
     /// has it among the user's keys, but which of them it was cannot be proved.
     #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
     pub key_fingerprint: Option<String>,
+    /// Whether it is to be made even if it locks out administrators, see [`crate::access::lockout`].
+    #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
+    pub force: Option<bool>,
+    /// Of a roll-back to an earlier generation: in how many seconds it must be confirmed, as
+    /// [`apply`](crate::bus::Config1Proxy::apply) has it; without it, or with 0, it is for good.
+    #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
+    pub confirm_timeout_s: Option<u32>,
 }
 
 /// What a generation is now. A string over D-Bus and in JSON.
@@ -125,6 +132,8 @@ pub struct Status {
     pub confirm_by_s: u64,
     /// Who applied the generation that waits for its confirmation; empty when none does.
     pub user: String,
+    /// What whoever asks may do: `admin` or `view`.
+    pub role: String,
 }
 
 /// The fingerprint of an SSH public key, as `ssh-keygen -l` prints it (`SHA256:…`). `public_key` is a line
@@ -156,7 +165,7 @@ mod tests {
         use zbus::Variant;
         use zbus::wire::{LE, serialized::Context, to_bytes};
         let context = Context::new(LE, 0);
-        let options = ChangeOptions { comment: Some("why".to_owned()), key_fingerprint: None };
+        let options = ChangeOptions { comment: Some("why".to_owned()), ..ChangeOptions::default() };
         let bytes = to_bytes(context, &options).unwrap();
         let read: std::collections::HashMap<String, Variant<'_>> = bytes.deserialize().unwrap().0;
         assert_eq!(read.keys().collect::<Vec<_>>(), ["comment"]);
@@ -165,7 +174,7 @@ mod tests {
         assert_eq!(empty.deserialize::<ChangeOptions>().unwrap().0, ChangeOptions::default());
         let unknown = to_bytes(
             context,
-            &[("force", Variant::from(true))].into_iter().collect::<std::collections::HashMap<_, _>>(),
+            &[("unknown", Variant::from(true))].into_iter().collect::<std::collections::HashMap<_, _>>(),
         );
         assert!(unknown.unwrap().deserialize::<ChangeOptions>().is_err());
         assert_eq!(ChangeOptions::SIGNATURE.to_string(), "a{sv}");
@@ -181,6 +190,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&health).unwrap(), format!("\"{health}\""));
         }
         assert_eq!(State::SIGNATURE.to_string(), "s");
-        assert_eq!(Status::SIGNATURE.to_string(), "(sastts)");
+        assert_eq!(Status::SIGNATURE.to_string(), "(sasttss)");
     }
 }

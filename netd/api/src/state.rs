@@ -88,6 +88,14 @@ pub struct Port {
     pub attachment: String,
     /// Counters.
     pub counters: Counters,
+    /// Why the port forwards nothing (`enabled = false at line 41`, `no carrier`); empty while it could.
+    #[serde(with = "crate::absent")]
+    pub reason: String,
+    /// When its carrier last came or went, in seconds since 1970; 0 when it has not since netd started.
+    #[serde(with = "crate::absent")]
+    pub carrier_changed_s: u64,
+    /// How often its carrier went since the port was made.
+    pub carrier_losses: u32,
 }
 
 /// A VLAN of the bridge.
@@ -197,6 +205,8 @@ pub struct FdbEntry {
     pub kernel: bool,
     /// `offloaded` or `software`.
     pub hardware: String,
+    /// Seconds since a frame from the address was last seen; 0 for entries that do not age.
+    pub age_s: u32,
 }
 
 /// A port's membership in a multicast group.

@@ -1,5 +1,6 @@
 //! Who is asking.
 
+use netd_api::config::model::Role;
 use nix::unistd::{Group, Uid, User};
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
@@ -7,11 +8,7 @@ use zbus::message::Header;
 use zbus::names::BusName;
 
 use crate::failure::Failure;
-
-/// Group whose members may change the switch.
-const ADMIN_GROUP: &str = "corten-admin";
-/// Group whose members may look.
-const VIEW_GROUP: &str = "corten-view";
+use crate::rights;
 
 /// A caller's identity, as the bus vouches for it.
 #[derive(Clone, Debug)]
@@ -80,18 +77,31 @@ impl Caller {
 
     /// User name; for a user nobody knows by name, the id.
     pub fn user_name(&self) -> String {
-        let user = User::from_uid(Uid::from_raw(self.user_id)).ok().flatten();
-        user.map_or_else(|| format!("uid {}", self.user_id), |user| user.name)
+        self.known_name().unwrap_or_else(|| format!("uid {}", self.user_id))
+    }
+
+    fn known_name(&self) -> Option<String> {
+        User::from_uid(Uid::from_raw(self.user_id)).ok().flatten().map(|user| user.name)
+    }
+
+    /// What the caller may do now, whatever it was when the session was opened; `None` for nothing.
+    pub fn role(&self) -> Option<Role> {
+        if self.is_root() {
+            return Some(Role::Admin);
+        }
+        let by_groups = [Role::Admin, Role::View].into_iter().find(|role| self.is_in(role.group()));
+        // What the bus admits is the groups' to say: rights beyond them begin with the next login.
+        rights::role(self.user_id, self.known_name().as_deref(), by_groups)
     }
 
     /// Whether the caller may change the switch and see secrets: root and administrators.
     pub fn is_admin(&self) -> bool {
-        self.is_root() || self.is_in(ADMIN_GROUP)
+        self.role() == Some(Role::Admin)
     }
 
     /// Whether the caller may look.
     pub fn is_viewer(&self) -> bool {
-        self.is_admin() || self.is_in(VIEW_GROUP)
+        self.role().is_some()
     }
 
     fn is_in(&self, group: &str) -> bool {

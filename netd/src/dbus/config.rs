@@ -16,14 +16,19 @@ use crate::store::record::Author;
 /// The configuration: check it, apply it, take it back, read it.
 pub struct Config1(pub(super) Handle);
 
-/// Who asks for a change, and why.
+/// Who asks for a change, why, and how.
 fn request(caller: &Caller, options: ChangeOptions) -> Request {
     let author = Author {
         user: caller.user_name(),
         user_id: caller.user_id(),
         key_fingerprint: options.key_fingerprint.unwrap_or_default(),
     };
-    Request { author, comment: options.comment.unwrap_or_default() }
+    Request {
+        author,
+        comment: options.comment.unwrap_or_default(),
+        force: options.force.unwrap_or_default(),
+        confirm_timeout_s: options.confirm_timeout_s.unwrap_or_default(),
+    }
 }
 
 #[interface(name = "org.corten.Netd1.Config1")]
@@ -108,6 +113,20 @@ impl Config1 {
         self.0.change_with(held, move |engine| engine.roll_back(generation, &request)).await
     }
 
+    /// Takes back what waits for its confirmation, and answers what runs now. When nothing waits, nothing is
+    /// changed.
+    async fn take_back(
+        &self,
+        options: ChangeOptions,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<u64, Failure> {
+        let caller = Caller::administrator(connection, &header).await?;
+        let request = request(&caller, options);
+        let held = self.0.writer.take(&request.author.user)?;
+        self.0.change_with(held, move |engine| engine.take_back_pending(&request)).await
+    }
+
     /// The document of a generation, 0 for the running one, as a memfd, and which one that is. Who is no
     /// administrator sees no password hashes.
     async fn get(
@@ -140,6 +159,7 @@ impl Config1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Status, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, |engine| Ok(engine.health())).await
+        let role = caller.role().map(|role| role.to_string()).unwrap_or_default();
+        self.0.ask(&caller, move |engine| Ok(Status { role, ..engine.health() })).await
     }
 }

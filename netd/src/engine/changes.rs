@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netd_api::access::lockout::lockout;
 use netd_api::config::{self, Config};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{EventKind, EventSource};
@@ -12,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::upkeep::Look;
 use crate::failure::Failure;
 use crate::policy;
+use crate::rights;
 use crate::store::Begun;
 use crate::store::record::{Author, Journal, Meta, Outcome, Pending};
 use crate::transaction::Report;
@@ -27,6 +29,10 @@ pub struct Request {
     pub author: Author,
     /// Why; empty when the author does not say.
     pub comment: String,
+    /// Whether the change is to be made even if it locks out administrators.
+    pub force: bool,
+    /// Of a roll-back to an earlier generation: in what time it must be confirmed; 0 for good.
+    pub confirm_timeout_s: u32,
 }
 
 /// A document that a caller sent, with its meaning. Making one needs no engine.
@@ -83,7 +89,17 @@ impl Engine {
         confirm_timeout_s: u32,
         request: &Request,
     ) -> Result<u64, Failure> {
-        let document = document.into();
+        let outcome = self.try_apply(document.into(), base_generation, confirm_timeout_s, request);
+        self.log_refusal("applied", request, outcome)
+    }
+
+    fn try_apply(
+        &mut self,
+        document: Document,
+        base_generation: u64,
+        confirm_timeout_s: u32,
+        request: &Request,
+    ) -> Result<u64, Failure> {
         self.expire();
         self.check_request(request)?;
         self.check_lock(&request.author)?;
@@ -100,8 +116,11 @@ impl Engine {
                 "there is no configuration to go back to: apply without a confirmation".to_owned(),
             ));
         }
-        if confirm_timeout_s == 0 && self.runs_for_good(&document) {
-            return self.make_again(request);
+        if confirm_timeout_s == 0 {
+            if self.runs_for_good(&document) {
+                return self.make_again(request);
+            }
+            self.check_lockout(&config, request)?;
         }
         self.carry_out(Change { document, config, confirm_timeout_s, restores: None }, request)
     }
@@ -264,6 +283,11 @@ impl Engine {
     /// The same for a request that arrived at an earlier moment of CLOCK_BOOTTIME: it is in time if it was then, and
     /// confirms what ran then.
     pub fn confirm_at(&mut self, arrived_ns: u64, request: &Request) -> Result<u64, Failure> {
+        let outcome = self.try_confirm(arrived_ns, request);
+        self.log_refusal("confirmed", request, outcome)
+    }
+
+    fn try_confirm(&mut self, arrived_ns: u64, request: &Request) -> Result<u64, Failure> {
         self.expire_at(arrived_ns);
         self.check_request(request)?;
         let Some(pending) = self.pending.clone() else {
@@ -276,11 +300,16 @@ impl Engine {
                 "generation {number} was applied after this confirmation was sent: look at it, then confirm it"
             )));
         }
+        self.check_lockout(&self.config, request)?;
         if self.refused_startup.is_some() {
             self.store.keep_refused();
         }
         self.store.confirm(&pending).map_err(|error| Failure::Failed(format!("not confirmed: {error}")))?;
+        if pending.previous != 0 && self.store.meta(pending.generation).restores.is_some() {
+            self.note_left(pending.previous, pending.generation, request);
+        }
         self.pending = None;
+        rights::confirm();
         self.confirmed = pending.generation;
         self.refused_startup = None;
         self.tell("confirmed", request, None);
@@ -292,6 +321,23 @@ impl Engine {
     /// another generation is asked for, that document is applied again. 0 is the generation before. Answers
     /// what runs then.
     pub fn roll_back(&mut self, generation: u64, request: &Request) -> Result<u64, Failure> {
+        let outcome = self.try_roll_back(generation, request);
+        self.log_refusal("rolled back", request, outcome)
+    }
+
+    /// Takes back what waits for its confirmation, whoever applied it, and answers what runs then. When nothing
+    /// waits, nothing is changed: a change that ran out a moment ago must not cost the one before it.
+    pub fn take_back_pending(&mut self, request: &Request) -> Result<u64, Failure> {
+        self.expire();
+        self.check_request(request)?;
+        if self.pending.is_none() {
+            return Err(Failure::NotFound("nothing waits for a confirmation".to_owned()));
+        }
+        self.take_back(&format!("rolled back by {}", request.author.user), request)?;
+        Ok(self.generation)
+    }
+
+    fn try_roll_back(&mut self, generation: u64, request: &Request) -> Result<u64, Failure> {
         self.expire();
         self.check_request(request)?;
         if let Some(pending) = &self.pending
@@ -315,18 +361,67 @@ impl Engine {
             let words = Failure::invalid(mistakes).words();
             Failure::Failed(format!("generation {target} does not fit this switch any more: {words}"))
         })?;
-        let left = self.generation;
+        let (left, confirm_timeout_s) = (self.generation, request.confirm_timeout_s);
+        if confirm_timeout_s == 0 {
+            self.check_lockout(&config, request)?;
+        }
         let restores = Some(self.store.meta(target).restores.unwrap_or(target));
-        let change = Change { document, config, confirm_timeout_s: 0, restores };
+        let change = Change { document, config, confirm_timeout_s, restores };
         let comment = match request.comment.as_str() {
             "" => format!("generation {target} again"),
             comment => comment.to_owned(),
         };
         let request = Request { comment, ..request.clone() };
         let to = self.carry_out(change, &request)?;
+        // One that waits may still be taken back: then the one before was never left.
+        if confirm_timeout_s == 0 {
+            self.note_left(left, to, &request);
+        }
+        Ok(to)
+    }
+
+    /// Notes that a generation was left for an earlier one, which runs as generation `to`.
+    fn note_left(&self, left: u64, to: u64, request: &Request) {
         let reason = format!("rolled back by {} with generation {to}", request.author.user);
         self.store.set_outcome(left, Outcome::RolledBack, &reason);
-        Ok(to)
+    }
+
+    /// Refuses what locks out administrators for good, unless it is forced. Root is no user of the configuration,
+    /// and locked out by none.
+    fn check_lockout(&self, config: &Config, request: &Request) -> Result<(), Failure> {
+        if request.force || !self.managing {
+            return Ok(());
+        }
+        let parsed = self.confirmed_config();
+        let before = parsed.as_ref().unwrap_or(&self.config);
+        match lockout(before, config, &request.author.user) {
+            Some(lockout) => Err(Failure::Lockout(lockout.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// The confirmed configuration, while another one runs.
+    fn confirmed_config(&self) -> Option<Config> {
+        let pending = self.pending.as_ref()?;
+        config::parse(&self.store.past(pending.previous).ok()?).ok()
+    }
+
+    /// What was refused leaves a line in the log: who tried, and why it did not come about.
+    fn log_refusal(
+        &self,
+        what: &str,
+        request: &Request,
+        outcome: Result<u64, Failure>,
+    ) -> Result<u64, Failure> {
+        if let Err(failure) = &outcome {
+            let Author { user, user_id, .. } = &request.author;
+            let words = failure.words();
+            // Of a document with many mistakes the first says enough.
+            let reason = words.lines().next().unwrap_or_default();
+            let generation = self.generation;
+            tracing::error!(generation, user, user_id, "configuration not {what}: {reason}");
+        }
+        outcome
     }
 
     /// Goes back to the startup document. It cannot be refused: what the kernel does not take is a problem
@@ -403,7 +498,7 @@ impl Engine {
     }
 
     fn check_request(&self, request: &Request) -> Result<(), Failure> {
-        let Request { author, comment } = request;
+        let Request { author, comment, .. } = request;
         if comment.chars().count() > MAX_COMMENT_CHARS || comment.contains(char::is_control) {
             return Err(Failure::Invalid(format!(
                 "a comment is one line of at most {MAX_COMMENT_CHARS} characters"
@@ -426,11 +521,7 @@ impl Engine {
             let keys = config.users.get(user).map(|user| user.keys.as_slice()).unwrap_or_default();
             keys.iter().any(|key| key_fingerprint(key).as_deref() == Some(fingerprint))
         };
-        let confirmed = || {
-            let pending = self.pending.as_ref()?;
-            config::parse(&self.store.past(pending.previous).ok()?).ok()
-        };
-        has(&self.config) || confirmed().is_some_and(|config| has(&config))
+        has(&self.config) || self.confirmed_config().is_some_and(|config| has(&config))
     }
 
     /// While a generation waits for its confirmation, only who applied it may change anything.

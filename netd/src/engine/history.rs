@@ -6,6 +6,7 @@ use netd_api::generation::{Generation, Health, Status};
 
 use crate::clock;
 use crate::engine::changes::Document;
+use crate::engine::step_words::Words;
 use crate::engine::{Engine, breakout, system};
 use crate::failure::Failure;
 use crate::mask::mask;
@@ -37,19 +38,24 @@ impl Engine {
             link.carrier |= !link.up && desired.links.get(name).is_some_and(|wanted| wanted.up);
         }
         let steps = plan(&desired, &actual);
+        let words = Words { config, running: &self.config, desired: &desired, actual: &actual };
+        // What users and sessions meet comes before what packets do.
+        let system = system::differences(&self.config, config);
+        let breakout = breakout::steps(config, &self.ports);
+        let count = system.len() + breakout.len() + steps.len();
+        let lines = system.into_iter();
+        let lines = lines.chain(breakout.iter().map(ToString::to_string));
+        let lines = lines.chain(steps.iter().map(|step| words.of(&step.action)));
         let mut bytes = 0;
-        let shown = steps.iter().take(MAX_DIFF_LINES).map(|step| step.action.to_string());
         // A step of many next hops is long.
         let short = |line: &String| {
             bytes += line.len();
             bytes <= MAX_DIFF_BYTES
         };
-        let mut lines: Vec<String> = shown.take_while(short).collect();
-        if steps.len() > lines.len() {
-            lines.push(format!("and {} more steps", steps.len() - lines.len()));
+        let mut lines: Vec<String> = lines.take(MAX_DIFF_LINES).take_while(short).collect();
+        if count > lines.len() {
+            lines.push(format!("and {} more steps", count - lines.len()));
         }
-        lines.extend(breakout::steps(config, &self.ports).iter().map(ToString::to_string));
-        lines.extend(system::differences(&self.config, config));
         Ok(lines)
     }
 
@@ -114,6 +120,8 @@ impl Engine {
             generation: self.generation,
             confirm_by_s: self.confirm_by_s().unwrap_or(0),
             user: user.unwrap_or_default(),
+            // That is the caller's, whom the engine does not know.
+            role: String::new(),
         }
     }
 

@@ -5,10 +5,37 @@ use netd_api::config::model::{Place, vlan_interface};
 
 use crate::desired::BRIDGE;
 use crate::plan::{Action, NextHopObject, RouteKey, Setting};
+use crate::platform::Device;
 use crate::transaction::{CommitError, Reason};
 
-/// What to tell of a change that failed: first the line, where the document has one for it.
-pub(super) fn words(config: &Config, error: &CommitError) -> String {
+/// What to tell of a change that failed: first the line, where the document has one for it; at last the driver, where
+/// it is the one that cannot do it.
+pub(super) fn words(config: &Config, error: &CommitError, devices: &[Device]) -> String {
+    let words = with_line(config, error);
+    match driver_limit(&error.reason, devices) {
+        Some(limit) => format!("{words}: {limit}"),
+        None => words,
+    }
+}
+
+/// Which driver cannot do what: an errno names neither.
+fn driver_limit(reason: &Reason, devices: &[Device]) -> Option<String> {
+    let Reason::Refused { action, error } = reason else { return None };
+    let Action::Set { link, setting, .. } = &**action else { return None };
+    if !error.is_unsupported() {
+        return None;
+    }
+    let device = devices.iter().find(|device| device.name == *link && !device.driver.is_empty())?;
+    let name = match setting {
+        Setting::Mtu => "the MTU".to_owned(),
+        Setting::Mac => "the MAC address".to_owned(),
+        Setting::Fec => "FEC".to_owned(),
+        other => other.to_string(),
+    };
+    Some(format!("driver {} cannot set {name}", device.driver))
+}
+
+fn with_line(config: &Config, error: &CommitError) -> String {
     let line = match &error.reason {
         Reason::Refused { action, .. } | Reason::Duplicate(action) => {
             place(config, action).map(|place| place.line)
@@ -177,6 +204,8 @@ fn next_hop(config: &Config, object: &NextHopObject) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
+
     use crate::plan::{FdbKey, LinkKind, NeighbourKey, NextHopId, RouteTarget};
 
     const DOCUMENT: &str = "\
@@ -211,6 +240,26 @@ dev = \"vlan10\"
     fn set(name: &str, setting: Setting) -> Action {
         let value = crate::plan::Value::from(1_u32);
         Action::Set { link: name.to_owned(), kind: LinkKind::Hardware, setting, value, raise: true }
+    }
+
+    #[test]
+    fn driver_that_cannot_set_something_is_named() {
+        let config = netd_api::config::parse(DOCUMENT).expect("a valid document");
+        let refused = |setting, errno: Errno| CommitError {
+            reason: Reason::Refused { action: Box::new(set("swp2", setting)), error: errno.into() },
+            left: Vec::new(),
+            before: Box::default(),
+        };
+        let device = Device { name: "swp2".to_owned(), driver: "virtio_net".to_owned(), ..Device::default() };
+        let said = words(&config, &refused(Setting::Fec, Errno::EOPNOTSUPP), std::slice::from_ref(&device));
+        assert!(said.starts_with("line 2: swp2: set fec") && said.contains("EOPNOTSUPP"), "{said}");
+        assert!(said.ends_with(": driver virtio_net cannot set FEC"), "{said}");
+        for said in [
+            words(&config, &refused(Setting::Fec, Errno::EBUSY), &[device]),
+            words(&config, &refused(Setting::Fec, Errno::EOPNOTSUPP), &[]),
+        ] {
+            assert!(!said.contains("driver"), "{said}");
+        }
     }
 
     #[test]

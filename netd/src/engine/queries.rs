@@ -24,7 +24,11 @@ impl Engine {
     /// All ports.
     pub fn port_table(&mut self) -> Result<Vec<Port>, Failure> {
         let interfaces = Interfaces::take(&mut self.connection, true)?;
-        Ok(self.view(&interfaces).port_rows())
+        let mut rows = self.view(&interfaces).port_rows();
+        for row in &mut rows {
+            row.carrier_changed_s = self.hub.carrier_changed_s(&row.name);
+        }
+        Ok(rows)
     }
 
     /// All LAGs.

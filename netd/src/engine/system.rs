@@ -23,8 +23,8 @@ pub(super) fn differences(from: &Config, to: &Config) -> Vec<String> {
         match (from.users.get(name), to.users.get(name)) {
             (None, Some(_)) => lines.push(format!("user {name}: add")),
             (Some(_), None) => lines.push(format!("user {name}: delete")),
-            (Some(old), Some(new)) if !same_user(old, new) => lines.push(format!("user {name}: change")),
-            _ => {}
+            (Some(old), Some(new)) => lines.extend(user_differences(name, old, new)),
+            (None, None) => {}
         }
     }
     if from.routing.ecmp_hash != to.routing.ecmp_hash {
@@ -40,8 +40,18 @@ fn same_management(one: &Management, other: &Management) -> bool {
     (&one.address, &one.vrf, &one.dns, &one.ntp) == (&other.address, &other.vrf, &other.dns, &other.ntp)
 }
 
-fn same_user(one: &User, other: &User) -> bool {
-    (one.role, &one.keys, &one.console_password) == (other.role, &other.keys, &other.console_password)
+fn user_differences(name: &str, old: &User, new: &User) -> Vec<String> {
+    let mut lines = Vec::new();
+    if old.role != new.role {
+        lines.push(format!("user {name}: change role {} to {}", old.role, new.role));
+    }
+    if old.keys != new.keys {
+        lines.push(format!("user {name}: change keys"));
+    }
+    if old.console_password != new.console_password {
+        lines.push(format!("user {name}: change console password"));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -68,7 +78,7 @@ mod tests {
         let expected = [
             "system: set host name the image's own",
             "management: change; sessions over it may end",
-            "user ana: change",
+            "user ana: change role admin to view",
             "user bo: delete",
             "user cy: add",
             "routing: change what spreads packets over next hops",

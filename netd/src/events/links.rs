@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::groups::Groups;
+use crate::clock;
 use crate::plan::Action;
 
 /// Name and index of a link.
@@ -19,6 +20,8 @@ pub(super) struct Links {
     indexes: BTreeMap<String, u32>,
     /// Whether a link was up when somebody last looked.
     up: BTreeMap<String, bool>,
+    /// When that last changed, in seconds since 1970.
+    changed_s: BTreeMap<String, u64>,
     /// Links the engine needs to know of at once: those of ECMP groups and LAGs.
     needed: BTreeSet<String>,
     /// Links readers watch, with how many watch them.
@@ -62,6 +65,7 @@ impl Links {
     ) -> Vec<String> {
         let gone: Vec<String> = self.up.keys().filter(|name| !indexes.contains_key(*name)).cloned().collect();
         self.up.retain(|name, _| indexes.contains_key(name));
+        self.changed_s.retain(|name, _| indexes.contains_key(name));
         (self.indexes, self.needed, self.groups) = (indexes, needed, groups);
         self.choose();
         // A loss since these groups were read has asked the engine for another look.
@@ -101,6 +105,11 @@ impl Links {
             let same = known.get(name).filter(|looked| looked.index == *index).copied();
             self.looked.insert(name.clone(), same.unwrap_or(Looked { index: *index, ..Looked::default() }));
         }
+    }
+
+    /// When a link's carrier last came or went, in seconds since 1970; 0 when it has not.
+    pub fn changed_s(&self, name: &str) -> u64 {
+        self.changed_s.get(name).copied().unwrap_or(0)
     }
 
     /// Links to look at that were down just now.
@@ -161,7 +170,10 @@ impl Links {
         if self.up.get(name) == Some(&up) {
             return None;
         }
-        self.up.insert(name.to_owned(), up);
+        // The first look at a link is no change of it.
+        if self.up.insert(name.to_owned(), up).is_some() {
+            self.changed_s.insert(name.to_owned(), clock::unix_s());
+        }
         self.has_moved(name);
         Some(if up { Vec::new() } else { self.groups.without(name) })
     }
@@ -198,6 +210,15 @@ mod tests {
         assert!(links.lost(&one(), 6).is_none());
         assert!(links.lost(&one(), 5).is_none());
         assert!(links.lost(&one(), 7).is_some());
+    }
+
+    #[test]
+    fn first_look_at_a_link_is_no_change_of_its_carrier() {
+        let mut links = watched(1);
+        links.answered(&one(), Some(true), 0);
+        assert_eq!(links.changed_s("swp1"), 0);
+        links.lost(&one(), 1);
+        assert!(links.changed_s("swp1") > 1_600_000_000);
     }
 
     #[test]

@@ -17,6 +17,9 @@ const NTF_STICKY: u8 = 0x40;
 /// The VLAN id of entries that are in no VLAN.
 pub const NO_VLAN: u16 = 0;
 
+/// What the kernel counts times in for programs (`USER_HZ`).
+const TICKS_PER_SECOND: u32 = 100;
+
 /// An entry of a forwarding database as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FdbRecord {
@@ -34,6 +37,8 @@ pub struct FdbRecord {
     pub state: u16,
     /// `NTF_…`.
     pub flags: u8,
+    /// Seconds since a frame from the address was last seen.
+    pub age_s: u32,
 }
 
 impl FdbRecord {
@@ -85,6 +90,7 @@ impl FdbRecord {
             remote: None,
             state: read_u16(&header[8..]),
             flags: header[10],
+            age_s: 0,
         };
         for (kind, value) in attributes(&payload[12..]) {
             match kind {
@@ -92,6 +98,10 @@ impl FdbRecord {
                 libc::NDA_VLAN => entry.vlan_id = read_u16(value),
                 libc::NDA_DST => entry.remote = read_ip(value),
                 libc::NDA_MASTER => entry.bridge = read_u32(value),
+                // `struct nda_cacheinfo`: confirmed, used, updated, references.
+                libc::NDA_CACHEINFO => {
+                    entry.age_s = read_u32(value.get(8..).unwrap_or_default()) / TICKS_PER_SECOND;
+                }
                 _ => {}
             }
         }

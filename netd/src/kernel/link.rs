@@ -88,6 +88,8 @@ pub struct LinkRecord {
     pub permanent_mac: String,
     /// Counters; zero when the dump left them out.
     pub counters: Counters,
+    /// How often the carrier went.
+    pub carrier_losses: u32,
 }
 
 impl LinkRecord {
@@ -133,6 +135,7 @@ impl LinkRecord {
                 libc::IFLA_PHYS_PORT_NAME => link.port_name = read_text(value),
                 IFLA_CARRIER_UP_COUNT => link.carriers = read_u32(value),
                 IFLA_PERM_ADDRESS => link.permanent_mac = read_mac(value),
+                libc::IFLA_CARRIER_DOWN_COUNT => link.carrier_losses = read_u32(value),
                 libc::IFLA_STATS64 => link.counters = read_counters(value),
                 libc::IFLA_LINKINFO => link.read_info(value),
                 libc::IFLA_AF_SPEC if !of_bridge => inet::read(value, &mut link.settings),

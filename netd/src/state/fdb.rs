@@ -1,6 +1,6 @@
 //! Entries of the bridge's forwarding database.
 //!
-//! There may be a hundred thousand: of each, 16 bytes are kept while they are sorted. The kernel finds one address by
+//! There may be a hundred thousand: of each, 20 bytes are kept while they are sorted. The kernel finds one address by
 //! itself, in each VLAN there is.
 
 use std::collections::BTreeSet;
@@ -24,12 +24,13 @@ struct Entry {
     index: u32,
     state: u16,
     flags: u8,
+    age_s: u32,
 }
 
 impl Entry {
     fn of(record: &FdbRecord) -> Option<Entry> {
-        let FdbRecord { vlan_id, index, state, flags, .. } = *record;
-        Some(Entry { vlan_id, mac: parse_mac(&record.mac)?, index, state, flags })
+        let FdbRecord { vlan_id, index, state, flags, age_s, .. } = *record;
+        Some(Entry { vlan_id, mac: parse_mac(&record.mac)?, index, state, flags, age_s })
     }
 }
 
@@ -64,6 +65,7 @@ impl View<'_> {
                 port: self.interfaces.name(entry.index).to_owned(),
                 kind: kind.to_owned(),
                 hardware: hardware(fdb::is_offloaded(entry.flags)),
+                age_s: if kind == "learned" { entry.age_s } else { 0 },
             };
             if out.row(&row).is_break() {
                 break;
@@ -147,6 +149,7 @@ impl View<'_> {
                     wanted: true,
                     kernel: false,
                     hardware: hardware(false),
+                    age_s: 0,
                 });
             }
         }

@@ -90,6 +90,7 @@ mod tests {
             remote: Some([192, 0, 2, last].into()),
             state: 0,
             flags: 0,
+            age_s: 0,
         };
         let vxlan =
             crate::kernel::vxlan::VxlanRecord { vni: 10_010, local: Some([192, 0, 2, 1].into()), port: 4789 };

@@ -369,7 +369,7 @@ impl Caller {
 
     /// Options as they should not be.
     fn dictionary(&mut self) -> HashMap<String, Variant<'static>> {
-        let keys = ["comment", "key_fingerprint", "force", ""];
+        let keys = ["comment", "key_fingerprint", "force", "confirm_timeout_s", ""];
         (0..self.below(4))
             .map(|_| {
                 let key = keys[self.below(keys.len() as u64) as usize].to_owned();

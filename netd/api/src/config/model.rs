@@ -185,6 +185,16 @@ impl Role {
     }
 }
 
+impl fmt::Display for Role {
+    /// The document's word.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Role::Admin => "admin",
+            Role::View => "view",
+        })
+    }
+}
+
 /// A crypt(3) password hash. Its `Debug` form hides the value, so that it reaches no log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub(super) String);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
+use netd_api::access::USER_IDS;
 use netd_api::config::Config;
 use netd_api::config::model::User;
 use serde_json::json;
@@ -15,9 +16,9 @@ use crate::files;
 const FOLDER: &str = "/run/userdb";
 /// The login shell: the console.
 const SHELL: &str = "/usr/bin/corten";
-/// The user ids of configured users: these and the following [`UID_COUNT`].
-const FIRST_UID: u32 = 2000;
-const UID_COUNT: u32 = 1000;
+/// The user ids of configured users: this and the following [`UID_COUNT`].
+const FIRST_UID: u32 = *USER_IDS.start();
+const UID_COUNT: u32 = *USER_IDS.end() - FIRST_UID + 1;
 
 /// Writes the records of configured users, and removes those of all others.
 pub fn render(root: &Path, config: &Config) -> Result<()> {
