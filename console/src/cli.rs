@@ -1,14 +1,17 @@
 //! The command line: what `corten` can be told to do.
 
+use std::net::IpAddr;
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use netd_api::state::VlanRange;
 
+use crate::target::Target;
 use crate::timespan;
 
 /// Commands that change the switch: they are not to be shortened.
-pub const CHANGING: [&str; 3] = ["apply", "confirm", "rollback"];
+pub const CHANGING: [&str; 4] = ["apply", "confirm", "rollback", "take-back"];
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
@@ -60,13 +63,17 @@ pub enum Command {
     },
     /// Show what applying a configuration document would change, nothing applied
     ///
-    /// The steps on the network in the order they would be taken, and how the document differs from the
-    /// running one.
+    /// What to be warned of, the steps on the network in the order they would be taken, and how the document differs
+    /// from the running one. For the number of a generation, or -1 for the one before: what going back to it would
+    /// change; with a second one, how the documents of the two differ.
     Diff {
-        /// Document to compare; `-` reads standard input
-        #[arg(value_hint = ValueHint::FilePath)]
+        /// Document to compare, a file, or a generation; `-` reads standard input
+        #[arg(value_name = "FILE|GENERATION", value_hint = ValueHint::FilePath, allow_negative_numbers = true)]
         file: String,
-        /// Print an object with the generation, the steps and the difference of the documents
+        /// Generation to compare with, instead of the running one
+        #[arg(value_name = "GENERATION", value_parser = Target::parse, allow_negative_numbers = true)]
+        with: Option<Target>,
+        /// Print an object with the generation, the warnings, the steps and the difference of the documents
         #[arg(long)]
         json: bool,
         /// On the screens, with `-`: discard the text that is kept there
@@ -87,12 +94,18 @@ pub enum Command {
         /// Apply whatever is running, and even if it locks you out
         #[arg(long)]
         force: bool,
-        /// Roll back unless `corten confirm` follows within this time: seconds, or 90s, 2m, 1h
+        /// Take back unless `corten confirm` follows within this time: seconds, or 90s, 2m, 1h
         #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
         confirm: Option<u32>,
+        /// Apply for good, even what may end this SSH session; without it, such a change has --confirm 2m by itself
+        #[arg(long, conflicts_with = "confirm")]
+        no_confirm: bool,
         /// What the history is to say about the change
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
+        /// How long to wait for netd; without it, 2m. Then it is asked what became of the change
+        #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
+        timeout: Option<u32>,
         /// On the screens, with `-`: discard the text that is kept there
         #[arg(long)]
         anew: bool,
@@ -110,19 +123,39 @@ pub enum Command {
     },
     /// Confirm the change that waits for it: the switch starts with it from now on
     ///
-    /// Needs the role admin, and to be the user who applied it.
-    Confirm,
-    /// Take back the change that waits for its confirmation; else go back to an earlier generation
+    /// Needs the role admin, and to be the user who applied it. One that locks out its user, or leaves no
+    /// administrator who could log in, is refused.
+    Confirm {
+        /// Confirm it even if it locks you out
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take back the change that waits for its confirmation: what ran before it runs again
     ///
-    /// Needs the role admin. An earlier generation is applied again as a new one; one that was named and locks you
-    /// out is refused.
+    /// Needs the role admin. When nothing waits, nothing is changed.
+    TakeBack {
+        /// What the history is to say about it
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+    },
+    /// Go back to an earlier generation: compare it with what runs, and apply it again as a new one
+    ///
+    /// Needs the role admin. As any change it is taken back by itself unless it is confirmed, within two minutes. While
+    /// a change waits for its confirmation, going back to the one before is taking it back. Without a generation it is
+    /// -1; right after a change was taken back it asks, as one may not know that yet.
     Rollback {
-        /// Generation to go back to; without it, the one before
-        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-        generation: Option<u64>,
+        /// Generation to go back to, by its number, or -1 for the one before, -2 for the one before that
+        #[arg(value_parser = Target::parse, allow_negative_numbers = true)]
+        generation: Option<Target>,
         /// Go back to that generation even if it locks you out
         #[arg(long)]
         force: bool,
+        /// Take back unless `corten confirm` follows within this time; without it, 2m
+        #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
+        confirm: Option<u32>,
+        /// Go back for good
+        #[arg(long, conflicts_with = "confirm")]
+        no_confirm: bool,
         /// What the history is to say about it
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
@@ -155,6 +188,38 @@ pub enum Command {
         #[arg(long, value_name = "NUMBER")]
         count: Option<u64>,
         /// Print each event as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask an address for an answer, by ICMP echo, once a second
+    ///
+    /// Exit status 1 when none comes.
+    Ping {
+        /// Address
+        address: IpAddr,
+        /// In this VRF; without it, the default VRF
+        #[arg(long)]
+        vrf: Option<String>,
+        /// How many times
+        #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
+        count: u16,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the routers on the way to an address
+    ///
+    /// Exit status 1 when it is not reached.
+    Traceroute {
+        /// Address
+        address: IpAddr,
+        /// In this VRF; without it, the default VRF
+        #[arg(long)]
+        vrf: Option<String>,
+        /// How many routers at most
+        #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u8).range(1..=64))]
+        hops: u8,
+        /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
@@ -210,7 +275,7 @@ pub enum Show {
     /// Ports: state, speed, VLANs, counters; one port in full when it is named
     ///
     /// STATE is administrative/operational. VLAN is untagged/tagged. RX and TX are bytes since the port was
-    /// made. HW tells who forwards: the switch ASIC (offloaded) or the kernel (software).
+    /// made. From 100 columns on there are errors and drops of both directions too. HW tells who forwards: the switch ASIC (offloaded) or the kernel (software).
     Ports {
         /// Only these ports; `*` stands for any text, as in `swp1*`, and `swp[1-4]` for a range
         #[arg(value_name = "PORT")]
@@ -269,7 +334,8 @@ pub enum Show {
     },
     /// Routes of all VRFs
     ///
-    /// For an address: the route its packets take, in each VRF that has one.
+    /// For an address: the route its packets take, in each VRF that has one. A next hop that does not answer ARP or ND
+    /// is marked, and HW tells `no answer` where none of a route does.
     Routes {
         /// Only routes to these prefixes, or those that packets to these addresses take
         #[arg(value_name = "PREFIX")]
@@ -284,10 +350,13 @@ pub enum Show {
         format: Format,
     },
     /// ARP and ND entries
+    ///
+    /// INTERFACE is what the switch speaks through, PORT where the neighbour is: of a VLAN's interface the port its
+    /// hardware address was learned from.
     #[command(aliases = ["neighbors", "arp", "nd"])]
     Neighbours {
-        /// Only these addresses
-        #[arg(value_name = "ADDRESS")]
+        /// Only these addresses, or those of this interface
+        #[arg(value_name = "ADDRESS|INTERFACE")]
         addresses: Vec<String>,
         /// Only entries of this interface
         #[arg(long)]
@@ -299,10 +368,13 @@ pub enum Show {
         format: Format,
     },
     /// The bridge's forwarding database: addresses learned, static, or learned elsewhere
+    ///
+    /// AGE is how long ago a frame from the address was seen. An address that the ASIC tells beside the kernel is one
+    /// row; JSON has both.
     #[command(aliases = ["mac", "mac-address-table"])]
     Fdb {
-        /// Only these hardware addresses, written in any of the usual ways
-        #[arg(value_name = "MAC")]
+        /// Only these hardware addresses, written in any of the usual ways, or those of this port
+        #[arg(value_name = "MAC|PORT")]
         macs: Vec<String>,
         /// Only entries of this port
         #[arg(long)]
@@ -318,8 +390,8 @@ pub enum Show {
     },
     /// Multicast groups of the bridge and their members
     Mdb {
-        /// Only these groups
-        #[arg(value_name = "GROUP")]
+        /// Only these groups, or those of this port
+        #[arg(value_name = "GROUP|PORT")]
         groups: Vec<String>,
         /// Only entries of this port
         #[arg(long)]
@@ -330,6 +402,11 @@ pub enum Show {
     /// Host name, version, uptime, configuration generation, and what is wrong
     #[command(alias = "version")]
     System {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// The change that waits for its confirmation: whose, for how long, and what it changed
+    Pending {
         #[command(flatten)]
         format: Format,
     },
@@ -428,7 +505,7 @@ mod tests {
         ] {
             assert!(of(line).is_ok(), "{line}");
         }
-        for line in ["r", "rollb", "ap x", "confir"] {
+        for line in ["r", "rollb", "ap x", "confir", "take"] {
             let error = of(line).unwrap_err().to_string();
             assert!(error.contains("out"), "{line}: {error}");
         }

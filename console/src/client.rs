@@ -19,9 +19,6 @@ use zbus::fdo;
 
 /// How long the bus may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often to ask what became of a change, and how long to wait in between: netd is back within seconds.
-const OUTCOME_TRIES: u32 = 10;
-const OUTCOME_PAUSE: Duration = Duration::from_secs(1);
 /// Rows of a table that are read ahead.
 const ROWS_AHEAD: usize = 1000;
 
@@ -101,53 +98,37 @@ impl Netd {
     }
 
     /// Applies a document and answers the new generation. With a `confirm_timeout_s` other than 0 it must be
-    /// confirmed in that time. Where netd takes longer than a call may, or is restarted meanwhile, what became of the
-    /// change is found out.
+    /// confirmed in that time.
     pub async fn apply(
         &self,
         document: &str,
         base_generation: u64,
         confirm_timeout_s: u32,
-        comment: Option<String>,
+        options: ChangeOptions,
     ) -> Result<u64, Error> {
-        let before = self.status().await?.generation;
-        let sent = sent(document)?;
-        let call = self.config.apply(sent, base_generation, confirm_timeout_s, options(comment));
-        match call.await.map_err(Error::from) {
-            Err(Error::Unreachable(words)) => self.outcome(document, before, &words).await,
-            answer => answer,
-        }
-    }
-
-    /// What became of a change whose answer did not come. netd answers questions after the change it is making.
-    async fn outcome(&self, document: &str, before: u64, words: &str) -> Result<u64, Error> {
-        for _ in 0..OUTCOME_TRIES {
-            match self.document(0).await {
-                Ok((running, generation)) if running == document && generation != before => {
-                    return Ok(generation);
-                }
-                Ok((_, generation)) => {
-                    return Err(Error::Failed(format!(
-                        "netd gave no answer ({words}), and the change was not applied: generation {generation} runs"
-                    )));
-                }
-                Err(Error::Unreachable(_)) => tokio::time::sleep(OUTCOME_PAUSE).await,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Unreachable(format!(
-            "{words}; whether the change was applied is not known: see `corten history` once it answers"
-        )))
+        Ok(self.config.apply(sent(document)?, base_generation, confirm_timeout_s, options).await?)
     }
 
     /// Confirms the generation that waits for it, and answers which one that is.
-    pub async fn confirm(&self) -> Result<u64, Error> {
-        Ok(self.config.confirm(options(None)).await?)
+    pub async fn confirm(&self, options: ChangeOptions) -> Result<u64, Error> {
+        Ok(self.config.confirm(options).await?)
     }
 
-    /// Takes back what waits, or goes back to a generation, 0 for the one before. Answers what runs now.
-    pub async fn roll_back(&self, generation: u64, comment: Option<String>) -> Result<u64, Error> {
-        Ok(self.config.roll_back(generation, options(comment)).await?)
+    /// Takes back what waits, and answers what runs now. When nothing waits, nothing is changed.
+    pub async fn take_back(&self, options: ChangeOptions) -> Result<u64, Error> {
+        Ok(self.config.take_back(options).await?)
+    }
+
+    /// Goes back to a generation, and answers what runs now. With a `confirm_timeout_s` other than 0 it must be
+    /// confirmed in that time.
+    pub async fn roll_back(
+        &self,
+        generation: u64,
+        confirm_timeout_s: u32,
+        options: ChangeOptions,
+    ) -> Result<u64, Error> {
+        let confirm_timeout_s = (confirm_timeout_s != 0).then_some(confirm_timeout_s);
+        Ok(self.config.roll_back(generation, ChangeOptions { confirm_timeout_s, ..options }).await?)
     }
 
     /// The document of a generation, 0 for the running one, and which one that is.
@@ -262,8 +243,13 @@ fn sent(document: &str) -> Result<zbus::OwnedFd, Error> {
 }
 
 /// What comes with a change: the key this session was opened with is recorded beside the user.
-fn options(comment: Option<String>) -> ChangeOptions {
-    ChangeOptions { comment, key_fingerprint: crate::login::key_fingerprint() }
+pub fn options(comment: Option<String>, force: bool) -> ChangeOptions {
+    ChangeOptions {
+        comment,
+        key_fingerprint: crate::login::key_fingerprint(),
+        force: force.then_some(true),
+        ..ChangeOptions::default()
+    }
 }
 
 impl From<zbus::Error> for Error {

@@ -136,8 +136,8 @@ fn values(arg: &Arg, word: &str, names: &Names) -> Vec<String> {
         return files(word);
     }
     match arg.get_id().as_str() {
-        "port" | "ports" => names.ports.clone(),
-        "interfaces" => {
+        "port" | "ports" | "macs" | "groups" => names.ports.clone(),
+        "interfaces" | "addresses" => {
             let others = names.interfaces.iter().map(|(_, name)| name);
             names.ports.iter().chain(others).cloned().collect()
         }
@@ -147,7 +147,7 @@ fn values(arg: &Arg, word: &str, names: &Names) -> Vec<String> {
         "vrf" => [names.of_kind("vrf"), vec!["default".to_owned()]].concat(),
         "vlan" | "vlans" => names.vlans.clone(),
         "protocol" => PROTOCOLS.map(String::from).into(),
-        "generation" | "base" => names.generations.clone(),
+        "generation" | "base" | "with" => names.generations.clone(),
         _ => arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect(),
     }
 }

@@ -6,6 +6,9 @@ use std::io::{self, Read};
 use netd_api::config::MAX_DOCUMENT_BYTES;
 use netd_api::diagnostic::Diagnostic;
 
+/// What a text is called that was typed or pasted on the screens.
+pub const TYPED: &str = "the text";
+
 /// The most bytes read: what netd takes.
 const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64;
 

@@ -22,6 +22,7 @@ mod outcome;
 mod pattern;
 mod table;
 mod tables;
+mod target;
 mod text;
 mod timespan;
 mod tui;
@@ -73,7 +74,8 @@ async fn interactive(first: Option<&str>) -> Outcome {
         );
     }
     match tui::run(first).await {
-        Ok(()) => Outcome::default(),
+        Ok(None) => Outcome::default(),
+        Ok(Some(why)) => Outcome::failed(Exit::Refused, format!("corten: this session ends: {why}\n")),
         Err(error) => Outcome::failed(Exit::Refused, format!("corten: the terminal failed: {error}\n")),
     }
 }

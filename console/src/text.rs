@@ -198,6 +198,28 @@ fn local(unix_s: u64, format: &str) -> String {
     time.map_or_else(|| "-".to_owned(), |time| time.to_zoned(zone).strftime(format).to_string())
 }
 
+/// What is left of a time, as a clock counts it down: `0:43`, `1:43`, `1:02:03`.
+pub fn countdown(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours == 0 { format!("{minutes}:{seconds:02}") } else { format!("{hours}:{minutes:02}:{seconds:02}") }
+}
+
+/// How long ago, in the two largest units at most: `7s`, `3m12s`, `2h`, `9d`.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..600 if seconds % 60 != 0 => format!("{}m{}s", seconds / 60, seconds % 60),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// The text, or `-` for none.
 pub fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
@@ -238,6 +260,12 @@ mod tests {
         assert_eq!(wrap("東京都", 4), ["東京", "都"]);
         assert!(wrap("a b", 0).iter().all(|line| width(line) <= 1));
         assert_eq!((from_column("abcdef", 2), from_column("ab", 5)), ("cdef".into(), String::new()));
+    }
+
+    #[test]
+    fn times_count_down_and_up() {
+        assert_eq!([0, 43, 103, 3723].map(countdown), ["0:00", "0:43", "1:43", "1:02:03"]);
+        assert_eq!([7, 60, 192, 700, 7300, 800_000].map(age), ["7s", "1m", "3m12s", "11m", "2h", "9d"]);
     }
 
     #[test]

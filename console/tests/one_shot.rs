@@ -62,9 +62,9 @@ async fn tables_are_shown_plain_in_a_pipe() {
     let ports = corten(&bus, &["show", "ports"]).await;
     assert_eq!(code(&ports), Some(0), "{}", err(&ports));
     insta::assert_snapshot!(out(&ports), @r"
-    PORT  STATE  SPEED   MTU  VLAN        RX    TX  HW        DESCRIPTION
-    swp1  up/up    10G  1500  10/20-30  1.0M  2.0k  software  server 1
-    swp2  up/up    10G  1500  10/20-30  1.0M  2.0k  software  evil [2J
+    PORT  STATE  SPEED   MTU  VLAN        RX    TX  ERRORS  DROPS  HW        DESCRIPTION
+    swp1  up/up    10G  1500  10/20-30  1.0M  2.0k       0      0  software  server 1
+    swp2  up/up    10G  1500  10/20-30  1.0M  2.0k       0      0  software  evil [2J
     ");
     for table in ["vlans", "lags", "interfaces", "vxlans", "vrfs", "routes", "neighbours", "fdb", "system"] {
         let shown = corten(&bus, &["show", table]).await;
@@ -270,7 +270,8 @@ async fn apply_reads_standard_input_and_answers_the_generation() {
     let netd = Netd::start(&bus, switch()).await;
     let applied = corten_with(&bus.address, &["-c", "apply -"], VALID).await;
     assert_eq!(code(&applied), Some(0), "{}", err(&applied));
-    assert_eq!(out(&applied), "stdin: applied as generation 8\n");
+    let warning = "Warning: VLAN 10 is new and has no section: swp1.\n";
+    assert_eq!(out(&applied), format!("stdin: applied as generation 8\n{warning}"));
     assert_eq!(netd.switch.lock().document, VALID);
     assert_eq!(out(&corten(&bus, &["config"]).await), VALID);
 }
@@ -323,6 +324,9 @@ async fn diff_shows_steps_and_lines_and_applies_nothing() {
     let shown = corten_with(&bus.address, &["diff", "-"], VALID).await;
     assert_eq!(code(&shown), Some(0), "{}", err(&shown));
     insta::assert_snapshot!(out(&shown), @r"
+    Warning: VLAN 10 is new and has no section: swp1.
+    1 step on the network:
+      swp1: set mtu 9216
     --- generation 7
     +++ stdin
     @@ -1 +1,4 @@
@@ -330,8 +334,6 @@ async fn diff_shows_steps_and_lines_and_applies_nothing() {
     +
     +[ports.swp1]
     +vlan.access = 10
-    1 step on the network:
-      swp1: set mtu 9216
     ");
     let shown = corten_with(&bus.address, &["diff", "-", "--json"], VALID).await;
     let difference: serde_json::Value = serde_json::from_str(&out(&shown)).unwrap();
@@ -341,7 +343,7 @@ async fn diff_shows_steps_and_lines_and_applies_nothing() {
     );
     assert!(difference["document"].as_str().unwrap().contains("+vlan.access = 10"));
     let same = corten_with(&bus.address, &["diff", "-"], "version = 1\n").await;
-    assert_eq!(out(&same), "stdin: the document of generation 7\nThe network stays as it is.\n");
+    assert_eq!(out(&same), "The network stays as it is.\nstdin: the document of generation 7\n");
     let wrong = corten_with(&bus.address, &["diff", "-"], THREE_MISTAKES).await;
     assert_eq!((code(&wrong), out(&wrong).as_str()), (Some(1), ""));
     assert!(err(&wrong).ends_with("3 mistakes\n"));
@@ -358,8 +360,10 @@ async fn a_change_that_waits_says_until_when_and_how_to_confirm() {
     let applied = corten_with(&bus.address, &arguments, VALID).await;
     assert_eq!(code(&applied), Some(0), "{}", err(&applied));
     let text = out(&applied);
-    assert!(text.starts_with("stdin: applied as generation 8\nIt is rolled back at "), "{text}");
+    assert!(text.starts_with("stdin: applied as generation 8\n"), "{text}");
+    assert!(text.contains("\nIt is taken back at "), "{text}");
     assert!(text.contains(", in 2 min unless you confirm it: `corten confirm`.\n"), "{text}");
+    assert!(text.ends_with("`corten take-back` takes it back at once.\n"), "{text}");
     assert_eq!(netd.switch.lock().options.comment.as_deref(), Some("new uplink"));
     let system = out(&corten(&bus, &["show", "system"]).await);
     assert!(system.contains("unconfirmed, to be confirmed by ana until "), "{system}");
@@ -370,16 +374,218 @@ async fn a_change_that_waits_says_until_when_and_how_to_confirm() {
         (code(&nothing), err(&nothing).as_str()),
         (Some(1), "corten: nothing waits for a confirmation\n")
     );
-    assert_eq!(out(&corten(&bus, &["rollback"]).await), "Generation 7 runs now.\n");
-    assert_eq!(out(&corten(&bus, &["rollback", "3", "--comment", "why"]).await), "Generation 3 runs now.\n");
     netd.switch.lock().apply_fails = Some(Failure::Locked("locked by bo since 12:00".into()));
-    let locked = corten(&bus, &["rollback"]).await;
-    assert_eq!((code(&locked), err(&locked).as_str()), (Some(1), "corten: locked by bo since 12:00\n"));
+    let locked = corten(&bus, &["rollback", "3"]).await;
+    assert_eq!(code(&locked), Some(1));
+    assert_eq!(err(&locked), "corten: locked by bo since 12:00\nNothing was changed.\n");
     for wrong in
         [&["apply", "-", "--confirm", "soon"][..], &["apply", "-", "--confirm", "0"], &["rollback", "0"]]
     {
         assert_eq!(code(&corten(&bus, wrong).await), Some(2), "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn rollback_is_compared_and_waits_for_its_confirmation_as_any_change() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    corten_with(&bus.address, &["apply", "-"], VALID).await;
+    // The one before, by its number or by how far back, is the same.
+    for target in [&["rollback", "7"][..], &["rollback", "-1"], &["rollback"]] {
+        let back = corten(&bus, target).await;
+        assert_eq!(code(&back), Some(0), "{target:?}: {}", err(&back));
+        let text = out(&back);
+        let running = netd.switch.lock().generation;
+        assert!(text.contains("-[ports.swp1]\n"), "no comparison: {text}");
+        let said = format!("Applied as generation {running}: the document of generation 7 again.\n");
+        assert!(text.contains(&said) && text.contains("unless you confirm it: `corten confirm`"), "{text}");
+        assert_eq!(netd.switch.lock().document, "version = 1\n");
+        let back = corten(&bus, &["take-back"]).await;
+        assert_eq!(out(&back), format!("Generation {running} is taken back: generation 8 runs again.\n"));
+        assert_eq!(netd.switch.lock().document, VALID);
+        netd.switch.lock().taken_back = 0;
+    }
+    let good = corten(&bus, &["rollback", "3", "--no-confirm", "--comment", "why"]).await;
+    assert!(out(&good).ends_with("the document of generation 3 again.\n"), "{}", out(&good));
+    assert_eq!(netd.switch.lock().options.comment.as_deref(), Some("why"));
+    {
+        let switch = netd.switch.lock();
+        assert_eq!((switch.document.as_str(), switch.confirm_by_s), (support::OLD, 0));
+    }
+    let far = corten(&bus, &["rollback", "-9"]).await;
+    assert!(err(&far).contains("9 back is too far: generation 7 is the oldest"), "{}", err(&far));
+    assert!(err(&corten(&bus, &["rollback", "99"]).await).contains("there is no generation 99"));
+}
+
+#[tokio::test]
+async fn taking_back_is_not_going_back() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let nothing = corten(&bus, &["take-back"]).await;
+    assert_eq!(code(&nothing), Some(1));
+    assert_eq!(err(&nothing), "corten: nothing waits for a confirmation\nGeneration 7 runs, confirmed.\n");
+    corten_with(&bus.address, &["apply", "-", "--confirm", "2m"], VALID).await;
+    // While one waits, going back to the one before is taking it back.
+    let back = corten(&bus, &["rollback"]).await;
+    assert_eq!(out(&back), "Generation 8 is taken back: generation 7 runs again.\n", "{}", err(&back));
+    corten_with(&bus.address, &["apply", "-", "--confirm", "2m"], VALID).await;
+    netd.switch.lock().take_back();
+    for command in ["rollback", "take-back", "confirm"] {
+        let late = corten(&bus, &[command]).await;
+        assert_eq!((code(&late), netd.switch.lock().generation), (Some(1), 7), "{command}");
+        assert!(
+            err(&late).contains("generation 9 was taken back already")
+                || err(&late).contains(
+                    "Generation 9 was taken back already (not confirmed in time): generation 7 runs."
+                ),
+            "{command}: {}",
+            err(&late)
+        );
+    }
+    let late = corten(&bus, &["rollback"]).await;
+    assert!(
+        err(&late).ends_with("Do you want to go further back? `corten rollback -1` does.\n"),
+        "{}",
+        err(&late)
+    );
+}
+
+#[tokio::test]
+async fn what_waits_is_shown_with_its_time_and_its_changes() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let nothing = corten(&bus, &["show", "pending"]).await;
+    assert_eq!((code(&nothing), out(&nothing).as_str()), (Some(0), "Nothing waits for its confirmation.\n"));
+    assert_eq!(out(&corten(&bus, &["show", "pending", "--json"]).await), "null\n");
+    corten_with(&bus.address, &["apply", "-", "--confirm", "2m", "--comment", "new uplink"], VALID).await;
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert!(shown.starts_with("Generation 8 by ana is in force, not confirmed: "), "{shown}");
+    assert!(shown.contains(": 2:00 left") || shown.contains(": 1:5"), "{shown}");
+    for words in [
+        "Comment: new uplink\n",
+        "generation 7 runs again.\n",
+        "+[ports.swp1]\n",
+        "`corten confirm` keeps it",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&corten(&bus, &["show", "pending", "--json"]).await)).unwrap();
+    assert_eq!((&json["generation"], &json["previous"]), (&8.into(), &7.into()));
+    assert!(json["left_s"].as_u64().is_some_and(|left| (100..=120).contains(&left)), "{json}");
+    netd.switch.lock().take_back();
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert!(shown.contains("Generation 8 was taken back already (not confirmed in time)"), "{shown}");
+}
+
+#[tokio::test]
+async fn generations_are_compared_with_what_runs_and_with_each_other() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    corten_with(&bus.address, &["apply", "-"], VALID).await;
+    let shown = out(&corten(&bus, &["diff", "-1"]).await);
+    assert!(
+        shown.contains("--- generation 8\n+++ generation 7\n") && shown.contains("-[ports.swp1]"),
+        "{shown}"
+    );
+    assert!(shown.contains("1 step on the network"), "{shown}");
+    let shown = out(&corten(&bus, &["diff", "3", "8"]).await);
+    assert!(shown.starts_with("--- generation 3\n+++ generation 8\n"), "{shown}");
+    let same = out(&corten(&bus, &["diff", "8", "8"]).await);
+    assert_eq!(same, "Generations 8 and 8 have the same document.\n");
+    assert_eq!(code(&corten(&bus, &["diff", "switch.toml", "8"]).await), Some(2));
+}
+
+/// A change of the management port, which ends sessions over it.
+const MOVED: &str = "version = 1\n[management]\nvrf = \"mgmt\"\n";
+
+#[tokio::test]
+async fn change_that_cuts_the_session_is_warned_of_and_waits_by_itself() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let document = file(&bus, "switch.toml", MOVED);
+    let over_ssh = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(CORTEN);
+        command.args(arguments).env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
+        command.env("SSH_CONNECTION", "192.0.2.9 50122 192.0.2.5 22").output().await.unwrap()
+    };
+    let words = "Warning: this SSH session comes in over mgmt0 and may end: mgmt0 moves to VRF mgmt.";
+    let shown = over_ssh(&["diff", &document]).await;
+    assert!(out(&shown).starts_with(words), "{}", out(&shown));
+    let applied = out(&over_ssh(&["apply", &document]).await);
+    assert!(applied.contains(words) && applied.contains("--no-confirm applies for good"), "{applied}");
+    assert!(applied.contains("in 2 min unless you confirm it"), "{applied}");
+    assert!(netd.switch.lock().confirm_by_s > 0);
+    netd.switch.lock().take_back();
+    let applied = out(&over_ssh(&["apply", &document, "--no-confirm"]).await);
+    assert!(applied.contains(words) && !applied.contains("unless you confirm"), "{applied}");
+    assert_eq!(netd.switch.lock().confirm_by_s, 0);
+    // At the console of the switch nothing is cut.
+    netd.switch.lock().document = "version = 1\n".into();
+    let applied = out(&corten(&bus, &["apply", &document]).await);
+    assert!(!applied.contains("session") && netd.switch.lock().confirm_by_s == 0, "{applied}");
+}
+
+#[tokio::test]
+async fn client_that_waited_too_long_learns_what_became_of_the_change() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().apply_takes = std::time::Duration::from_secs(3);
+    let applied = corten_with(&bus.address, &["apply", "-", "--timeout", "1s"], VALID).await;
+    assert_eq!(code(&applied), Some(0), "{}", err(&applied));
+    assert!(out(&applied).starts_with("stdin: applied as generation 8\n"), "{}", out(&applied));
+    assert!(err(&applied).contains("netd is still making the change, after "), "{}", err(&applied));
+    netd.switch.lock().apply_fails = Some(Failure::Refused("swp1: Operation not supported".into()));
+    let refused =
+        corten_with(&bus.address, &["apply", "-", "--timeout", "1s"], "version = 1 # other\n").await;
+    assert_eq!(code(&refused), Some(1));
+    assert!(
+        err(&refused).ends_with("and the change was not applied: generation 8 runs.\nNothing was applied.\n"),
+        "{}",
+        err(&refused)
+    );
+}
+
+#[tokio::test]
+async fn check_warns_of_what_is_probably_a_slip() {
+    let bus = Bus::start("");
+    let _netd = Netd::start(&bus, switch()).await;
+    let text = "version = 1\n[ports.swp1]\nvlan.access = 230\n[ports.swp2]\nvlan.access = 20\n\
+                [vlans.20]\nname = \"a\"\n[vlans.30]\naddresses = [\"10.0.30.1/24\"]\n";
+    let path = file(&bus, "switch.toml", text);
+    let checked = corten(&bus, &["check", &path]).await;
+    assert_eq!((code(&checked), out(&checked)), (Some(0), format!("{path}: valid\n")));
+    for warning in [
+        ":3:1: warning: ports.swp1.vlan: VLAN 230 has no section, and swp1 is its only port; did you mean 30?\n",
+        ":8:8: warning: vlans.30: VLAN 30 has an address, and no port carries it\n",
+    ] {
+        assert!(err(&checked).contains(&format!("{path}{warning}")), "{}", err(&checked));
+    }
+}
+
+#[tokio::test]
+async fn entries_of_a_port_are_found_without_an_option() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().fdb[0].port = "swp2".into();
+    for (line, rows) in [("show fdb swp2", 1), ("show fdb swp1", 9), ("show neighbours vlan10", 1)] {
+        let shown = corten(&bus, &line.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(out(&shown).lines().count(), rows + 1, "{line}: {}{}", out(&shown), err(&shown));
+    }
+    let wrong = corten(&bus, &["show", "fdb", "swp99"]).await;
+    assert!(err(&wrong).contains("no port swp99"), "{}", err(&wrong));
+}
+
+#[tokio::test]
+async fn address_is_pinged_and_traced() {
+    let bus = Bus::start("");
+    let traced = corten(&bus, &["traceroute", "127.0.0.1"]).await;
+    assert_eq!(code(&traced), Some(0), "{}", err(&traced));
+    assert!(out(&traced).starts_with("  1  127.0.0.1  "), "{}", out(&traced));
+    let nowhere = corten(&bus, &["ping", "127.0.0.1", "--vrf", "novrf"]).await;
+    assert_eq!(code(&nowhere), Some(1));
+    assert!(err(&nowhere).starts_with("corten: 127.0.0.1: "), "{}", err(&nowhere));
+    assert_eq!(code(&corten(&bus, &["ping", "localhost"]).await), Some(2));
 }
 
 #[tokio::test]
@@ -400,13 +606,32 @@ async fn whoever_would_be_locked_out_is_refused_unless_it_is_forced() {
     };
     let document = file(&bus, "switch.toml", VALID);
     let refused = as_ana(&["apply", &document]).await;
-    assert!(err(&refused).contains("no administrator could log in any more\nApply it with --confirm"));
-    let refused = as_ana(&["rollback", "3"]).await;
+    assert!(err(&refused).contains("no administrator could log in any more.\nApply it with --confirm"));
+    let refused = as_ana(&["rollback", "3", "--no-confirm"]).await;
     assert_eq!((code(&refused), netd.switch.lock().generation), (Some(1), 7));
-    let words = "generation 3: no administrator could log in any more\nGo back to it with --force, or apply";
+    let words = "generation 3: no administrator could log in any more.\nGo back to it with a time";
     assert!(err(&refused).starts_with(words), "{}", err(&refused));
-    let done = as_ana(&["rollback", "3", "--force"]).await;
-    assert_eq!((code(&done), out(&done).as_str()), (Some(0), "Generation 3 runs now.\n"), "{}", err(&done));
+    // With a time to confirm it in it may run, but no command confirms it.
+    for waits in [&["apply", &document, "--confirm", "2m"][..], &["rollback", "3"]] {
+        let applied = as_ana(waits).await;
+        assert!(
+            out(&applied).contains("Warning: no administrator could log in any more."),
+            "{}",
+            err(&applied)
+        );
+        let running = netd.switch.lock().generation;
+        let refused = as_ana(&["confirm"]).await;
+        let words = format!(
+            "corten: generation {running} is not confirmed: no administrator could log in any more.\n"
+        );
+        assert!(code(&refused) == Some(1) && err(&refused).starts_with(&words), "{}", err(&refused));
+        assert!(netd.switch.lock().confirm_by_s > 0);
+        assert_eq!(code(&as_ana(&["take-back"]).await), Some(0));
+    }
+    as_ana(&["apply", &document, "--confirm", "2m"]).await;
+    let done = as_ana(&["confirm", "--force"]).await;
+    assert_eq!(code(&done), Some(0), "{}", err(&done));
+    assert_eq!(netd.switch.lock().options.force, Some(true));
 }
 
 #[tokio::test]
@@ -416,7 +641,7 @@ async fn the_key_of_an_ssh_session_goes_with_its_changes() {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
     let told = file(&bus, "auth", &format!("publickey {key}\n"));
     let output = tokio::process::Command::new(CORTEN)
-        .args(["rollback"])
+        .args(["rollback", "3", "--no-confirm"])
         .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
         .env("SSH_USER_AUTH", told)
         .output()

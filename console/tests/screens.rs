@@ -209,7 +209,7 @@ async fn netd_may_go_and_come_back() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
     let mut console = Console::start(&bus, (80, 24), "xterm");
-    console.until_shown("netd up").await;
+    console.until_shown("gen 7").await;
     console.until_shown("swp2").await;
     let state = netd.switch.clone();
     drop(netd);
@@ -221,8 +221,8 @@ async fn netd_may_go_and_come_back() {
     );
     state.lock().generation = 8;
     let _netd = Netd::serve(&bus, state).await;
-    console.until_shown("netd up").await;
     console.until_shown("gen 8").await;
+    console.until("netd is back", |console| !console.text().contains("netd AWAY")).await;
     assert!(!console.text().contains("No news since"));
 }
 
@@ -256,17 +256,19 @@ async fn a_pasted_document_is_checked_compared_and_applied_with_a_window() {
     console.until_shown("Mistake: 602:1: ").await;
     console.until_shown("(line 602, column 1)").await;
     console.press("\x0b\x04");
+    // What matters comes first, the text last.
+    console.until_shown("1 step on the network").await;
     console.until_shown("+++ the text").await;
     console.press("\x1b[F");
-    console.until_shown("1 step on the network").await;
+    console.until_shown("+[ports.swp300]").await;
     assert_eq!(netd.switch.lock().generation, 7);
     console.press("a");
-    console.until_shown("applied as generation 8").await;
+    console.until_shown("Applied as generation 8.").await;
     console.until_shown("unless you confirm it: `:confirm`").await;
     let document = netd.switch.lock().document.clone();
-    assert_eq!(document, format!("version = 1\n{}\n", ports.replace('\r', "\n")));
+    assert_eq!(document, format!("version = 1\n{}", ports.replace('\r', "\n")));
     assert_eq!(netd.switch.lock().options.comment.as_deref(), Some("by console"));
-    console.until_shown("gen 8 UNCONFIRMED").await;
+    console.until_shown("gen 8 UNCONFIRMED 1:").await;
     console.press(":confirm\r");
     console.until_shown("Generation 8 is confirmed").await;
 }
@@ -282,7 +284,7 @@ async fn the_running_document_is_edited_and_what_netd_refuses_is_not_lost() {
     console.press("# mine\r");
     console.until_shown("# mine").await;
     console.press("\x03");
-    console.until_shown("The text is kept").await;
+    console.until_shown("kept until you leave").await;
     console.press("\x1b");
     console.until_shown("RX b/s").await;
     console.press(":edit\r");
@@ -290,7 +292,7 @@ async fn the_running_document_is_edited_and_what_netd_refuses_is_not_lost() {
     netd.switch.lock().apply_fails = Some(Failure::Refused("swp1: Operation not supported".into()));
     console.press("\x18");
     console.until_shown("+# mine").await;
-    console.press("A");
+    console.press("g");
     console.until_shown("swp1: Operation not supported").await;
     assert!(console.text().contains("# mine"), "{}", console.text());
     netd.switch.lock().apply_fails = None;
@@ -298,12 +300,12 @@ async fn the_running_document_is_edited_and_what_netd_refuses_is_not_lost() {
     console.until_shown("+# mine").await;
     // What was not compared with is not applied over; comparing anew shows it, and lets it be.
     netd.switch.lock().generation = 9;
-    console.press("A");
+    console.press("g");
     console.until_shown("somebody else changed").await;
     console.press("\x18");
     console.until_shown("Generation 9 runs; the text was made from 7").await;
-    console.press("A");
-    console.until_shown("applied as generation 10").await;
+    console.press("g");
+    console.until_shown("Applied as generation 10").await;
     assert_eq!(netd.switch.lock().document, "# mine\nversion = 1\n");
 }
 
@@ -324,7 +326,82 @@ async fn a_paste_is_not_applied_over_what_was_not_reviewed() {
     console.press("\x04");
     console.until_shown("--- generation 8").await;
     console.press("a");
-    console.until_shown("applied as generation 9").await;
+    console.until_shown("Applied as generation 9").await;
+}
+
+#[tokio::test]
+async fn change_of_another_session_counts_down_and_its_end_is_told_until_a_key() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    {
+        let mut switch = netd.switch.lock();
+        switch.past.insert(7, "version = 1\n".into());
+        (switch.generation, switch.confirm_by_s) = (8, support::now_s() + 4);
+    }
+    console.until_shown("gen 8 UNCONFIRMED 0:0").await;
+    console.until_shown("Generation 8 of ana is not confirmed").await;
+    console.press("3");
+    console.until_shown("UNCONFIRMED 0:01").await;
+    netd.switch.lock().take_back();
+    console.until_shown("gen 8 TAKEN BACK").await;
+    console.until_shown("Generation 8 was TAKEN BACK (not confirmed in time): generation 7 runs.").await;
+    console.press("1");
+    console.until("the header as before", |console| !console.text().contains("TAKEN BACK")).await;
+    assert!(console.text().contains("gen 7"), "{}", console.text());
+}
+
+#[tokio::test]
+async fn roll_back_on_the_screens_is_compared_and_waits_for_its_confirmation() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    console.press(":rollback 3\r");
+    console.until_shown("What going back to generation 3 changes").await;
+    console.until_shown("+version = 1 # of old").await;
+    assert_eq!(netd.switch.lock().generation, 7);
+    console.press("a");
+    console.until_shown("Applied as generation 8: the document of generation 3 again.").await;
+    console.until_shown("gen 8 UNCONFIRMED 1:").await;
+    console.press(":take-back\r");
+    console.until_shown("Generation 8 is taken back: generation 7 runs again.").await;
+    // Once more would be a step further: it is asked first.
+    console.press("\x1b");
+    console.until_shown("RX b/s").await;
+    console.press(":rollback\r");
+    console.until_shown("Do you want to go further back? `:rollback -1` does.").await;
+    assert_eq!(netd.switch.lock().generation, 7);
+}
+
+#[tokio::test]
+async fn leaving_while_a_change_waits_is_asked() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    netd.switch.lock().confirm_by_s = support::now_s() + 600;
+    console.until_shown("UNCONFIRMED").await;
+    console.press(":exit\r");
+    console.until_shown("Generation 7 is not confirmed, ").await;
+    console.until_shown("Leave? y leave").await;
+    console.press("n");
+    console.until_shown("q log out").await;
+    console.press("q");
+    console.until_shown("Leave? y leave").await;
+    console.press("y");
+    assert_eq!(console.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn session_of_a_user_who_is_none_any_more_ends() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let mut console = Console::start(&bus, (80, 24), "xterm");
+    console.until_shown("swp2").await;
+    netd.switch.lock().denies = true;
+    assert_eq!(console.ended().await, Some(1));
+    console.until_shown("this session ends: only users of the switch may look").await;
 }
 
 #[tokio::test]

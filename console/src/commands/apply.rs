@@ -1,11 +1,22 @@
 //! `corten apply`: a document becomes the running configuration, whole or not at all.
 
-use super::{Context, check, lockout};
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use super::risks::{self, Risks};
+use super::{Context, check};
 use crate::caret;
 use crate::client::{Error, Netd};
 use crate::document::{self, Document, Sources};
 use crate::outcome::{Exit, Outcome};
 use crate::{text, timespan};
+
+/// Time in which a change must be confirmed where nobody said another, in seconds.
+pub const CONFIRM_TIMEOUT_S: u32 = 120;
+/// How often it is told that netd is still at it.
+const STILL_PERIOD: Duration = Duration::from_secs(15);
+/// How long netd is asked what became of a change whose answer did not come.
+const ASK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The generation a document is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +36,55 @@ impl Base {
     }
 }
 
+/// Whether a change must be confirmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirm {
+    /// Nobody said: it must where it may end the session it is made in.
+    #[default]
+    Unsaid,
+    /// Within so many seconds.
+    Within(u32),
+    /// It need not.
+    Never,
+}
+
+impl Confirm {
+    /// What `--confirm` and `--no-confirm` say.
+    pub fn of(confirm: Option<u32>, no_confirm: bool) -> Confirm {
+        if no_confirm { Confirm::Never } else { confirm.map_or(Confirm::Unsaid, Confirm::Within) }
+    }
+
+    /// In what time, 0 for none; `cut` is whether the change may end the session.
+    fn timeout_s(self, cut: bool) -> u32 {
+        match self {
+            Confirm::Within(seconds) => seconds,
+            Confirm::Never => 0,
+            Confirm::Unsaid if cut => CONFIRM_TIMEOUT_S,
+            Confirm::Unsaid => 0,
+        }
+    }
+}
+
 /// How a document is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The generation it is based on.
     pub base: Base,
-    /// In what time it must be confirmed; `None` when it need not be.
-    pub confirm_timeout_s: Option<u32>,
+    /// Whether it must be confirmed.
+    pub confirm: Confirm,
+    /// Whether it is applied even if it locks out administrators.
+    pub force: bool,
     /// What the history is to say.
     pub comment: Option<String>,
 }
 
-/// Reads, checks and applies a document.
-pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcome, Error> {
+/// Reads, checks and applies a document, with `patience` for netd's answer.
+pub async fn run(
+    file: &str,
+    change: Change,
+    patience: Option<u32>,
+    context: &Context,
+) -> Result<Outcome, Error> {
     let document = match document::read(file, context.sources) {
         Ok(document) => document,
         Err(message) => return Ok(check::unreadable(&message)),
@@ -47,9 +94,10 @@ pub async fn run(file: &str, change: Change, context: &Context) -> Result<Outcom
     if !mistakes.is_empty() {
         return Ok(not_applied(check::explain(&document, &mistakes, context)));
     }
-    let netd = super::connect().await?;
-    let advice = "Apply it with --confirm, so that it is rolled back by itself, or with --force.";
-    match apply(&document, change, advice, &netd, context).await {
+    let patience = patience.map_or(super::CALL_TIMEOUT, |seconds| Duration::from_secs(seconds.into()));
+    let netd = Netd::connect(patience).await?;
+    let advice = "Apply it with --confirm, so that it is taken back by itself, or with --force.";
+    match apply(&document, change, advice, (&netd, patience), context).await {
         Ok(outcome) => Ok(outcome),
         Err(Error::Invalid(text)) => {
             Ok(not_applied(check::explain(&document, &caret::parse_lines(&text), context)))
@@ -68,7 +116,7 @@ pub(super) async fn apply(
     document: &Document,
     change: Change,
     lockout_advice: &str,
-    netd: &Netd,
+    (netd, patience): (&Netd, Duration),
     context: &Context,
 ) -> Result<Outcome, Error> {
     let running = netd.status().await?.generation;
@@ -81,33 +129,69 @@ pub(super) async fn apply(
     if !mistakes.is_empty() {
         return Ok(not_applied(check::explain(document, &mistakes, context)));
     }
-    let timeout_s = change.confirm_timeout_s.unwrap_or(0);
-    let lockout = lockout::warning(&document.text, netd).await?;
-    if let Some(warning) = &lockout
+    let risks = risks::of(&document.text, netd).await?;
+    let timeout_s = change.confirm.timeout_s(risks.cut.is_some());
+    if let Some(warning) = &risks.lockout
         && timeout_s == 0
-        && change.base != Base::Any
+        && !change.force
     {
-        return Ok(not_applied(format!("{}: {warning}\n{lockout_advice}\n", document.name)));
+        return Ok(not_applied(format!("{}: {warning}.\n{lockout_advice}\n", document.name)));
     }
-    let generation = netd.apply(&document.text, base_generation, timeout_s, change.comment).await?;
-    let mut out = match generation == running {
-        true => format!("{}: unchanged, generation {generation} runs already\n", document.name),
-        false => format!("{}: applied as generation {generation}\n", document.name),
+    let options = crate::client::options(change.comment, change.force);
+    let applying = netd.apply(&document.text, base_generation, timeout_s, options);
+    let generation = match with_progress(applying, patience, context).await {
+        Err(Error::Unreachable(why)) => match found_applied(&document.text, running, context).await {
+            Some(Found::Applied(generation)) => generation,
+            Some(Found::Not(running)) => {
+                return Ok(not_applied(format!(
+                    "corten: netd gave no answer ({why}), and the change was not applied: generation {running} runs.\n"
+                )));
+            }
+            None => {
+                let words = format!(
+                    "netd gave no answer ({why}), and it is not known whether the change was applied: \
+                     `history` tells, once netd answers again"
+                );
+                return Err(Error::Failed(words));
+            }
+        },
+        answer => answer?,
     };
-    if let Some(warning) = lockout {
-        out.push_str(&format!("Warning: {warning}.\n"));
-    }
+    let mut out = applied_words(document, generation == running, generation);
+    out.push_str(&warning_lines(&risks));
     if timeout_s != 0 {
-        // It is applied, whatever becomes of this question.
-        let until = netd.status().await.map_or(0, |status| status.confirm_by_s);
-        let way = if context.sources == Sources::RegularFiles { ":" } else { "corten " };
-        out.push_str(&format!(
-            "It is rolled back {} unless you confirm it: `{way}confirm`.\n\
-             `{way}rollback` takes it back at once.\n",
-            when(until, timeout_s)
-        ));
+        if change.confirm == Confirm::Unsaid {
+            out.push_str("As it may end this session it must be confirmed; --no-confirm applies for good.\n");
+        }
+        out.push_str(&until_confirmed(timeout_s, netd, context).await);
     }
     Ok(Outcome::done(out))
+}
+
+fn applied_words(document: &Document, unchanged: bool, generation: u64) -> String {
+    match (document.name == document::TYPED, unchanged) {
+        (true, true) => format!("Unchanged: generation {generation} runs already.\n"),
+        (true, false) => format!("Applied as generation {generation}.\n"),
+        (false, true) => format!("{}: unchanged, generation {generation} runs already\n", document.name),
+        (false, false) => format!("{}: applied as generation {generation}\n", document.name),
+    }
+}
+
+/// Warnings, a line each.
+pub(super) fn warning_lines(risks: &Risks) -> String {
+    risks.lines().map(|warning| format!("Warning: {}.\n", text::clean(warning))).collect()
+}
+
+/// Until when a change must be confirmed, and how.
+pub(super) async fn until_confirmed(timeout_s: u32, netd: &Netd, context: &Context) -> String {
+    // It is applied, whatever becomes of this question.
+    let until = netd.status().await.map_or(0, |status| status.confirm_by_s);
+    let way = if context.sources == Sources::RegularFiles { ":" } else { "corten " };
+    format!(
+        "It is taken back {} unless you confirm it: `{way}confirm`.\n\
+         `{way}take-back` takes it back at once.\n",
+        when(until, timeout_s)
+    )
 }
 
 /// `at 14:05:09 UTC, in 2 min`.
@@ -119,7 +203,71 @@ fn when(until_s: u64, timeout_s: u32) -> String {
     }
 }
 
+/// Waits for an answer, and tells a person now and then that it is waited for. On the screens the footer does.
+async fn with_progress<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    patience: Duration,
+    context: &Context,
+) -> Result<T, Error> {
+    tokio::pin!(work);
+    let mut waited = Duration::ZERO;
+    loop {
+        tokio::select! {
+            answer = &mut work => return answer,
+            () = tokio::time::sleep(STILL_PERIOD.min(patience / 2).max(Duration::from_millis(100))) => {}
+        }
+        waited += STILL_PERIOD.min(patience / 2);
+        if context.sources == Sources::Any {
+            let left = patience.saturating_sub(waited).as_secs();
+            let words = format!(
+                "netd is still making the change, after {} s; its answer is waited for another {left} s\n",
+                waited.as_secs()
+            );
+            // Nothing can be said where standard error itself fails.
+            let _ = io::stderr().write_all(words.as_bytes());
+        }
+    }
+}
+
+/// What became of a change whose answer did not come.
+enum Found {
+    /// It runs, as this generation.
+    Applied(u64),
+    /// This generation runs instead.
+    Not(u64),
+}
+
+/// Asks netd until it answers. That it does is also the sign that it is done.
+async fn found_applied(document: &str, before: u64, context: &Context) -> Option<Found> {
+    let start = tokio::time::Instant::now();
+    if context.sources == Sources::Any && io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(b"netd gave no answer; asking what became of the change\n");
+    }
+    while start.elapsed() < ASK_PATIENCE {
+        let asked = async { super::connect_for(ASK_PATIENCE).await?.document(0).await };
+        if let Ok((running, generation)) = asked.await {
+            let is_ours = generation >= before && running == document;
+            return Some(if is_ours { Found::Applied(generation) } else { Found::Not(generation) });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    None
+}
+
 fn not_applied(mut text: String) -> Outcome {
     text.push_str("Nothing was applied.\n");
     Outcome::failed(Exit::Refused, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn change_that_may_end_the_session_must_be_confirmed_unless_that_is_refused() {
+        assert_eq!(Confirm::of(None, false).timeout_s(false), 0);
+        assert_eq!(Confirm::of(None, false).timeout_s(true), 120);
+        assert_eq!(Confirm::of(Some(30), false).timeout_s(true), 30);
+        assert_eq!(Confirm::of(None, true).timeout_s(true), 0);
+    }
 }

@@ -1,13 +1,15 @@
-//! A document that was typed or pasted on the screens: checked, compared, applied.
+//! A change from the screens: a document that was typed or pasted, or an earlier generation; checked, compared,
+//! applied.
 
 use netd_api::diagnostic::Diagnostic;
 
-use super::{Context, apply, check, diff};
+use super::{Context, apply, check, diff, generations};
 use crate::client::Error;
-use crate::document::Document;
+use crate::document::{Document, TYPED};
 use crate::outcome::{Exit, Outcome};
 
-pub use super::apply::{Base, Change};
+pub use super::apply::{Base, CONFIRM_TIMEOUT_S, Change, Confirm};
+pub use super::generations::{RollBack, RollBackReview};
 
 /// What a look at a document brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum Applied {
 
 /// The document of a text.
 fn document(text: &str) -> Document {
-    Document { name: "the text".to_owned(), text: text.to_owned(), broken: None }
+    Document { name: TYPED.to_owned(), text: text.to_owned(), broken: None }
 }
 
 /// The running document and its generation.
@@ -58,8 +60,8 @@ pub async fn review(text: &str, context: &Context) -> Review {
         if !mistakes.is_empty() {
             return Ok(Review::Mistakes(mistakes));
         }
-        let (text, generation) = diff::told(&document, &netd, context.look).await?;
-        Ok(Review::Difference { text, generation })
+        let told = diff::told(&document, &netd, context.look).await?;
+        Ok(Review::Difference { text: told.text, generation: told.generation })
     };
     match asked.await {
         Ok(Review::Mistakes(mut mistakes)) => {
@@ -77,7 +79,7 @@ pub async fn apply(text: &str, change: Change, context: &Context) -> Applied {
     let asked = async {
         let netd = super::connect().await?;
         let advice = "Apply it with `a`, so that it is taken back unless you confirm it.";
-        apply::apply(&document, change, advice, &netd, context).await
+        apply::apply(&document, change, advice, (&netd, super::CALL_TIMEOUT), context).await
     };
     match asked.await {
         Ok(outcome) if outcome.exit == Exit::Done => Applied::Done(outcome),
@@ -88,6 +90,17 @@ pub async fn apply(text: &str, change: Change, context: &Context) -> Applied {
         ))),
         Err(error) => Applied::Not(failed(error)),
     }
+}
+
+/// Compares an earlier generation with what runs.
+pub async fn review_roll_back(request: RollBack, context: &Context) -> RollBackReview {
+    let review = generations::review_roll_back(request, context).await;
+    review.unwrap_or_else(|error| RollBackReview::Over(Outcome::from(error)))
+}
+
+/// Goes back to a generation that was compared.
+pub async fn roll_back(request: RollBack, context: &Context) -> Outcome {
+    generations::carry_out(request, context).await.unwrap_or_else(Outcome::from)
 }
 
 fn failed(error: Error) -> Review {

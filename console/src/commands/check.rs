@@ -25,6 +25,7 @@ pub async fn run(file: &str, json: bool, context: &Context) -> Result<Outcome, E
         if !json {
             outcome.out = format!("{}: valid\n", document.name);
         }
+        outcome.err = warnings(&document);
     } else {
         outcome.exit = Exit::Refused;
         if !json {
@@ -35,6 +36,16 @@ pub async fn run(file: &str, json: bool, context: &Context) -> Result<Outcome, E
         outcome.err.push_str(&format!("corten: {note}\n"));
     }
     Ok(outcome)
+}
+
+/// What is valid and probably not meant, a line each. A program that reads the mistakes does not read these.
+fn warnings(document: &Document) -> String {
+    let Ok(config) = netd_api::config::parse(&document.text) else { return String::new() };
+    let line = |warning: Diagnostic| {
+        let Diagnostic { line, column, path, message } = warning;
+        format!("{}:{line}:{column}: warning: {path}: {message}\n", document.name)
+    };
+    netd_api::warnings::of(&config).into_iter().map(line).collect()
 }
 
 /// The mistakes the document shows by itself.

@@ -1,48 +1,231 @@
-//! `corten confirm`, `rollback` and `history`: what becomes of changes, and what became of them.
+//! `corten confirm`, `take-back`, `rollback`, `history` and `show pending`: what becomes of changes, and what became
+//! of them.
 
-use super::{Context, lockout};
+use netd_api::generation::{Generation, State};
+use serde::Serialize;
+
+use super::apply::{CONFIRM_TIMEOUT_S, until_confirmed, warning_lines};
+use super::risks::Risks;
+use super::{Context, diff, risks};
 use crate::cli::Format;
-use crate::client::Error;
+use crate::client::{self, Error, Netd};
+use crate::document::Sources;
 use crate::outcome::{Exit, Outcome};
 use crate::tables;
+use crate::target::Target;
+use crate::text;
 
-/// Confirms the change that waits for it.
-pub async fn confirm() -> Result<Outcome, Error> {
-    let confirmed = super::connect().await?.confirm().await;
-    told(confirmed, |generation| {
-        format!("Generation {generation} is confirmed: the switch starts with it.\n")
-    })
-}
-
-/// Takes back the change that waits, or goes back to an earlier generation. One that was named and would lock out
-/// who asks needs `force`.
-pub async fn roll_back(
-    generation: Option<u64>,
-    force: bool,
-    comment: Option<String>,
-) -> Result<Outcome, Error> {
+/// Confirms the change that waits for it. One that locks somebody out needs `force`.
+pub async fn confirm(force: bool, context: &Context) -> Result<Outcome, Error> {
     let netd = super::connect().await?;
-    if let Some(generation) = generation.filter(|_| !force) {
-        let (document, _) = netd.document(generation).await?;
-        if let Some(warning) = lockout::warning(&document, &netd).await? {
-            let words = format!(
-                "generation {generation}: {warning}\nGo back to it with --force, or apply its document with --confirm.\n"
-            );
-            return Ok(Outcome::failed(Exit::Refused, words));
-        }
+    if !force && let Some(warning) = risks::of_confirming(&netd).await? {
+        let generation = netd.status().await?.generation;
+        let way = way(context);
+        let words = format!(
+            "corten: generation {generation} is not confirmed: {warning}.\n\
+             Take it back with `{way}take-back`, or confirm it with --force.\n"
+        );
+        return Ok(Outcome::failed(Exit::Refused, words));
     }
-    let runs = netd.roll_back(generation.unwrap_or(0), comment).await;
-    told(runs, |generation| match generation {
-        0 => "No configuration runs now, as before the first one.\n".to_owned(),
-        generation => format!("Generation {generation} runs now.\n"),
-    })
-}
-
-fn told(answer: Result<u64, Error>, words: impl FnOnce(u64) -> String) -> Result<Outcome, Error> {
-    match answer {
-        Ok(generation) => Ok(Outcome::done(words(generation))),
+    match netd.confirm(client::options(None, force)).await {
+        Ok(generation) => {
+            Ok(Outcome::done(format!("Generation {generation} is confirmed: the switch starts with it.\n")))
+        }
+        Err(Error::NotFound(text)) => {
+            let more = taken_back_words(&netd).await.map(|words| format!("{words}\n")).unwrap_or_default();
+            Ok(Outcome::failed(Exit::Refused, format!("corten: {text}\n{more}")))
+        }
         Err(error) => Ok(Outcome::failed(Exit::Refused, super::refusal(error)?)),
     }
+}
+
+/// Takes back the change that waits. When none does, nothing is changed.
+pub async fn take_back(comment: Option<String>) -> Result<Outcome, Error> {
+    let netd = super::connect().await?;
+    let status = netd.status().await?;
+    match netd.take_back(client::options(comment, false)).await {
+        Ok(runs) => Ok(Outcome::done(taken_back(status.generation, runs))),
+        Err(Error::NotFound(text)) => {
+            let more = taken_back_words(&netd).await;
+            let more = more.unwrap_or_else(|| format!("Generation {} runs, confirmed.", status.generation));
+            Ok(Outcome::failed(Exit::Refused, format!("corten: {text}\n{more}\n")))
+        }
+        Err(error) => Ok(Outcome::failed(Exit::Refused, super::refusal(error)?)),
+    }
+}
+
+fn taken_back(generation: u64, runs: u64) -> String {
+    match runs {
+        0 => format!(
+            "Generation {generation} is taken back: no configuration runs now, as before the first one.\n"
+        ),
+        runs => format!("Generation {generation} is taken back: generation {runs} runs again.\n"),
+    }
+}
+
+/// What to tell of the newest generation where it was taken back.
+async fn taken_back_words(netd: &Netd) -> Option<String> {
+    let status = netd.status().await.ok()?;
+    let history = netd.history().await.ok()?;
+    let newest = newest_taken_back(&history, status.generation)?;
+    let reason = text::clean(&newest.reason);
+    Some(format!(
+        "Generation {} was taken back already ({reason}): generation {} runs.",
+        newest.generation, status.generation
+    ))
+}
+
+/// The newest generation, if it was taken back and what ran before it runs again.
+fn newest_taken_back(history: &[Generation], running: u64) -> Option<&Generation> {
+    history.first().filter(|row| row.state == State::RolledBack && row.generation > running)
+}
+
+/// A way back to an earlier generation that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollBack {
+    /// What was said of the generation.
+    pub target: Option<Target>,
+    /// The generation; 0 until it is looked up.
+    pub generation: u64,
+    /// In what time it must be confirmed, in seconds; 0 for good.
+    pub timeout_s: u32,
+    /// Whether it is made even if it locks out administrators.
+    pub force: bool,
+    /// What the history is to say.
+    pub comment: Option<String>,
+    /// The generation it was compared with; 0 until it was.
+    pub compared_with: u64,
+}
+
+impl RollBack {
+    /// What `rollback` and its options ask for.
+    pub fn new(
+        target: Option<Target>,
+        confirm: Option<u32>,
+        no_confirm: bool,
+        force: bool,
+        comment: Option<String>,
+    ) -> RollBack {
+        let timeout_s = if no_confirm { 0 } else { confirm.unwrap_or(CONFIRM_TIMEOUT_S) };
+        RollBack { target, generation: 0, timeout_s, force, comment, compared_with: 0 }
+    }
+}
+
+/// What a look at a way back brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RollBackReview {
+    /// There is nothing to compare: it is done already, or cannot be.
+    Over(Outcome),
+    /// What it would change.
+    Compared {
+        /// That, for a person.
+        text: String,
+        /// With the generation found.
+        request: RollBack,
+    },
+}
+
+/// Goes back to an earlier generation, or takes back what waits. The comparison is told first.
+pub async fn roll_back(request: RollBack, context: &Context) -> Result<Outcome, Error> {
+    let (text, request) = match review_roll_back(request, context).await? {
+        RollBackReview::Over(outcome) => return Ok(outcome),
+        RollBackReview::Compared { text, request } => (text, request),
+    };
+    let mut outcome = carry_out(request, context).await?;
+    outcome.out.insert_str(0, &text);
+    Ok(outcome)
+}
+
+/// Finds the generation that is meant and compares it with what runs. What waits is taken back at once: that is no
+/// way back, and nothing is lost by it.
+pub async fn review_roll_back(request: RollBack, context: &Context) -> Result<RollBackReview, Error> {
+    let netd = super::connect().await?;
+    let status = netd.status().await?;
+    let history = netd.history().await?;
+    let refused = |words: String| Ok(RollBackReview::Over(Outcome::failed(Exit::Refused, words)));
+    if status.role == "view" {
+        // Of documents with masked hashes nothing could be compared.
+        return refused(super::refusal(Error::Denied("you may look only".to_owned()))?);
+    }
+    let waits = status.confirm_by_s != 0;
+    let way = way(context);
+    let target = match request.target {
+        None if waits => return Ok(RollBackReview::Over(take_back(request.comment).await?)),
+        None => {
+            if let Some(newest) = newest_taken_back(&history, status.generation) {
+                let (generation, reason) = (newest.generation, text::clean(&newest.reason));
+                let running = status.generation;
+                return refused(format!(
+                    "corten: nothing waits: generation {generation} was taken back already ({reason}), and \
+                     generation {running} runs.\nDo you want to go further back? `{way}rollback -1` does.\n"
+                ));
+            }
+            Target::Back(1)
+        }
+        Some(target) => target,
+    };
+    let generation = target.resolve(&netd).await?;
+    if waits && history.iter().any(|row| row.generation == generation && row.state == State::Startup) {
+        return Ok(RollBackReview::Over(take_back(request.comment).await?));
+    }
+    if generation == status.generation {
+        return refused(format!("corten: generation {generation} is the running one\n"));
+    }
+    let document = diff::past(generation, &netd).await?;
+    let mistakes = netd.validate(&document.text).await?;
+    if !mistakes.is_empty() {
+        let words = super::check::explain(&document, &mistakes, context);
+        return refused(format!("{words}Generation {generation} does not fit this switch any more.\n"));
+    }
+    let told = diff::told(&document, &netd, context.look).await?;
+    let request = RollBack { generation, compared_with: told.generation, ..request };
+    Ok(RollBackReview::Compared { text: told.text, request })
+}
+
+/// Applies the document of the generation that was compared.
+pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, Error> {
+    let RollBack { generation, timeout_s, force, .. } = request;
+    let netd = super::connect().await?;
+    let running = netd.status().await?.generation;
+    if running != request.compared_with {
+        return Ok(not_gone(format!(
+            "corten: generation {running} runs by now, and {} was compared with: compare again\n",
+            request.compared_with
+        )));
+    }
+    let (document, _) = netd.document(generation).await?;
+    let risks: Risks = risks::of(&document, &netd).await?;
+    if let Some(warning) = &risks.lockout
+        && timeout_s == 0
+        && !force
+    {
+        return Ok(not_gone(format!(
+            "generation {generation}: {warning}.\nGo back to it with a time to confirm it in, or with --force.\n"
+        )));
+    }
+    let options = client::options(request.comment, force);
+    match netd.roll_back(generation, timeout_s, options).await {
+        Ok(to) => {
+            let mut out =
+                format!("Applied as generation {to}: the document of generation {generation} again.\n");
+            out.push_str(&warning_lines(&risks));
+            if timeout_s != 0 {
+                out.push_str(&until_confirmed(timeout_s, &netd, context).await);
+            }
+            Ok(Outcome::done(out))
+        }
+        Err(error) => Ok(not_gone(super::refusal(error)?)),
+    }
+}
+
+fn not_gone(mut words: String) -> Outcome {
+    words.push_str("Nothing was changed.\n");
+    Outcome::failed(Exit::Refused, words)
+}
+
+/// How a command is written where this runs.
+fn way(context: &Context) -> &'static str {
+    if context.sources == Sources::RegularFiles { ":" } else { "corten " }
 }
 
 /// Shows what was applied, the newest first.
@@ -50,6 +233,65 @@ pub async fn history(format: Format, context: &Context) -> Result<Outcome, Error
     let rows = super::connect().await?.history().await?;
     match format.json {
         true => super::json(&rows),
-        false => Ok(Outcome::done(tables::history::table(&rows).render(context.width, context.look))),
+        false => Ok(Outcome::done(tables::history::show(&rows, context.width, context.look))),
     }
+}
+
+/// What `corten show pending --json` prints, or `null`.
+#[derive(Serialize)]
+struct Pending {
+    generation: u64,
+    user: String,
+    comment: String,
+    since_s: u64,
+    confirm_by_s: u64,
+    left_s: u64,
+    /// The generation that runs again unless this one is confirmed; 0 for none.
+    previous: u64,
+}
+
+/// Shows what waits for its confirmation, for how long, and what it changed.
+pub async fn pending(format: Format, context: &Context) -> Result<Outcome, Error> {
+    let netd = super::connect().await?;
+    let status = netd.status().await?;
+    if status.confirm_by_s == 0 {
+        if format.json {
+            return super::json(&None::<Pending>);
+        }
+        let more = taken_back_words(&netd).await.map(|words| format!("{words}\n")).unwrap_or_default();
+        return Ok(Outcome::done(format!("Nothing waits for its confirmation.\n{more}")));
+    }
+    let history = netd.history().await?;
+    let row = history.iter().find(|row| row.generation == status.generation).cloned().unwrap_or_default();
+    let previous = history.iter().find(|row| row.state == State::Startup).map_or(0, |row| row.generation);
+    let pending = Pending {
+        generation: status.generation,
+        user: text::clean(&status.user),
+        comment: text::clean(&row.comment),
+        since_s: row.time_s,
+        confirm_by_s: status.confirm_by_s,
+        left_s: status.confirm_by_s.saturating_sub(text::now_s()),
+        previous,
+    };
+    if format.json {
+        return super::json(&Some(pending));
+    }
+    let (left, until) = (text::countdown(pending.left_s), text::clock(pending.confirm_by_s));
+    let way = way(context);
+    let mut out = format!(
+        "Generation {} by {} is in force, not confirmed: {left} left, until {until}.\n",
+        pending.generation, pending.user
+    );
+    if !pending.comment.is_empty() {
+        out.push_str(&format!("Comment: {}\n", pending.comment));
+    }
+    match pending.previous {
+        0 => out.push_str("Unless it is confirmed no configuration runs then.\n"),
+        previous => out.push_str(&format!("Unless it is confirmed generation {previous} runs again.\n")),
+    }
+    out.push_str(&format!("`{way}confirm` keeps it, `{way}take-back` ends it.\n"));
+    if previous != 0 {
+        out.push_str(&diff::documents(previous, status.generation, &netd, context.look).await?);
+    }
+    Ok(Outcome::done(out))
 }

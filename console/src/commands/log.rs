@@ -39,6 +39,10 @@ pub async fn run(log: Log, context: &Context) -> Result<Outcome, Error> {
             let (ended, entries) = tokio::join!(reader, collect(news));
             let printed = match log.json {
                 true => super::json(&entries),
+                // Whoever looks at a screen would take nothing for a command that did something.
+                false if entries.is_empty() && context.width.is_some() => {
+                    Ok(Outcome::done("No messages.\n".to_owned()))
+                }
                 false => entries
                     .iter()
                     .map(|entry| Ok(line(entry)? + "\n"))

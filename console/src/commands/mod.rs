@@ -8,8 +8,9 @@ mod config;
 mod diff;
 mod events;
 mod generations;
-mod lockout;
 mod log;
+mod probe;
+mod risks;
 mod show;
 
 use std::io::{self, IsTerminal};
@@ -26,6 +27,7 @@ use crate::document::Sources;
 use crate::look::Look;
 use crate::outcome::{Exit, Outcome};
 
+pub use risks::user;
 pub use show::{PROTOCOLS, hostname};
 
 /// How long netd may take for one call. Applying a large document reprograms the whole switch.
@@ -82,19 +84,27 @@ async fn run(command: Command, context: &Context) -> Outcome {
     let done = match command {
         Command::Show(what) => show::run(what, context).await,
         Command::Check { file, json, anew: _ } => check::run(&file, json, context).await,
-        Command::Diff { file, json, anew: _ } => diff::run(&file, json, context).await,
-        Command::Apply { file, base, force, confirm, comment, anew: _ } => {
-            let base = apply::Base::of(base, force);
-            apply::run(&file, apply::Change { base, confirm_timeout_s: confirm, comment }, context).await
+        Command::Diff { file, with, json, anew: _ } => diff::run(&file, with, json, context).await,
+        Command::Apply { file, base, force, confirm, no_confirm, comment, timeout, anew: _ } => {
+            let (base, confirm) = (apply::Base::of(base, force), apply::Confirm::of(confirm, no_confirm));
+            apply::run(&file, apply::Change { base, confirm, force, comment }, timeout, context).await
         }
-        Command::Confirm => generations::confirm().await,
-        Command::Rollback { generation, force, comment } => {
-            generations::roll_back(generation, force, comment).await
+        Command::Confirm { force } => generations::confirm(force, context).await,
+        Command::TakeBack { comment } => generations::take_back(comment).await,
+        Command::Rollback { generation, force, confirm, no_confirm, comment } => {
+            let request = generations::RollBack::new(generation, confirm, no_confirm, force, comment);
+            generations::roll_back(request, context).await
         }
         Command::History { format } => generations::history(format, context).await,
         Command::Config { generation, json } => config::run(generation, json, context).await,
         Command::Events { ports, count, json } => {
             events::run(events::Request { ports, count, json }, context).await
+        }
+        Command::Ping { address, vrf, count, json } => {
+            probe::ping(probe::Probe { address, vrf, json }, count, context).await
+        }
+        Command::Traceroute { address, vrf, hops, json } => {
+            probe::traceroute(probe::Probe { address, vrf, json }, hops, context).await
         }
         Command::Completion { shell } => Ok(completion(shell)),
         Command::Log(log) => log::run(log, context).await,
@@ -121,7 +131,12 @@ fn completion(shell: cli::Shell) -> Outcome {
 }
 
 async fn connect() -> Result<Netd, client::Error> {
-    Netd::connect(CALL_TIMEOUT).await
+    connect_for(CALL_TIMEOUT).await
+}
+
+/// A connection whose calls give up after this time.
+async fn connect_for(timeout: Duration) -> Result<Netd, client::Error> {
+    Netd::connect(timeout).await
 }
 
 /// What a user reads when netd refuses a change.

@@ -1,15 +1,15 @@
 //! `corten show`: the tables of the switch.
 
+mod entries;
+mod fdb;
+mod neighbours;
 mod print;
 mod routes;
 mod system;
 
-use std::net::IpAddr;
-
-use netd_api::state::{FdbEntry, Interface, Lag, MdbEntry, Neighbour, Port, VlanRange};
+use netd_api::state::{Interface, Lag, MdbEntry, Port, VlanRange};
 use netd_api::table::{Filter, TableName};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::Context;
 use crate::cli::{Format, Show};
@@ -18,7 +18,7 @@ use crate::outcome::Outcome;
 use crate::pattern::{self, Pattern};
 use crate::table::Table;
 use crate::tables::{self, interfaces::Row};
-use print::Printer;
+use entries::Named;
 
 pub use routes::PROTOCOLS;
 pub use system::hostname;
@@ -28,6 +28,7 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
     match what {
         Show::System { format } => return system::run(format, context).await,
         Show::Log(log) => return super::log::run(log, context).await,
+        Show::Pending { format } => return super::generations::pending(format, context).await,
         _ => {}
     }
     let netd = super::connect().await?;
@@ -78,47 +79,25 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
             if prefixes.is_empty() {
                 return routes::all(&netd, vrf.as_deref(), protocol, format, context).await;
             }
-            let rows = routes::named(&netd, &prefixes, vrf.as_deref(), protocol.as_deref()).await?;
-            print(&rows, tables::routes::table, format, context)
+            routes::some(&netd, &prefixes, vrf.as_deref(), protocol.as_deref(), format, context).await
         }
         Show::Neighbours { addresses, port, vrf, format } => {
             known_vrf(&netd, vrf.as_deref()).await?;
-            let interfaces = known_ports(&netd, port.as_deref()).await?;
-            let filter = Filter { interfaces, vrf: vrf.as_deref().map(vrf_name), ..Filter::default() };
-            let named = Named { table: TableName::Neighbours, noun: "neighbour", names: &addresses };
-            let layout = tables::neighbours::table;
-            entries::<Neighbour>(&netd, named, filter, layout, format, context, |wanted, row| {
-                same_address(wanted, &row.address)
-            })
-            .await
+            neighbours::run(&netd, (addresses, port), vrf.as_deref(), format, context).await
         }
         Show::Fdb { macs, port, vlan, all, format } => {
-            let interfaces = known_ports(&netd, port.as_deref()).await?;
-            if let Some(id) = vlan
-                && !netd.vlans().await?.iter().any(|vlan| vlan.id == id)
-            {
-                return Err(no_vlan(&id.to_string()));
-            }
-            let without_local = (!all && macs.is_empty() && !format.json).then_some(true);
-            let filter = Filter { interfaces, vlan_id: vlan, without_local, ..Filter::default() };
-            let named = Named { table: TableName::Fdb, noun: "FDB entry", names: &macs };
-            let layout = tables::fdb::table;
-            entries::<FdbEntry>(&netd, named, filter, layout, format, context, |wanted, row| {
-                same_mac(wanted, &row.mac)
-            })
-            .await
+            fdb::run(&netd, fdb::Request { macs, port, vlan, all }, format, context).await
         }
         Show::Mdb { groups, port, format } => {
-            let interfaces = known_ports(&netd, port.as_deref()).await?;
-            let filter = Filter { interfaces, ..Filter::default() };
-            let named = Named { table: TableName::Mdb, noun: "group", names: &groups };
-            let layout = tables::mdb::table;
-            entries::<MdbEntry>(&netd, named, filter, layout, format, context, |wanted, row| {
-                same_address(wanted, &row.group)
-            })
-            .await
+            let (groups, filter) = entries::with_interface(&netd, groups, port, entries::address).await?;
+            let named = Named { noun: "group", names: &groups, read: entries::address };
+            let filter = Filter { addresses: named.values()?, ..filter };
+            let rows: Vec<MdbEntry> = netd.table(TableName::Mdb, &filter).await?;
+            named.check(&rows, |row| &row.group)?;
+            print(&rows, tables::mdb::table, format, context)
         }
         Show::System { format } => system::run(format, context).await,
+        Show::Pending { format } => super::generations::pending(format, context).await,
         Show::Log(log) => super::log::run(log, context).await,
     }
 }
@@ -133,57 +112,6 @@ async fn interfaces_of(netd: &Netd, kind: &str) -> Result<Vec<Interface>, Error>
 /// The names of lists such as `swp1,swp2`, one by one.
 fn expand(names: &[String]) -> Vec<String> {
     names.iter().flat_map(|names| pattern::items(names)).collect()
-}
-
-/// Entries of a table that were asked for by name.
-struct Named<'a> {
-    table: TableName,
-    noun: &'a str,
-    names: &'a [String],
-}
-
-/// Prints the entries of a table that fit a filter: all of them while they are read, or those of some names.
-///
-/// # Errors
-/// [`Error::NotFound`] when a name has no entry.
-async fn entries<T: Serialize + DeserializeOwned + Send + 'static>(
-    netd: &Netd,
-    Named { table, noun, names }: Named<'_>,
-    mut filter: Filter,
-    layout: fn(&[T]) -> Table,
-    format: Format,
-    context: &Context,
-    matches: impl Fn(&str, &T) -> bool,
-) -> Result<Outcome, Error> {
-    if !names.is_empty() {
-        let none = |name: &String| Error::NotFound(format!("no {noun} {}", crate::text::clean(name)));
-        let mut values = Vec::with_capacity(names.len());
-        for name in names {
-            let value = match table {
-                TableName::Fdb => plain_mac(name),
-                _ => name.parse::<IpAddr>().ok().map(|address| address.to_string()),
-            };
-            values.push(value.ok_or_else(|| none(name))?);
-        }
-        match table {
-            TableName::Fdb => filter.macs = Some(values),
-            _ => filter.addresses = Some(values),
-        }
-        let rows: Vec<T> = netd.table(table, &filter).await?;
-        if let Some(name) = names.iter().find(|name| !rows.iter().any(|row| matches(name, row))) {
-            return Err(none(name));
-        }
-        return print(&rows, layout, format, context);
-    }
-    let mut printer = Printer::new(layout, format, context);
-    let hidden = netd.rows(table, &filter, |row| printer.push(row)).await?;
-    let mut outcome = printer.finish()?;
-    if hidden > 0 {
-        // A program reads nothing but rows.
-        let to = if context.width.is_some() { &mut outcome.out } else { &mut outcome.err };
-        to.push_str(&format!("{hidden} of the switch itself (local) not shown: --all\n"));
-    }
-    Ok(outcome)
 }
 
 /// What has a name that patterns go by.
@@ -242,16 +170,6 @@ async fn other_table(netd: &Netd, names: &[String], text: String) -> String {
     }
 }
 
-/// The interfaces that fit a pattern, to narrow a table to; `None` for all of them.
-async fn known_ports(netd: &Netd, pattern: Option<&str>) -> Result<Option<Vec<String>>, Error> {
-    let Some(pattern) = pattern else { return Ok(None) };
-    let mut names: Vec<String> = netd.ports().await?.into_iter().map(|port| port.name).collect();
-    names.extend(netd.interfaces().await?.into_iter().map(|row| row.name));
-    // Entries of the bridge itself are under its name.
-    names.push("bridge".to_owned());
-    named(names, &[pattern.to_owned()], "port").map(Some)
-}
-
 /// What netd calls a VRF.
 fn vrf_name(vrf: &str) -> String {
     if vrf == "default" { String::new() } else { vrf.to_owned() }
@@ -289,7 +207,7 @@ fn show_ports(rows: &[Port], names: &[String], format: Format, context: &Context
         ([port], [name]) if !format.json && !Pattern::new(name).is_plural() => {
             Ok(Outcome::done(tables::ports::detail(port, context.look)))
         }
-        _ => print(rows, tables::ports::table, format, context),
+        _ => print(rows, |rows| tables::ports::table(rows, context.width), format, context),
     }
 }
 
@@ -344,24 +262,6 @@ fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<Strin
         .map(|(_, candidate)| crate::text::clean(candidate))
 }
 
-/// A hardware address as the table has it, of `02-C0-27-E2-00-01`, `02c0.27e2.0001` or with colons.
-fn plain_mac(text: &str) -> Option<String> {
-    let digits = text.replace([':', '-', '.'], "").to_ascii_lowercase();
-    let is_mac = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let pairs = || (0..6).map(|at| &digits[2 * at..2 * at + 2]).collect::<Vec<_>>().join(":");
-    is_mac.then(pairs)
-}
-
-/// Whether two hardware addresses are the same, however they are written.
-fn same_mac(wanted: &str, mac: &str) -> bool {
-    plain_mac(wanted).is_some_and(|wanted| Some(wanted) == plain_mac(mac))
-}
-
-fn same_address(wanted: &str, address: &str) -> bool {
-    let parse = |text: &str| text.parse::<IpAddr>().ok();
-    wanted == address || parse(wanted).is_some_and(|wanted| Some(wanted) == parse(address))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,16 +272,5 @@ mod tests {
         let error =
             narrow(rows, &["spw2".to_owned()], "port", |row| row, |name, row| name == row).unwrap_err();
         assert_eq!(error.to_string(), "no port spw2; did you mean swp2?");
-    }
-
-    #[test]
-    fn addresses_compare_by_meaning() {
-        assert!(same_address("2001:DB8::1", "2001:db8::1"));
-        assert!(!same_address("x", "y"));
-        for mac in ["02:c0:27:e2:00:01", "02C0.27E2.0001", "02-C0-27-E2-00-01", "02c027e20001"] {
-            assert!(same_mac(mac, "02:c0:27:e2:00:01"), "{mac}");
-        }
-        assert!(!same_mac("02:c0:27:e2:00", "02:c0:27:e2:00:01"));
-        assert!(!same_mac("", ""));
     }
 }

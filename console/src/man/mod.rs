@@ -14,7 +14,14 @@ const REST: &str = r#".SH SCREENS
 Without arguments
 .B corten
 shows the switch on the terminal: its ports with their rates, its VLANs with the forwarding database, and
-the log of netd and the kernel. It needs 80 columns and 24 lines. Keys:
+the log of netd and the kernel. It is made for 80 columns and 24 lines; from 100 columns on ports have errors and drops,
+on a narrower terminal names are left out of the first line before anything else.
+That line names the user, the switch and the user's role, and what runs. While a change waits for its confirmation it
+counts down what is left,
+.BR "UNCONFIRMED 1:43" ,
+on every screen of every session; a change that was taken back is told there,
+.BR "gen 3 TAKEN BACK" ,
+until a key is pressed. Keys:
 .TP
 .B 1 2 3, Tab
 Choose a screen: ports, VLANs, log.
@@ -23,12 +30,17 @@ Choose a screen: ports, VLANs, log.
 Move.
 .TP
 .B Enter
-Show the selected port in full; on the log, the messages in full.
+Show the selected port in full, with the reason why it forwards nothing; on the log, the messages in full.
 .TP
 .B /
 Show only lines with a text;
 .B swp[1\-4]
-stands for a range, Escape shows all.
+stands for a range, Escape shows all. On the VLAN screen a VLAN's number or name, and a hardware address in any of the
+usual ways. In an output it searches;
+.B n
+goes on,
+.B N
+back.
 .TP
 .B p
 On the log: everything, warnings and worse, errors and worse.
@@ -37,7 +49,8 @@ On the log: everything, warnings and worse, errors and worse.
 Move sideways in what is wider than the screen.
 .TP
 .B :
-Type a command, as listed above. Tab completes.
+Type a command, as listed above. Tab completes. It is taken on every screen but in the editor, where it is text: Escape
+leaves that for a page that takes commands.
 .TP
 .B Ctrl\-L
 Ask the terminal for its size and paint the screen again. A serial line does not tell when the size changes.
@@ -46,7 +59,8 @@ Ask the terminal for its size and paint the screen again. A serial line does not
 Show the keys.
 .TP
 .B q
-Leave; at the console of the switch this logs out.
+Leave; at the console of the switch this logs out. While a change waits for its confirmation, or a text was typed and
+not applied, that is asked first.
 .SH EDITOR
 .B :edit
 on the screens opens the running configuration document,
@@ -55,7 +69,7 @@ an empty text to paste one into. Keys:
 .TP
 .B Ctrl\-D, Ctrl\-X
 Check the text. Mistakes are told with line and column, and the cursor goes to the first; else the screen shows
-what applying it would change.
+what applying it would change: warnings first, then the steps on the network, then the difference of the texts.
 There
 .B a
 applies it for two minutes (or the time of
@@ -63,8 +77,9 @@ applies it for two minutes (or the time of
 to be kept with
 .BR :confirm ,
 and
-.B A
-for good. Escape goes back to the text.
+.B g
+for good, but for what may end this session. Escape goes back to the text. After a check that found mistakes the first
+of these keys is not taken for text.
 After
 .B ":check \-"
 and
@@ -75,8 +90,11 @@ there is nothing to apply; the text can be gone on with by
 .B Ctrl\-N
 The next mistake.
 .TP
+.B Ctrl\-F
+Find a text.
+.TP
 .B Ctrl\-Z, Ctrl\-Y, Ctrl\-K
-Undo, redo, erase to the end of the line.
+Undo, redo, cut the line.
 .TP
 .B Escape
 Leave, also while the text is being checked or applied: that goes on and is told when it is done.
@@ -89,6 +107,10 @@ begins with the running document, and
 with an empty text; without
 .B \-\-anew
 a text that was changed and not applied is not discarded.
+.PP
+Whoever has the role
+.B view
+can check and compare a text, and is told at once that nothing can be applied.
 .PP
 This is how the configuration is changed at the serial console.
 Whoever applies a document that somebody else's change has overtaken since it was compared is told so, and the text
@@ -122,7 +144,37 @@ it runs until
 or until the time is up; then the last confirmed generation runs again, and so it does after a restart of the
 switch.
 Meanwhile only the user who applied it may apply another one or confirm it; every administrator may take it
-back.
+back with
+.BR "corten take\-back" .
+.B corten show pending
+tells whose it is, how long it has, and what it changed.
+.PP
+.B corten rollback
+goes back to an earlier generation: it is compared with what runs, applied again as a new one, and taken back by itself
+unless it is confirmed.
+.BR \-1 " is the one before, of those that ran confirmed and had another document."
+It is not
+.BR "corten take\-back" ,
+which only ends what waits.
+.PP
+A change that leaves no administrator who could log in, or takes that role from the user who makes it, is applied with a
+time to confirm it in only, and confirmed with
+.B \-\-force
+only. Rights that a change takes away end in sessions that are open: who is no administrator any more can change
+nothing, and the screens of who is no user any more end.
+.PP
+A change that may end the SSH session it is made in (the address, VRF or gateway of
+.BR mgmt0 ;
+the address, VRF or VLAN of the interface it comes in over; the route back to the client; the control plane) is warned
+of, and has
+.B \-\-confirm 2m
+by itself;
+.B \-\-no\-confirm
+refuses that.
+.PP
+Where netd gives no answer in time
+.RB ( \-\-timeout )
+it is asked what became of the change, and that is told.
 .PP
 Applying waits until duplicate address detection has found new IPv6 addresses to be unique, a second or two;
 where another host uses one the change is refused with the line that has it, and undone.
@@ -140,6 +192,9 @@ The command line was wrong.
 .B 3
 netd cannot be reached.
 .SH ENVIRONMENT
+.TP
+.B SSH_CONNECTION
+Where sshd tells both ends of the session.
 .TP
 .B SSH_USER_AUTH
 Where sshd tells the key the user came in with.
@@ -161,6 +216,9 @@ corten check switch.toml
 corten diff switch.toml
 corten apply switch.toml \-\-confirm 2m \-\-comment \(dqnew uplink\(dq
 corten confirm
+corten rollback \-1
+corten diff 2 4
+corten ping 10.0.10.80 \-\-vrf blue
 corten show routes 10.0.10.5
 corten show ports swp[1\-4]
 corten log \-n 20 \-\-priority warning

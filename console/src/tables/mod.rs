@@ -210,6 +210,7 @@ pub mod tests {
             wanted: kind == "static",
             kernel: true,
             hardware: hardware.into(),
+            age_s: if kind == "learned" { 42 } else { 0 },
         };
         vec![
             entry("02:00:5e:00:53:50", 10, "swp1", "learned", "offloaded"),

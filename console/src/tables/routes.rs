@@ -1,6 +1,8 @@
 //! Routes: a line for each way out.
 
-use netd_api::state::Route;
+use std::collections::BTreeSet;
+
+use netd_api::state::{Neighbour, Route};
 
 use crate::look::Tone;
 use crate::table::{Cell, Column, Table};
@@ -15,11 +17,31 @@ const COLUMNS: &[Column] = &[
     Column::text("HW"),
 ];
 
-/// The table of routes. The further ways out of an ECMP route follow on lines of their own.
-pub fn table(routes: &[Route]) -> Table {
+/// Gateways that do not answer, by interface and address.
+#[derive(Clone, Debug, Default)]
+pub struct Silent(BTreeSet<(String, String)>);
+
+impl Silent {
+    /// Takes in an ARP or ND entry.
+    pub fn push(&mut self, entry: Neighbour) {
+        if matches!(entry.state.as_str(), "failed" | "incomplete") {
+            self.0.insert((entry.device, entry.address));
+        }
+    }
+
+    fn is(&self, hop: &netd_api::state::NextHop) -> bool {
+        !hop.via.is_empty() && self.0.contains(&(hop.device.clone(), hop.via.clone()))
+    }
+}
+
+/// The table of routes. The further next hops of an ECMP route follow on lines of their own. Whatever the hardware
+/// says of a route, packets to a gateway that does not answer go nowhere.
+pub fn table(routes: &[Route], silent: &Silent) -> Table {
     let mut table = Table::new(COLUMNS);
     for route in routes {
-        let mut ways: Vec<[Cell; 2]> = route.next_hops.iter().map(|hop| way(hop, &route.kind)).collect();
+        let mut ways: Vec<[Cell; 2]> =
+            route.next_hops.iter().map(|hop| way(hop, &route.kind, silent.is(hop))).collect();
+        let all_silent = !route.next_hops.is_empty() && route.next_hops.iter().all(|hop| silent.is(hop));
         if ways.is_empty() {
             ways.push([route.kind.as_str().into(), "-".into()]);
         }
@@ -35,7 +57,7 @@ pub fn table(routes: &[Route]) -> Table {
                 route.protocol.as_str().into(),
                 route.metric.to_string().into(),
                 super::vrf(&route.vrf),
-                hardware(route),
+                if all_silent && route.kernel { Cell::new("no answer", Tone::Bad) } else { hardware(route) },
             ]);
         }
     }
@@ -50,16 +72,21 @@ fn hardware(route: &Route) -> Cell {
     }
 }
 
-fn way(hop: &netd_api::state::NextHop, kind: &str) -> [Cell; 2] {
+fn way(hop: &netd_api::state::NextHop, kind: &str, silent: bool) -> [Cell; 2] {
     let via = match (hop.via.as_str(), kind) {
         ("", "local") => "local",
         ("", _) => "connected",
         (via, _) => via,
     };
     let weight = if hop.weight > 1 { format!(" weight {}", hop.weight) } else { String::new() };
-    match hop.dead {
-        true => [Cell::new(format!("{via}{weight} dead"), Tone::Bad), Cell::new(&hop.device, Tone::Bad)],
-        false => [format!("{via}{weight}").into(), hop.device.as_str().into()],
+    let fault = match (hop.dead, silent) {
+        (true, _) => " dead",
+        (false, true) => " no answer",
+        (false, false) => "",
+    };
+    match fault.is_empty() {
+        false => [Cell::new(format!("{via}{weight}{fault}"), Tone::Bad), Cell::new(&hop.device, Tone::Bad)],
+        true => [format!("{via}{weight}").into(), hop.device.as_str().into()],
     }
 }
 
@@ -70,7 +97,28 @@ mod tests {
     use crate::tables::tests::routes;
 
     #[test]
+    fn route_by_a_gateway_that_does_not_answer_is_not_called_offloaded() {
+        let neighbour = |address: &str, state: &str| Neighbour {
+            address: address.into(),
+            device: "vlan10".into(),
+            state: state.into(),
+            ..Neighbour::default()
+        };
+        let route = Route { next_hops: routes()[0].next_hops[..1].to_vec(), ..routes()[0].clone() };
+        let shown = |state| {
+            let mut silent = Silent::default();
+            silent.push(neighbour("10.0.10.253", state));
+            table(std::slice::from_ref(&route), &silent).render(Some(80), Look::PLAIN)
+        };
+        for state in ["failed", "incomplete"] {
+            let shown = shown(state);
+            assert!(shown.contains("10.0.10.253 no answer") && !shown.contains("offloaded"), "{shown}");
+        }
+        assert!(shown("stale").contains("offloaded"));
+    }
+
+    #[test]
     fn each_way_out_has_a_line() {
-        insta::assert_snapshot!(table(&routes()).render(Some(80), Look::PLAIN));
+        insta::assert_snapshot!(table(&routes(), &Silent::default()).render(Some(80), Look::PLAIN));
     }
 }

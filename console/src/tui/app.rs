@@ -1,25 +1,33 @@
 //! What the screens show and how keys change it. No input or output happens here.
 
 mod editing;
+mod page;
+mod pending;
+mod press;
+mod rollback;
+mod search;
 
 use std::time::Instant;
 
 use netd_api::generation::Status;
-use netd_api::state::{FdbEntry, Vlan};
 
 use super::editor::Editor;
 use super::feed::Update;
 use super::keys::Key;
-use super::list::List;
 use super::log::LogView;
 use super::ports::PortsView;
-use super::prompt::{Asked, Prompt};
-use crate::commands::change::Change;
+use super::prompt::Prompt;
+use super::vlans::VlansView;
+use crate::cli::{self, Command, Show};
+use crate::commands::change::{Change, RollBack};
 use crate::complete::Names;
 use crate::journal::News;
 use crate::look::Look;
 use crate::outcome::{Exit, Outcome};
 use crate::text;
+
+pub use page::Page;
+pub use pending::TakenBack;
 
 /// The screens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +78,7 @@ pub enum Over {
     /// The selected port in full.
     Port,
     /// The keys.
-    Help,
+    Help(Page),
     /// Output of a command.
     Output(Page),
     /// Words in place of the editor. Only Escape leaves them: of a paste meant for the editor nothing may become a
@@ -78,71 +86,8 @@ pub enum Over {
     Notice(Page),
     /// The editor.
     Editor,
-    /// What applying the text in the editor would change.
+    /// What applying the text in the editor, or going back to a generation, would change.
     Review(Page),
-}
-
-/// Lines to read, longer and wider than the screen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    /// What they are.
-    pub title: String,
-    /// The lines.
-    pub lines: Vec<String>,
-    /// The first line in view.
-    pub top: usize,
-    /// The first column in view.
-    pub left: usize,
-}
-
-impl Page {
-    fn new(title: impl Into<String>, lines: Vec<String>) -> Page {
-        Page { title: title.into(), lines, top: 0, left: 0 }
-    }
-
-    /// Takes a key that moves; `height` is how many lines are in view.
-    fn press(&mut self, key: Key, height: usize) {
-        let most = self.lines.len().saturating_sub(height);
-        self.top = scroll(self.top, key, most, height);
-        self.left = sideways(self.left, key);
-    }
-}
-
-/// VLANs and the forwarding database.
-#[derive(Debug, Default)]
-pub struct VlansView {
-    /// VLANs.
-    pub vlans: Vec<Vlan>,
-    /// Forwarding entries.
-    pub fdb: Vec<FdbEntry>,
-    /// Place among the VLANs; row 0 stands for all.
-    pub list: List,
-    /// Place in the forwarding database.
-    pub fdb_list: List,
-    /// What a line must contain to be shown.
-    pub filter: String,
-    /// Whether they were read at all.
-    pub known: bool,
-}
-
-impl VlansView {
-    /// The selected VLAN; `None` for all.
-    pub fn selected(&self) -> Option<&Vlan> {
-        self.list.selected.checked_sub(1).and_then(|index| self.vlans.get(index))
-    }
-
-    /// The forwarding entries of the selected VLAN that pass the filter; the switch's own only when they are
-    /// asked for.
-    pub fn entries(&self) -> Vec<&FdbEntry> {
-        let id = self.selected().map(|vlan| vlan.id);
-        let local = self.filter.eq_ignore_ascii_case("local");
-        let wanted = |entry: &&FdbEntry| {
-            id.is_none_or(|id| id == entry.vlan_id)
-                && (local || entry.kind != "local")
-                && super::contains(&self.filter, &[&entry.mac, &entry.port, &entry.kind])
-        };
-        self.fdb.iter().filter(wanted).collect()
-    }
 }
 
 /// Something the outside has to do.
@@ -158,6 +103,10 @@ pub enum Effect {
     Review(String),
     /// Apply a text.
     Apply(String, Change),
+    /// Compare an earlier generation with what runs.
+    ReviewRollBack(RollBack),
+    /// Go back to a generation that was compared.
+    RollBack(RollBack),
     /// Ask for the terminal's size and paint everything anew.
     Probe,
 }
@@ -169,8 +118,12 @@ pub struct App {
     pub look: Look,
     /// Host name.
     pub host: String,
+    /// Login name; empty for root.
+    pub user: String,
     /// Local time, `14:05`.
     pub clock: String,
+    /// The same in seconds since 1970.
+    pub now_s: u64,
     /// Running generation and how it is doing, once known.
     pub status: Option<Status>,
     /// Generations that can be gone back to.
@@ -179,6 +132,16 @@ pub struct App {
     pub interfaces: Vec<(String, String)>,
     /// Whether netd answers.
     pub link: Link,
+    /// Why netd answers no more to this user: then the session is over.
+    pub denied: Option<String>,
+    /// What was taken back, until a key is pressed.
+    pub taken_back: Option<TakenBack>,
+    /// Whether it is asked whether to leave.
+    leaving: bool,
+    /// The generation whose comparison is shown.
+    rollback: Option<RollBack>,
+    /// Whether the key being taken followed another faster than a hand types.
+    pub pasted: bool,
     /// The screen shown.
     pub screen: Screen,
     /// The ports.
@@ -199,6 +162,10 @@ pub struct App {
     comment: Option<String>,
     /// The command that is running.
     pub running: Option<String>,
+    /// The first line of the port in full that is in view, and how many it has, as last painted.
+    pub detail_top: usize,
+    /// See `detail_top`.
+    pub detail_lines: usize,
     /// Lines of the screen's body, as last painted: what a page is.
     pub page: usize,
     /// Columns of the screen, as last painted.
@@ -211,11 +178,18 @@ impl App {
         App {
             look,
             host,
+            user: String::new(),
             clock,
+            now_s: 0,
             status: None,
             generations: Vec::new(),
             interfaces: Vec::new(),
             link: Link::default(),
+            denied: None,
+            taken_back: None,
+            leaving: false,
+            rollback: None,
+            pasted: false,
             screen: Screen::default(),
             ports: PortsView::default(),
             vlans: VlansView::default(),
@@ -226,6 +200,8 @@ impl App {
             editor: None,
             comment: None,
             running: None,
+            detail_top: 0,
+            detail_lines: 0,
             page: 20,
             columns: 80,
         }
@@ -243,19 +219,19 @@ impl App {
                 self.ports.forget_rates();
                 return;
             }
-            Update::Status(status) => self.status = Some(status),
-            Update::Generations(generations) => self.generations = generations,
+            Update::Denied(why) => {
+                // Whoever was never let in is told so on the screens.
+                if self.status.is_some() {
+                    self.denied = Some(why);
+                    return;
+                }
+                return self.update(Update::Away(format!("not allowed: {why}")));
+            }
+            Update::Status(status) => self.update_status(status),
+            Update::Generations(history) => self.update_history(&history),
             Update::Interfaces(interfaces) => self.interfaces = interfaces,
             Update::Ports(at, ports) => self.update_ports(at, ports),
-            Update::Vlans(vlans, fdb) => {
-                // The selection stays on its VLAN when others come and go.
-                let id = self.vlans.selected().map(|vlan| vlan.id);
-                self.vlans.vlans = vlans;
-                self.vlans.fdb = fdb;
-                self.vlans.known = true;
-                let place = id.and_then(|id| self.vlans.vlans.iter().position(|vlan| vlan.id == id));
-                self.vlans.list.selected = place.map_or(0, |index| index + 1);
-            }
+            Update::Vlans(vlans, fdb) => self.vlans.update(vlans, fdb),
         }
         self.link = Link::Up;
     }
@@ -273,9 +249,11 @@ impl App {
     }
 
     /// Takes the outcome of a command.
-    pub fn finished(&mut self, outcome: Outcome) {
-        let title = self.running.take().unwrap_or_default();
-        self.show_outcome(title, outcome);
+    pub fn finished(&mut self, line: &str, outcome: Outcome) {
+        if self.running.as_deref() == Some(line) {
+            self.running = None;
+        }
+        self.show_outcome(line.to_owned(), outcome);
     }
 
     fn show_outcome(&mut self, title: String, outcome: Outcome) {
@@ -285,10 +263,21 @@ impl App {
             text.push_str("done");
         }
         let lines = text.lines().map(|line| self.look.text(line)).collect();
-        self.show(Page::new(title, lines));
+        let page = match self.is_log(&title) {
+            true => Page::new(title, lines).at_end(self.page),
+            false => Page::new(title, lines),
+        };
+        self.show(page);
+    }
+
+    /// Whether a command prints the log, of which the end is what matters.
+    fn is_log(&self, line: &str) -> bool {
+        let words = crate::login::split(line).unwrap_or_default();
+        matches!(cli::parse(&words).map(|cli| cli.command), Ok(Command::Log(_) | Command::Show(Show::Log(_))))
     }
 
     fn show(&mut self, page: Page) {
+        self.rollback = None;
         self.over = match self.over {
             Over::Notice(_) => Over::Notice(page),
             _ => Over::Output(page),
@@ -304,157 +293,10 @@ impl App {
     pub fn names(&self) -> Names {
         Names {
             ports: self.ports.names(),
-            vlans: self.vlans.vlans.iter().map(|vlan| vlan.id.to_string()).collect(),
+            vlans: self.vlans.all().iter().map(|vlan| vlan.id.to_string()).collect(),
             generations: self.generations.iter().map(u64::to_string).collect(),
             interfaces: self.interfaces.clone(),
         }
-    }
-
-    /// Takes a key.
-    pub fn press(&mut self, key: Key) -> Option<Effect> {
-        if key == Key::Ctrl('l') {
-            return Some(Effect::Probe);
-        }
-        if let Some(prompt) = self.prompt.take() {
-            return self.press_in_prompt(prompt, key);
-        }
-        match &mut self.over {
-            Over::Nothing => self.press_on_screen(key),
-            Over::Port => {
-                match key {
-                    Key::Escape | Key::Enter | Key::Char('q') | Key::Ctrl('c') => self.over = Over::Nothing,
-                    key => {
-                        self.ports.press(key, self.page);
-                    }
-                }
-                None
-            }
-            Over::Help => {
-                self.over = Over::Nothing;
-                None
-            }
-            Over::Output(page) => {
-                match key {
-                    Key::Escape | Key::Enter | Key::Char('q') | Key::Ctrl('c') => self.over = Over::Nothing,
-                    Key::Char(':') => self.prompt = Some(Prompt::command()),
-                    key => page.press(key, self.page),
-                }
-                None
-            }
-            Over::Notice(page) => {
-                match key {
-                    Key::Escape | Key::Ctrl('c') => self.over = Over::Nothing,
-                    key => page.press(key, self.page),
-                }
-                None
-            }
-            Over::Editor | Over::Review(_) => self.press_in_editor(key),
-        }
-    }
-
-    fn press_on_screen(&mut self, key: Key) -> Option<Effect> {
-        match key {
-            Key::Char('q') => return Some(Effect::Quit),
-            Key::Char('1') => self.screen = Screen::Ports,
-            Key::Char('2') => self.screen = Screen::Vlans,
-            Key::Char('3') => self.screen = Screen::Log,
-            Key::Tab => self.screen = self.screen.step(1),
-            Key::BackTab => self.screen = self.screen.step(2),
-            Key::Char('?') => self.over = Over::Help,
-            Key::Char(':') => self.prompt = Some(Prompt::command()),
-            Key::Char('/') => {
-                // Another text is another filter, not a longer one.
-                self.set_filter(String::new());
-                self.prompt = Some(Prompt::filter(""));
-            }
-            Key::Char('p') if self.screen == Screen::Log => self.log.next_severity(),
-            Key::Enter if self.screen == Screen::Log => self.read_log(),
-            Key::Escape => self.set_filter(String::new()),
-            Key::Enter if self.screen == Screen::Ports && self.ports.selected().is_some() => {
-                self.over = Over::Port;
-            }
-            key => self.press_in_list(key),
-        }
-        None
-    }
-
-    /// The messages in view and those around them, each in full.
-    fn read_log(&mut self) {
-        let (lines, at) = self.log.in_full(self.columns, self.page);
-        if !lines.is_empty() {
-            let top = at.min(lines.len().saturating_sub(self.page));
-            let lines = lines.iter().map(|line| self.look.text(line)).collect();
-            self.over = Over::Output(Page { top, ..Page::new("messages in full", lines) });
-        }
-    }
-
-    fn press_in_list(&mut self, key: Key) {
-        match self.screen {
-            Screen::Ports => {
-                self.ports.press(key, self.page);
-            }
-            Screen::Vlans => {
-                // Pages turn the longer table, the forwarding database.
-                if matches!(key, Key::PageUp | Key::PageDown | Key::Home | Key::End) {
-                    let rows = self.vlans.entries().len();
-                    self.vlans.fdb_list.press(key, rows, self.page / 2);
-                } else {
-                    let rows = self.vlans.vlans.len() + 1;
-                    if self.vlans.list.press(key, rows, self.page / 2) {
-                        self.vlans.fdb_list = List::default();
-                    }
-                }
-            }
-            Screen::Log => self.log.press(key, self.page),
-        }
-    }
-
-    fn press_in_prompt(&mut self, mut prompt: Prompt, key: Key) -> Option<Effect> {
-        match prompt.press(key, &self.history, || self.names()) {
-            Asked::More => {
-                if prompt.is_filter() {
-                    self.set_filter(prompt.line.text());
-                }
-                self.prompt = Some(prompt);
-                None
-            }
-            Asked::GivenUp => {
-                if prompt.is_filter() {
-                    self.set_filter(String::new());
-                }
-                None
-            }
-            Asked::Done if prompt.is_filter() => None,
-            Asked::Done => self.command(prompt.line.text().trim()),
-        }
-    }
-
-    /// Takes a command that was typed.
-    fn command(&mut self, line: &str) -> Option<Effect> {
-        if line.is_empty() {
-            return None;
-        }
-        if self.history.last().is_none_or(|last| last != line) {
-            self.history.push(line.to_owned());
-            let surplus = self.history.len().saturating_sub(100);
-            self.history.drain(..surplus);
-        }
-        if let Some(effect) = self.editing(line) {
-            return effect;
-        }
-        match line {
-            "q" | "quit" | "exit" | "logout" => return Some(Effect::Quit),
-            "help" | "?" => self.over = Over::Help,
-            _ if self.running.is_some() => {
-                let lines = vec!["Another command is still running.".to_owned()];
-                self.over = Over::Output(Page::new(line, lines));
-            }
-            _ => {
-                self.running = Some(line.to_owned());
-                return Some(Effect::Run(line.to_owned()));
-            }
-        }
-        None
     }
 
     /// The filter of the screen shown.
@@ -469,7 +311,7 @@ impl App {
     fn set_filter(&mut self, filter: String) {
         match self.screen {
             Screen::Ports => self.ports.set_filter(filter),
-            Screen::Vlans => self.vlans.filter = filter,
+            Screen::Vlans => self.vlans.set_filter(filter),
             Screen::Log => self.log.filter = filter,
         }
     }

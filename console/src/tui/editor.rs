@@ -4,10 +4,7 @@ use netd_api::diagnostic::Diagnostic;
 use ratatui_textarea::{CursorMove, Input, TextArea};
 
 use super::keys::Key;
-use crate::commands::change::{Base, Change, Review};
-
-/// Time in which a change from the screens must be confirmed, unless it was said otherwise, in seconds.
-const CONFIRM_TIMEOUT_S: u32 = 120;
+use crate::commands::change::{Base, CONFIRM_TIMEOUT_S, Change, Confirm, Review};
 
 /// A document under way, and how it is to be applied.
 #[derive(Debug)]
@@ -28,6 +25,10 @@ pub struct Editor {
     shown: usize,
     /// What else there is to say.
     note: Option<String>,
+    /// Whether the text was refused just now: a key that was meant to apply it is no part of it.
+    refused: bool,
+    /// Whether such a key came.
+    swallowed: bool,
     /// Whether it is being checked or applied: keys wait.
     pub busy: bool,
 }
@@ -46,7 +47,7 @@ pub enum Typed {
 impl Editor {
     /// The running document, to be edited.
     pub fn new(document: &str, generation: u64, comment: Option<String>) -> Editor {
-        let change = Change { base: Base::Is(generation), confirm_timeout_s: None, comment };
+        let change = Change { base: Base::Is(generation), confirm: Confirm::Unsaid, force: false, comment };
         Editor::of(document, change, format!("Configuration of generation {generation}"))
     }
 
@@ -59,7 +60,7 @@ impl Editor {
 
     /// An empty text, to be pasted and looked at only.
     pub fn paste_to_look() -> Editor {
-        let change = Change { base: Base::Running, confirm_timeout_s: None, comment: None };
+        let change = Change { base: Base::Running, confirm: Confirm::Unsaid, force: false, comment: None };
         Editor { look_only: true, ..Editor::paste(change) }
     }
 
@@ -67,6 +68,15 @@ impl Editor {
     pub fn resume(&mut self, comment: Option<String>) {
         self.look_only = false;
         self.change.comment = comment.or(self.change.comment.take());
+    }
+
+    /// The same, where the operator's role allows no more than to look.
+    pub fn for_viewer(self) -> Editor {
+        Editor {
+            look_only: true,
+            title: format!("{} - role view: nothing can be applied", self.title),
+            ..self
+        }
     }
 
     /// Whether there is something of the operator's to lose.
@@ -89,19 +99,32 @@ impl Editor {
             mistakes: Vec::new(),
             shown: 0,
             note: None,
+            refused: false,
+            swallowed: false,
             busy: false,
         }
     }
 
     /// The change, to be taken back unless it is confirmed.
     pub fn confirmed_change(&self) -> Change {
-        let timeout_s = self.timeout_s();
-        Change { confirm_timeout_s: Some(timeout_s), ..self.change.clone() }
+        Change { confirm: Confirm::Within(self.timeout_s()), ..self.change.clone() }
+    }
+
+    /// The change for good, but for what may end this session, unless it was said that this shall not matter.
+    pub fn change_for_good(&self) -> Change {
+        let confirm = match self.change.confirm {
+            Confirm::Never => Confirm::Never,
+            Confirm::Within(_) | Confirm::Unsaid => Confirm::Unsaid,
+        };
+        Change { confirm, ..self.change.clone() }
     }
 
     /// In what time such a change must be confirmed.
     pub fn timeout_s(&self) -> u32 {
-        self.change.confirm_timeout_s.unwrap_or(CONFIRM_TIMEOUT_S)
+        match self.change.confirm {
+            Confirm::Within(seconds) => seconds,
+            Confirm::Never | Confirm::Unsaid => CONFIRM_TIMEOUT_S,
+        }
     }
 
     /// The widget.
@@ -123,12 +146,15 @@ impl Editor {
     /// What is wrong: the mistake shown, and how many there are; or another note.
     pub fn said(&self) -> Option<String> {
         let note = || self.note.clone();
-        let Some(mistake) = self.mistakes.get(self.shown) else { return note() };
+        let swallowed = if self.swallowed { "Nothing can be applied yet. " } else { "" };
+        let Some(mistake) = self.mistakes.get(self.shown) else {
+            return note().map(|note| format!("{swallowed}{note}"));
+        };
         let count = match self.mistakes.len() {
             1 => "Mistake".to_owned(),
             count => format!("Mistake {} of {count} (Ctrl-N: next)", self.shown + 1),
         };
-        Some(format!("{count}: {mistake}"))
+        Some(format!("{swallowed}{count}: {mistake}"))
     }
 
     /// What to know before applying the text over a generation that it was not made from.
@@ -144,6 +170,8 @@ impl Editor {
     /// Takes what was found. The cursor goes to the first mistake.
     pub fn take(&mut self, review: Review) {
         self.busy = false;
+        self.refused = matches!(review, Review::Mistakes(_) | Review::Failed(_));
+        self.swallowed = false;
         self.note = None;
         self.mistakes.clear();
         match review {
@@ -169,6 +197,12 @@ impl Editor {
 
     /// Takes a key. `page` is how many lines are in view.
     pub fn press(&mut self, key: Key, page: usize) -> Typed {
+        self.swallowed = false;
+        // Whoever expected the comparison presses its keys: they are not to become text.
+        if std::mem::take(&mut self.refused) && matches!(key, Key::Char('a' | 'A' | 'g' | 'G')) {
+            self.swallowed = true;
+            return Typed::More;
+        }
         let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
         match key {
             Key::Ctrl('d' | 'x') => return Typed::Done,
@@ -180,9 +214,7 @@ impl Editor {
             Key::Ctrl('y' | 'r') => {
                 self.text.redo();
             }
-            Key::Ctrl('k') => {
-                self.text.delete_line_by_end();
-            }
+            Key::Ctrl('k') => self.cut_line(),
             Key::Ctrl('a') | Key::Home => self.text.move_cursor(CursorMove::Head),
             Key::Ctrl('e') | Key::End => self.text.move_cursor(CursorMove::End),
             Key::Up => self.text.move_cursor(CursorMove::Up),
@@ -207,6 +239,40 @@ impl Editor {
         Typed::More
     }
 
+    /// Removes the line the cursor is in, with its end.
+    fn cut_line(&mut self) {
+        let row = self.text.cursor().0;
+        let characters = self.text.lines().get(row).map_or(0, |line| line.chars().count());
+        let end = usize::from(row + 1 < self.text.lines().len());
+        self.text.move_cursor(CursorMove::Head);
+        self.text.delete_str(characters + end);
+    }
+
+    /// Moves the cursor to where a text comes next, from the cursor on and then from the beginning; whatever the case.
+    pub fn search(&mut self, text: &str) {
+        let wanted: Vec<char> = text.to_lowercase().chars().collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let (row, column) = self.place();
+        let lines = self.text.lines();
+        let find = |row: usize, from: usize| {
+            let line: Vec<char> = lines[row].chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect();
+            let end = line.len().checked_sub(wanted.len())?;
+            (from..=end).find(|at| line[*at..].starts_with(&wanted)).map(|column| (row, column))
+        };
+        let here = find(row - 1, column);
+        let after = || (row..lines.len()).chain(0..row).find_map(|row| find(row, 0));
+        self.note = None;
+        match here.or_else(after) {
+            Some((row, column)) => {
+                let bounded = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+                self.text.move_cursor(CursorMove::Jump(bounded(row), bounded(column)));
+            }
+            None => self.note = Some(format!("\"{text}\" is not in the text.")),
+        }
+    }
+
     fn edit(&mut self, key: ratatui_textarea::Key) {
         self.text.input_without_shortcuts(Input { key, ..Input::default() });
     }
@@ -215,6 +281,10 @@ impl Editor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn change(base: Base) -> Change {
+        Change { base, confirm: Confirm::Unsaid, force: false, comment: None }
+    }
 
     fn typed(editor: &mut Editor, text: &str) {
         for c in text.chars() {
@@ -236,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_is_pasted_arrives_as_it_is() {
-        let mut editor = Editor::paste(Change { base: Base::Any, confirm_timeout_s: None, comment: None });
+        let mut editor = Editor::paste(change(Base::Any));
         let text = "version = 1\n\n[ports.swp1]\n\tdescription = \"Zürich (a] 東\"\n";
         typed(&mut editor, text);
         assert_eq!(editor.document(), text);
@@ -245,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_text_is_applied_over_what_it_was_compared_with_unless_it_was_said_otherwise() {
-        let paste = |base| Editor::paste(Change { base, confirm_timeout_s: None, comment: None });
+        let paste = |base| Editor::paste(change(base));
         let compared = || Review::Difference { text: String::new(), generation: 9 };
         for (mut editor, base, told) in [
             (paste(Base::Running), Base::Is(9), None),
@@ -283,6 +353,52 @@ mod tests {
         editor.press(Key::Ctrl('z'), 20);
         assert_eq!(editor.document(), "a\n");
         let change = editor.confirmed_change();
-        assert_eq!((change.base, change.confirm_timeout_s), (Base::Is(7), Some(120)));
+        assert_eq!((change.base, change.confirm), (Base::Is(7), Confirm::Within(120)));
+        assert_eq!(editor.change_for_good().confirm, Confirm::Unsaid);
+    }
+
+    #[test]
+    fn keys_of_the_comparison_that_did_not_come_are_no_text() {
+        let mut editor = Editor::new("breakout = 9\n", 7, None);
+        let mistake = || Diagnostic { line: 1, column: 12, path: "p".into(), message: "wrong".into() };
+        for key in ['a', 'A', 'g'] {
+            editor.take(Review::Mistakes(vec![mistake()]));
+            editor.press(Key::Char(key), 20);
+            assert_eq!(editor.document(), "breakout = 9\n");
+            let said = editor.said().unwrap();
+            assert!(said.starts_with("Nothing can be applied yet. Mistake: 1:12"), "{said}");
+        }
+        // A second one is meant.
+        typed(&mut editor, "a");
+        assert_eq!(editor.document(), "breakout = a9\n");
+        assert!(editor.said().unwrap().starts_with("Mistake"));
+    }
+
+    #[test]
+    fn cutting_a_line_leaves_no_empty_one() {
+        let mut editor = Editor::new("one\ntwo\nthree", 7, None);
+        editor.press(Key::Down, 20);
+        editor.press(Key::Right, 20);
+        editor.press(Key::Ctrl('k'), 20);
+        assert_eq!((editor.document().as_str(), editor.place()), ("one\nthree", (2, 1)));
+        editor.press(Key::Ctrl('z'), 20);
+        assert_eq!(editor.document(), "one\ntwo\nthree");
+        editor.press(Key::PageDown, 20);
+        editor.press(Key::Ctrl('k'), 20);
+        editor.press(Key::Ctrl('k'), 20);
+        assert_eq!(editor.document(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn search_goes_on_behind_the_cursor_and_around() {
+        let mut editor = Editor::new("Ärger swp1\nSWP1 b swp1\n", 7, None);
+        let mut places = Vec::new();
+        for _ in 0..4 {
+            editor.search("swp1");
+            places.push(editor.place());
+        }
+        assert_eq!(places, [(1, 7), (2, 1), (2, 8), (1, 7)]);
+        editor.search("none");
+        assert_eq!(editor.said().as_deref(), Some("\"none\" is not in the text."));
     }
 }

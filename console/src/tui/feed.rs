@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use netd_api::generation::Status;
+use netd_api::generation::{Generation, Status};
 use netd_api::state::{FdbEntry, Port, Vlan};
 use tokio::sync::{mpsc, watch};
 use tokio::time;
@@ -17,8 +17,10 @@ use crate::text;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before the next attempt to reach netd.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How often the status is asked for.
-const STATUS_PERIOD: Duration = Duration::from_secs(5);
+/// How often the status is asked for: each session is to see soon what another has applied.
+const STATUS_PERIOD: Duration = Duration::from_secs(2);
+/// How often it is asked for while a change waits for its confirmation.
+const PENDING_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +36,12 @@ pub struct Want {
 pub enum Update {
     /// netd does not answer; why.
     Away(String),
+    /// netd answers no more to this user; why.
+    Denied(String),
     /// What runs, and how that is doing.
     Status(Status),
-    /// Generations that are kept.
-    Generations(Vec<u64>),
+    /// Generations that are kept, the newest first.
+    Generations(Vec<Generation>),
     /// Kinds and names of the interfaces that are no ports, and of LAGs.
     Interfaces(Vec<(String, String)>),
     /// Ports, and when they were read.
@@ -74,7 +78,11 @@ pub async fn run(mut want: watch::Receiver<Want>, updates: mpsc::Sender<Update>)
             End::Away(error) => error,
             End::Closed => return,
         };
-        if send(&updates, Update::Away(error.to_string())).await.is_err() {
+        let update = match error {
+            Error::Denied(why) => Update::Denied(why),
+            error => Update::Away(error.to_string()),
+        };
+        if send(&updates, update).await.is_err() {
             return;
         }
         time::sleep(RETRY_AFTER).await;
@@ -95,36 +103,47 @@ async fn ask(
 ) -> Result<std::convert::Infallible, End> {
     let netd = Netd::connect(CALL_TIMEOUT).await?;
     let mut status_due = Instant::now();
+    let mut table_due = status_due;
     let mut refresh = None;
-    let mut generation = None;
+    let mut shown = None;
+    let mut known = None;
     loop {
         let started = Instant::now();
         let wanted = *want.borrow_and_update();
         if refresh != Some(wanted.refresh) || started >= status_due {
             let status = netd.status().await?;
-            let other = generation.replace(status.generation) != Some(status.generation);
+            // What waited may be confirmed or taken back, which is another history as well.
+            let waits = status.confirm_by_s != 0;
+            let now = (status.generation, waits);
+            let other = known.replace(now) != Some(now);
             send(updates, Update::Status(status)).await?;
             if other {
-                let generations = netd.history().await?.iter().map(|row| row.generation).collect();
-                send(updates, Update::Generations(generations)).await?;
+                send(updates, Update::Generations(netd.history().await?)).await?;
                 send(updates, Update::Interfaces(interfaces(&netd).await?)).await?;
             }
             refresh = Some(wanted.refresh);
-            status_due = started + STATUS_PERIOD;
+            status_due = started + if waits { PENDING_PERIOD } else { STATUS_PERIOD };
         }
-        match wanted.screen {
-            Screen::Ports => {
-                let ports = netd.ports().await?;
-                send(updates, Update::Ports(Instant::now(), ports)).await?;
+        // A long table is read more rarely than the status: a countdown does not wait for it.
+        if shown != Some(wanted) || started >= table_due {
+            let reading = Instant::now();
+            match wanted.screen {
+                Screen::Ports => {
+                    let ports = netd.ports().await?;
+                    send(updates, Update::Ports(Instant::now(), ports)).await?;
+                }
+                Screen::Vlans => {
+                    let vlans = netd.vlans().await?;
+                    send(updates, Update::Vlans(vlans, netd.fdb().await?)).await?;
+                }
+                Screen::Log => {}
             }
-            Screen::Vlans => {
-                let vlans = netd.vlans().await?;
-                send(updates, Update::Vlans(vlans, netd.fdb().await?)).await?;
-            }
-            Screen::Log => {}
+            shown = Some(wanted);
+            let took = reading.elapsed();
+            table_due = Instant::now() + pause(period(wanted.screen), took);
         }
         tokio::select! {
-            () = time::sleep(pause(period(wanted.screen), started.elapsed())) => {}
+            () = time::sleep_until(status_due.min(table_due).into()) => {}
             changed = want.changed() => changed.map_err(|_| Closed)?,
         }
     }

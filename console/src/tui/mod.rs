@@ -16,6 +16,7 @@ mod prompt;
 mod rates;
 mod render;
 mod terminal;
+mod vlans;
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{self, Instant};
 
-use crate::commands::change::{self, Applied, Review};
+use crate::commands::change::{self, Applied, Review, RollBackReview};
 use crate::commands::{self, Context};
 use crate::document::Sources;
 use crate::journal::{self, News};
@@ -45,6 +46,8 @@ const ESCAPE_PATIENCE: Duration = Duration::from_millis(100);
 /// News other than keys are painted no closer together than this.
 const PAINT_GAP: Duration = Duration::from_millis(200);
 
+/// Keys that follow each other faster than this are no hand's.
+const TYPING_GAP: Duration = Duration::from_millis(25);
 /// More inputs than this at once are a paste, which no hand types.
 const PASTE_INPUTS: usize = 64;
 /// The most inputs taken before anything else gets its turn.
@@ -58,11 +61,12 @@ fn contains(filter: &str, texts: &[&str]) -> bool {
     texts.iter().any(|text| filter.is_in(text))
 }
 
-/// Runs the screens, beginning with a command where one is given, until the user leaves, the terminal goes away or a signal says so.
+/// Runs the screens, beginning with a command where one is given, until the user leaves, the terminal goes away, a
+/// signal says so, or netd answers no more to this user: then the answer is why.
 ///
 /// # Errors
 /// When the terminal cannot be set or written.
-pub async fn run(first: Option<&str>) -> io::Result<()> {
+pub async fn run(first: Option<&str>) -> io::Result<Option<String>> {
     let look = Look::of_stdout();
     let mut signals = Signals::new()?;
     let size = window_size();
@@ -76,7 +80,8 @@ pub async fn run(first: Option<&str>) -> io::Result<()> {
         let keys = format!(":{command}\r");
         screens.typed(keys.as_bytes())?;
     }
-    screens.run(&mut signals).await
+    screens.run(&mut signals).await?;
+    Ok(screens.app.denied.take())
 }
 
 /// Signals the screens answer to.
@@ -100,7 +105,8 @@ impl Signals {
 
 /// What ran beside the screens and is done.
 enum Done {
-    Command(Outcome),
+    Command(String, Outcome),
+    ReviewedRollBack(RollBackReview),
     Loaded(Result<(String, u64), String>),
     Reviewed(Review),
     Applied(Applied),
@@ -121,6 +127,10 @@ struct Screens {
     done_sender: mpsc::Sender<Done>,
     /// When the clock in the header goes on.
     minute: Minute,
+    /// When the countdown of what waits goes on.
+    tick_at: Instant,
+    /// When the last key came: what follows it at once is pasted.
+    last_key: Option<Instant>,
     /// When what changed may be painted; `None` when nothing changed.
     paint_at: Option<Instant>,
     last_paint: Option<Instant>,
@@ -134,8 +144,11 @@ impl Screens {
         spawn_local(feed::run(wanted, update_sender));
         let (news_sender, news) = mpsc::channel(256);
         let (done_sender, done) = mpsc::channel(1);
+        let mut app = App::new(look, commands::hostname(), clock::now());
+        app.user = commands::user().unwrap_or_default();
+        app.now_s = crate::text::now_s();
         Screens {
-            app: App::new(look, commands::hostname(), clock::now()),
+            app,
             terminal,
             decoder: Decoder::default(),
             bytes: read_keyboard(),
@@ -146,6 +159,8 @@ impl Screens {
             done,
             done_sender,
             minute: Minute::next(),
+            tick_at: Instant::now(),
+            last_key: None,
             paint_at: Some(Instant::now()),
             last_paint: None,
         }
@@ -158,6 +173,7 @@ impl Screens {
             }
             let paint_at = self.paint_at;
             let waiting = self.decoder.is_waiting();
+            let tick_at = self.app.seconds_left().map(|_| self.tick_at);
             let goes_on = tokio::select! {
                 bytes = self.bytes.recv() => match bytes {
                     Some(bytes) => self.typed(&bytes)?,
@@ -169,8 +185,9 @@ impl Screens {
                 }
                 Some(update) = self.updates.recv() => {
                     self.app.update(update);
-                    self.paint_soon()
+                    self.paint_soon() && self.app.denied.is_none()
                 }
+                () = sleep_until(tick_at) => self.tick(),
                 Some(news) = self.news.recv() => {
                     self.app.journal(news);
                     self.take_waiting_news();
@@ -201,15 +218,27 @@ impl Screens {
 
     fn take(&mut self, done: Done) {
         match done {
-            Done::Command(outcome) => self.app.finished(outcome),
+            Done::Command(line, outcome) => self.app.finished(&line, outcome),
+            Done::ReviewedRollBack(review) => self.app.reviewed_roll_back(review),
             Done::Loaded(document) => self.app.loaded(document),
             Done::Reviewed(review) => self.app.reviewed(review),
             Done::Applied(applied) => self.app.applied(applied),
         }
     }
 
+    /// Counts down what waits. When its time is up netd is asked at once what became of it.
+    fn tick(&mut self) -> bool {
+        self.tick_at = Instant::now() + Duration::from_secs(1);
+        self.app.now_s = crate::text::now_s();
+        if self.app.seconds_left() == Some(0) {
+            self.want.send_modify(|want| want.refresh += 1);
+        }
+        self.paint_soon()
+    }
+
     fn paint(&mut self) -> io::Result<()> {
         self.app.clock = clock::now();
+        self.app.now_s = crate::text::now_s();
         let (picture, cursor) = render::draw(&mut self.app, self.terminal.area());
         self.terminal.paint(picture, cursor)?;
         self.paint_at = None;
@@ -256,7 +285,11 @@ impl Screens {
     fn inputs(&mut self, inputs: impl IntoIterator<Item = Input>) -> io::Result<bool> {
         for input in inputs {
             let effect = match input {
-                Input::Key(key) => self.app.press(key),
+                Input::Key(key) => {
+                    let last = self.last_key.replace(Instant::now());
+                    self.app.pasted = last.is_some_and(|last| last.elapsed() < TYPING_GAP);
+                    self.app.press(key)
+                }
                 Input::Cursor { column, line } => {
                     if self.terminal.takes_answer() {
                         self.resize(terminal::bounded(column, line))?;
@@ -281,10 +314,18 @@ impl Screens {
                     self.terminal.probe()?;
                 }
                 Some(Effect::Run(line)) => self.start(async move |context| {
-                    Done::Command(match crate::login::split(&line) {
+                    let outcome = match crate::login::split(&line) {
                         Ok(words) => commands::run_words(&words, &context).await,
                         Err(message) => Outcome::failed(Exit::Usage, format!("{message}\n")),
-                    })
+                    };
+                    Done::Command(line, outcome)
+                }),
+                Some(Effect::ReviewRollBack(request)) => self.start(async move |context| {
+                    Done::ReviewedRollBack(change::review_roll_back(request, &context).await)
+                }),
+                Some(Effect::RollBack(request)) => self.start(async move |context| {
+                    let line = format!("rollback {}", request.generation);
+                    Done::Command(line, change::roll_back(request, &context).await)
                 }),
                 Some(Effect::Load) => self.start(async |_| Done::Loaded(change::running().await)),
                 Some(Effect::Review(text)) => {

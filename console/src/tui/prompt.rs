@@ -9,6 +9,7 @@ use crate::complete::{self, Names};
 enum Kind {
     Filter,
     Command,
+    Search,
 }
 
 /// A line being typed.
@@ -45,6 +46,16 @@ impl Prompt {
         Prompt { kind: Kind::Filter, line: Line::new(filter), candidates: Vec::new(), back: 0 }
     }
 
+    /// What is to be searched for.
+    pub fn search() -> Prompt {
+        Prompt { kind: Kind::Search, ..Prompt::command() }
+    }
+
+    /// Whether it is a search.
+    pub fn is_search(&self) -> bool {
+        self.kind == Kind::Search
+    }
+
     /// Whether it is a filter.
     pub fn is_filter(&self) -> bool {
         self.kind == Kind::Filter
@@ -52,7 +63,7 @@ impl Prompt {
 
     /// The character before the line.
     pub fn sign(&self) -> char {
-        if self.is_filter() { '/' } else { ':' }
+        if self.kind == Kind::Command { ':' } else { '/' }
     }
 
     /// Takes a key.
@@ -63,9 +74,9 @@ impl Prompt {
             Key::Escape | Key::Ctrl('c') => return Asked::GivenUp,
             // Erasing beyond the beginning leaves the line, as in vi and less.
             Key::Backspace if self.line == Line::default() => return Asked::GivenUp,
-            Key::Tab if !self.is_filter() => self.complete(&names()),
-            Key::Up if !self.is_filter() => self.recall(history, self.back + 1),
-            Key::Down if !self.is_filter() => self.recall(history, self.back.saturating_sub(1)),
+            Key::Tab if self.kind == Kind::Command => self.complete(&names()),
+            Key::Up if self.kind == Kind::Command => self.recall(history, self.back + 1),
+            Key::Down if self.kind == Kind::Command => self.recall(history, self.back.saturating_sub(1)),
             key => {
                 self.line.press(key);
             }

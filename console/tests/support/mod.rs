@@ -91,14 +91,54 @@ pub struct Switch {
     pub apply_vanishes: Option<Vanishes>,
     /// Until when the running generation must be confirmed; 0 for not at all.
     pub confirm_by_s: u64,
+    /// The generation that was taken back last; 0 for none.
+    pub taken_back: u64,
+    /// How long `Apply` takes. Whoever asks for a document meanwhile waits, as with netd.
+    pub apply_takes: std::time::Duration,
+    /// Whether the caller is no user of the switch any more.
+    pub denies: bool,
+    /// What the caller may do; empty for an administrator.
+    pub role: String,
     /// What came with the last change.
     pub options: ChangeOptions,
-    /// Documents that ran before.
-    pub past: Vec<String>,
+    /// Documents that ran confirmed before, by generation.
+    pub past: std::collections::BTreeMap<u64, String>,
     /// What is wrong.
     pub problems: Vec<String>,
     /// Tables that were asked for.
     pub queries: Vec<(String, Filter)>,
+}
+
+impl Switch {
+    /// Makes a document the running one.
+    fn run(&mut self, document: &str, confirm_timeout_s: u32, options: ChangeOptions) -> u64 {
+        let before = std::mem::replace(&mut self.document, document.to_owned());
+        if self.confirm_by_s == 0 {
+            self.past.insert(self.generation, before);
+        }
+        self.generation = self.generation.max(self.taken_back) + 1;
+        self.confirm_by_s = match confirm_timeout_s {
+            0 => 0,
+            seconds => now_s() + u64::from(seconds),
+        };
+        self.options = options;
+        self.generation
+    }
+
+    /// Takes back what waits, as when its time is up.
+    pub fn take_back(&mut self) -> u64 {
+        self.confirm_by_s = 0;
+        self.taken_back = self.generation;
+        if let Some((generation, document)) = self.past.pop_last() {
+            (self.generation, self.document) = (generation, document);
+        }
+        self.generation
+    }
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// The stand-in's side of the connection; netd is away once it is dropped.
@@ -126,7 +166,7 @@ impl Netd {
     /// Puts a stand-in on the bus that shows what another one showed.
     pub async fn serve(bus: &Bus, switch: Shared) -> Netd {
         let connecting = zbus::connection::Builder::address(bus.address.as_str())
-            .serve_at(PATH, Config(switch.clone()))
+            .serve_at(PATH, Config(switch.clone(), Arc::default()))
             .serve_at(PATH, State(switch.clone()))
             .serve_at(PATH, Events(switch.clone()))
             .name(NAME)
@@ -136,6 +176,9 @@ impl Netd {
         Netd { switch, _connection: connection }
     }
 }
+
+/// The document of generation 3.
+pub const OLD: &str = "version = 1 # of old\n";
 
 /// Errors by netd's names.
 #[derive(Clone, Debug, zbus::DBusError)]
@@ -149,6 +192,7 @@ pub enum Failure {
     Denied(String),
     NotFound(String),
     Locked(String),
+    Lockout(String),
 }
 
 /// When netd goes away while it applies.
@@ -197,7 +241,8 @@ impl zbus::DBusError for Reply {
     }
 }
 
-struct Config(Shared);
+/// The second is held while a change is made.
+struct Config(Shared, Arc<tokio::sync::Mutex<()>>);
 
 /// The document behind a descriptor.
 fn received(document: zbus::OwnedFd) -> String {
@@ -225,7 +270,7 @@ impl Config {
         if switch.document == document { vec![] } else { vec!["swp1: set mtu 9216".to_owned()] }
     }
 
-    fn apply(
+    async fn apply(
         &self,
         document: zbus::OwnedFd,
         base_generation: u64,
@@ -233,6 +278,9 @@ impl Config {
         options: ChangeOptions,
     ) -> Result<u64, Reply> {
         let document = received(document);
+        let _busy = self.1.lock().await;
+        let takes = self.0.lock().apply_takes;
+        tokio::time::sleep(takes).await;
         let mut switch = self.0.lock();
         if let Some(failure) = &switch.apply_fails {
             return Err(failure.clone().into());
@@ -244,14 +292,10 @@ impl Config {
         if answers == Some(Vanishes::Before) {
             return Err(Reply::NoReply);
         }
-        let before = std::mem::replace(&mut switch.document, document);
-        switch.past.push(before);
-        switch.generation += 1;
-        switch.confirm_by_s = if confirm_timeout_s == 0 { 0 } else { 1_800_000_000 };
-        switch.options = options;
+        let generation = switch.run(&document, confirm_timeout_s, options);
         match answers {
             Some(_) => Err(Reply::NoReply),
-            None => Ok(switch.generation),
+            None => Ok(generation),
         }
     }
 
@@ -270,19 +314,30 @@ impl Config {
         if let Some(failure) = &switch.apply_fails {
             return Err(failure.clone());
         }
-        switch.confirm_by_s = 0;
-        switch.generation = if generation == 0 { switch.generation - 1 } else { generation };
-        switch.options = options;
-        Ok(switch.generation)
+        let document = switch.past.get(&generation).cloned().unwrap_or_else(|| OLD.to_owned());
+        Ok(switch.run(&document, options.confirm_timeout_s.unwrap_or(0), options))
     }
 
-    fn get(&self, generation: u64) -> Result<(zbus::OwnedFd, u64), Failure> {
+    fn take_back(&self, options: ChangeOptions) -> Result<u64, Failure> {
+        let mut switch = self.0.lock();
+        if switch.confirm_by_s == 0 {
+            return Err(Failure::NotFound("nothing waits for a confirmation".to_owned()));
+        }
+        switch.options = options;
+        Ok(switch.take_back())
+    }
+
+    async fn get(&self, generation: u64) -> Result<(zbus::OwnedFd, u64), Failure> {
         let sent = |text: &str| zbus::OwnedFd::from(descriptor::of_text(text).unwrap());
+        let _busy = self.1.lock().await;
         let switch = self.0.lock();
-        match generation {
-            0 => Ok((sent(&switch.document), switch.generation)),
-            3 => Ok((sent("version = 1 # of old\n"), 3)),
-            number => Err(Failure::NotFound(format!("there is no generation {number}"))),
+        if generation == 0 || generation == switch.generation {
+            return Ok((sent(&switch.document), switch.generation));
+        }
+        match (switch.past.get(&generation), generation) {
+            (Some(document), _) => Ok((sent(document), generation)),
+            (None, 3) => Ok((sent(OLD), 3)),
+            (None, number) => Err(Failure::NotFound(format!("there is no generation {number}"))),
         }
     }
 
@@ -306,11 +361,24 @@ impl Config {
             reason: "not confirmed in time".to_owned(),
             ..row.clone()
         };
-        vec![row, past]
+        let taken_back = Generation { generation: switch.taken_back, time_s: now_s(), ..past.clone() };
+        let newest = Some(taken_back).filter(|row| row.generation > switch.generation);
+        let kept = switch.past.keys().rev().enumerate().map(|(index, generation)| {
+            let state = match (index, switch.confirm_by_s) {
+                (0, 1..) => GenerationState::Startup,
+                _ => GenerationState::Confirmed,
+            };
+            Generation { generation: *generation, state, confirm_by_s: 0, ..row.clone() }
+        });
+        let kept: Vec<Generation> = kept.collect();
+        newest.into_iter().chain([row]).chain(kept).chain([past]).collect()
     }
 
-    fn status(&self) -> Status {
+    fn status(&self) -> Result<Status, Failure> {
         let switch = self.0.lock();
+        if switch.denies {
+            return Err(Failure::Denied("only users of the switch may look".to_owned()));
+        }
         let problems = switch.problems.clone();
         let state = match (problems.is_empty(), switch.confirm_by_s) {
             (false, _) => Health::Degraded,
@@ -318,13 +386,14 @@ impl Config {
             (true, _) => Health::Unconfirmed,
         };
         let user = if switch.confirm_by_s == 0 { "" } else { "ana" };
-        Status {
+        Ok(Status {
             state,
             problems,
             generation: switch.generation,
             confirm_by_s: switch.confirm_by_s,
             user: user.to_owned(),
-        }
+            role: if switch.role.is_empty() { "admin".to_owned() } else { switch.role.clone() },
+        })
     }
 }
 

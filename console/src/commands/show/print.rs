@@ -17,10 +17,10 @@ const FIRST_ROWS: usize = 20;
 
 /// Lays rows out as they come. Where standard output is the reader's, they are printed; the screens get all of them at
 /// the end.
-pub struct Printer<'a, T> {
+pub struct Printer<'a, T, L> {
     context: &'a Context,
     format: Format,
-    layout: fn(&[T]) -> Table,
+    layout: L,
     waiting: Vec<T>,
     widths: Vec<usize>,
     /// Rows that were laid out.
@@ -28,9 +28,9 @@ pub struct Printer<'a, T> {
     text: String,
 }
 
-impl<'a, T: Serialize> Printer<'a, T> {
+impl<'a, T: Serialize, L: Fn(&[T]) -> Table> Printer<'a, T, L> {
     /// A printer that has printed nothing.
-    pub fn new(layout: fn(&[T]) -> Table, format: Format, context: &'a Context) -> Printer<'a, T> {
+    pub fn new(layout: L, format: Format, context: &'a Context) -> Printer<'a, T, L> {
         Printer {
             context,
             format,

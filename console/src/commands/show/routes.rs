@@ -1,17 +1,18 @@
 //! Which routes `corten show routes PREFIX` and `corten show routes ADDRESS` mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netd_api::state::Route;
-use netd_api::table::{Filter, TableName};
+use netd_api::state::{Neighbour, Route};
+use netd_api::table::{Filter, MAX_FILTER_VALUES, TableName};
 
 use super::print::Printer;
 use crate::cli::Format;
 use crate::client::{Error, Netd};
 use crate::commands::Context;
 use crate::outcome::Outcome;
+use crate::tables::routes::Silent;
 use crate::{tables, text};
 
 /// What netd calls who installs routes; others are numbers (rtnetlink(7), rtm_protocol).
@@ -30,7 +31,8 @@ pub async fn all(
     context: &Context,
 ) -> Result<Outcome, Error> {
     let filter = Filter { vrf: vrf.map(super::vrf_name), protocol: protocol.clone(), ..Filter::default() };
-    let mut printer = Printer::new(tables::routes::table, format, context);
+    let silent = if format.json { Silent::default() } else { silent(netd, None).await? };
+    let mut printer = Printer::new(|rows: &[Route]| tables::routes::table(rows, &silent), format, context);
     let mut rows = 0_u64;
     netd.rows(TableName::Routes, &filter, |row: Route| {
         rows += 1;
@@ -41,11 +43,43 @@ pub async fn all(
     printer.finish()
 }
 
-/// The routes to some prefixes, and those that packets to some addresses take.
+/// Prints the routes to some prefixes, and those that packets to some addresses take.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such protocol, a prefix has no route, or an address none that leads there.
-pub async fn named(
+pub async fn some(
+    netd: &Netd,
+    wanted: &[String],
+    vrf: Option<&str>,
+    protocol: Option<&str>,
+    format: Format,
+    context: &Context,
+) -> Result<Outcome, Error> {
+    let rows = named(netd, wanted, vrf, protocol).await?;
+    let hops = rows.iter().flat_map(|route| &route.next_hops);
+    let gateways: BTreeSet<&String> = hops.map(|hop| &hop.via).filter(|via| !via.is_empty()).collect();
+    let silent = match format.json || gateways.is_empty() {
+        true => Silent::default(),
+        false => silent(netd, Some(gateways.into_iter().cloned().collect())).await?,
+    };
+    super::print(&rows, |rows| tables::routes::table(rows, &silent), format, context)
+}
+
+/// Which of some gateways do not answer, or of all neighbours. A program reads what netd tells, and asks for neighbours
+/// where it wants them.
+async fn silent(netd: &Netd, gateways: Option<Vec<String>>) -> Result<Silent, Error> {
+    let addresses = gateways.filter(|gateways| gateways.len() <= MAX_FILTER_VALUES);
+    let filter = Filter { addresses, ..Filter::default() };
+    let mut silent = Silent::default();
+    netd.rows(TableName::Neighbours, &filter, |row: Neighbour| {
+        silent.push(row);
+        Ok(())
+    })
+    .await?;
+    Ok(silent)
+}
+
+async fn named(
     netd: &Netd,
     wanted: &[String],
     vrf: Option<&str>,

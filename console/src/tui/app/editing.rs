@@ -2,7 +2,7 @@
 
 use super::{App, Effect, Over, Page};
 use crate::cli::Command;
-use crate::commands::change::{Applied, Base, Change, Review};
+use crate::commands::change::{Applied, Base, Change, Confirm, Review};
 use crate::text;
 use crate::tui::editor::{Editor, Typed};
 use crate::tui::keys::Key;
@@ -14,13 +14,17 @@ impl App {
         let words = crate::login::split(line).ok()?;
         let (paste, anew, comment) = match crate::cli::parse(&words).ok()?.command {
             Command::Edit { anew, comment } => (None, anew, comment),
-            Command::Check { file, json: false, anew } | Command::Diff { file, json: false, anew }
+            Command::Check { file, json: false, anew }
+            | Command::Diff { file, with: None, json: false, anew }
                 if file == "-" =>
             {
                 (Some(Editor::paste_to_look()), anew, None)
             }
-            Command::Apply { file, base, force, confirm, comment, anew } if file == "-" => {
-                let change = Change { base: Base::of(base, force), confirm_timeout_s: confirm, comment };
+            Command::Apply { file, base, force, confirm, no_confirm, comment, timeout: _, anew }
+                if file == "-" =>
+            {
+                let confirm = Confirm::of(confirm, no_confirm);
+                let change = Change { base: Base::of(base, force), confirm, force, comment };
                 (Some(Editor::paste(change)), anew, None)
             }
             _ => return None,
@@ -41,8 +45,13 @@ impl App {
             self.notice(line, "Another command is still running.");
             return None;
         }
+        let viewer = self.is_viewer();
+        let paste = paste.map(|paste| if viewer { paste.for_viewer() } else { paste });
         match (paste, &mut self.editor) {
-            (None, Some(kept)) if !anew => kept.resume(comment),
+            (None, Some(kept)) if !anew => {
+                kept.resume(comment);
+                kept.look_only |= viewer;
+            }
             (_, Some(kept)) if kept.busy => {
                 self.notice(line, "A text is still being checked or applied.");
                 return None;
@@ -80,11 +89,10 @@ impl App {
             return None;
         }
         if let Over::Review(page) = &mut self.over {
+            // Caps Lock makes no difference: keeping a change for good has a key of its own.
             let change = match key {
-                Key::Char('a') if !editor.look_only => editor.confirmed_change(),
-                Key::Char('A') if !editor.look_only => {
-                    Change { confirm_timeout_s: None, ..editor.change.clone() }
-                }
+                Key::Char('a' | 'A') if !editor.look_only => editor.confirmed_change(),
+                Key::Char('g' | 'G') if !editor.look_only => editor.change_for_good(),
                 Key::Escape | Key::Char('q') | Key::Ctrl('c') => {
                     self.over = Over::Editor;
                     return None;
@@ -100,8 +108,13 @@ impl App {
         match editor.press(key, self.page) {
             Typed::More => None,
             Typed::Left => {
-                let words = "Nothing was applied. The text is kept until you leave: `:edit` goes on with it.";
-                self.notice("edit", words);
+                let mut words =
+                    "This text was not applied. It is kept until you leave: `:edit` goes on with it."
+                        .to_owned();
+                if let Some(waits) = self.pending_words() {
+                    words.push_str(&format!(" {waits}"));
+                }
+                self.notice("edit", &words);
                 None
             }
             Typed::Done => {
@@ -116,7 +129,8 @@ impl App {
         self.running = None;
         match document {
             Ok((text, generation)) => {
-                self.editor = Some(Editor::new(&text, generation, self.comment.take()));
+                let editor = Editor::new(&text, generation, self.comment.take());
+                self.editor = Some(if self.is_viewer() { editor.for_viewer() } else { editor });
                 if !matches!(self.over, Over::Notice(_)) {
                     self.over = Over::Editor;
                     self.prompt = None;
@@ -139,7 +153,13 @@ impl App {
             _ => Over::Editor,
         };
         editor.take(review);
+        self.rollback = None;
         self.show_editor(over);
+    }
+
+    /// Whether the user may only look.
+    fn is_viewer(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.role == "view")
     }
 
     /// Goes back to the text, or on to what it changes; tells whoever left it meanwhile.

@@ -19,7 +19,8 @@ pub fn draw(app: &App, area: Rect, body: Rect, picture: &mut Buffer) -> Option<P
         return Some(draw_prompt(app, prompt, area, picture));
     }
     bar(picture, area, app.look);
-    write(picture, area, &format!(" {}", keys(app)), app.look.style(Tone::Bar));
+    let keys = app.leaving_question().unwrap_or_else(|| keys(app));
+    write(picture, area, &format!(" {keys}"), app.look.style(Tone::Bar));
     None
 }
 
@@ -30,21 +31,28 @@ fn keys(app: &App) -> String {
     let busy = app.editor.as_ref().is_some_and(|editor| editor.busy);
     match (&app.over, app.screen) {
         (Over::Editor | Over::Review(_), _) if busy => "working ...  Esc leave, it goes on".into(),
-        (Over::Editor, _) => "Ctrl-D check and compare  Ctrl-Z undo  Ctrl-K cut line  Esc leave".into(),
-        (Over::Review(_), _) if app.editor.as_ref().is_some_and(|editor| editor.look_only) => {
-            "Up/Down PgUp/PgDn Left/Right scroll  Esc back".into()
+        (Over::Editor, _) => {
+            "Ctrl-D check, compare  Ctrl-F find  Ctrl-Z undo  Ctrl-K cut line  Esc leave".into()
         }
-        (Over::Review(_), _) => {
-            let window = app.editor.as_ref().map_or(0, |editor| editor.timeout_s());
-            let window = crate::timespan::show(window);
-            format!("a apply, taken back in {window} unless confirmed  A apply for good  Esc back")
-        }
-        (Over::Notice(_), _) => "Esc back".into(),
-        (Over::Port, _) => "Up/Down other ports  Esc back".into(),
-        (Over::Help, _) => "any key: back".into(),
-        (Over::Output(_), _) => "Up/Down PgUp/PgDn Left/Right scroll  : command  Esc back".into(),
+        (Over::Review(_), _) => review_keys(app),
+        (Over::Notice(_), _) => ": command  Esc back".into(),
+        (Over::Port, _) => "Up/Down other ports  PgUp/PgDn scroll  : command  Esc back".into(),
+        (Over::Help(_), _) => "Up/Down PgUp/PgDn scroll  : command  other keys back".into(),
+        (Over::Output(_), _) => "Up/Down PgUp/PgDn Left/Right scroll  / search  : command  Esc back".into(),
         (Over::Nothing, screen) => screen_keys(app, screen),
     }
+}
+
+/// The keys of a comparison.
+fn review_keys(app: &App) -> String {
+    let window = match (app.rollback_window_s(), &app.editor) {
+        (Some(0), _) => return "a go back for good  / search  Esc back".into(),
+        (Some(seconds), _) => seconds,
+        (None, Some(editor)) if !editor.look_only => editor.timeout_s(),
+        (None, _) => return "Up/Down PgUp/PgDn Left/Right scroll  / search  Esc back".into(),
+    };
+    let window = crate::timespan::show(window);
+    format!("a apply, taken back in {window} unless confirmed  g apply for good  Esc back")
 }
 
 /// The keys of a screen. Beside a filter there is room for the most needed only.

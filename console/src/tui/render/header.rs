@@ -1,4 +1,6 @@
-//! The first line: host, screens, netd, generation and time.
+//! The first line: who and where, the screens, what runs and how that is doing, the time.
+//!
+//! What matters most is at the right and is never left out for the rest: on a narrow terminal the names go first.
 
 use netd_api::generation::Health;
 use ratatui::buffer::Buffer;
@@ -7,47 +9,92 @@ use ratatui::layout::Rect;
 use super::{bar, write};
 use crate::look::Tone;
 use crate::text;
-use crate::tui::DEFAULT_SIZE;
 use crate::tui::app::{App, Link, Screen};
 
+/// Columns of host, user and role together, at most.
+const MAX_WHO_COLUMNS: usize = 26;
+
 /// Draws the header.
-pub fn draw(app: &App, area: Rect, picture: &mut Buffer) {
+pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
     if area.height == 0 {
         return;
     }
     bar(picture, area, app.look);
     let style = app.look.style(Tone::Bar);
-    let fits = area.width >= DEFAULT_SIZE.0;
-    let right = if fits { right_side(app) } else { format!("needs {} columns ", DEFAULT_SIZE.0) };
     let columns = usize::from(area.width);
-    let host = text::fit(&app.look.text(&app.host), 20, app.look.cut_mark());
-    let mut left = format!(" {host} ");
-    for (screen, title) in Screen::ALL {
-        let (open, close) = if screen == app.screen { ('[', ']') } else { (' ', ' ') };
-        left.push_str(&format!(" {open}{title}{close}"));
-    }
+    let rights = right_sides(app);
+    let right = rights.iter().find(|right| text::width(right) <= columns).or(rights.last());
+    let right = right.cloned().unwrap_or_default();
+    let room = columns.saturating_sub(text::width(&right));
+    let left = left_sides(app).into_iter().find(|left| text::width(left) <= room).unwrap_or_default();
     write(picture, area, &left, style);
-    // Where both do not fit the screens' names win.
-    let at = columns.saturating_sub(text::width(&right));
-    if at > text::width(&left) {
-        let place = Rect { x: area.x + u16::try_from(at).unwrap_or(0), ..area }.intersection(area);
-        write(picture, place, &right, style);
+    let place = Rect { x: area.x + u16::try_from(room).unwrap_or(0), ..area }.intersection(area);
+    write(picture, place, &right, style);
+    if let Some(taken_back) = &mut app.taken_back {
+        taken_back.shown = true;
     }
 }
 
-fn right_side(app: &App) -> String {
-    let netd = match app.link {
-        Link::Connecting => "netd ...",
-        Link::Up => "netd up",
-        Link::Away { .. } => "netd AWAY",
+/// From the widest to the narrowest.
+fn left_sides(app: &App) -> [String; 5] {
+    let cut = app.look.cut_mark();
+    let host = text::fit(&app.look.text(&app.host), 20, cut);
+    let role = app.status.as_ref().map_or("", |status| status.role.as_str());
+    let who = match (app.user.as_str(), role) {
+        ("", _) => host.clone(),
+        (user, "") => format!("{user}@{host}"),
+        (user, role) => format!("{user}@{host} {role}"),
     };
-    let generation = app.status.as_ref().map_or(String::new(), |status| {
-        let state = match status.state {
-            Health::Ok => "",
-            Health::Unconfirmed => " UNCONFIRMED",
-            Health::Degraded => " DEGRADED",
+    let who = text::fit(&app.look.text(&who), MAX_WHO_COLUMNS, cut);
+    let mark = |screen: Screen| if screen == app.screen { ('[', ']') } else { (' ', ' ') };
+    let screens = |name: &dyn Fn(Screen, &'static str) -> &'static str| -> String {
+        let one = |(screen, title): (Screen, &'static str)| {
+            let (open, close) = mark(screen);
+            format!(" {open}{}{close}", name(screen, title))
         };
-        format!("  gen {}{state}", status.generation)
-    });
-    format!("{netd}{generation}  {} ", app.clock)
+        Screen::ALL.into_iter().map(one).collect()
+    };
+    let names = screens(&|_, title| title);
+    let digits = screens(&|screen, title| if screen == app.screen { title } else { &title[..1] });
+    let only_digits = screens(&|_, title| &title[..1]);
+    [
+        format!(" {who} {names}"),
+        format!(" {who} {digits}"),
+        format!(" {host} {digits}"),
+        format!(" {only_digits}"),
+        String::new(),
+    ]
+}
+
+/// From the widest to the narrowest.
+fn right_sides(app: &App) -> [String; 4] {
+    let netd = match app.link {
+        Link::Connecting => "netd ...  ",
+        Link::Up => "",
+        Link::Away { .. } => "netd AWAY  ",
+    };
+    let (state, short) = state(app);
+    [
+        format!("{netd}{state}  {} ", app.clock),
+        format!("{netd}{state} "),
+        format!("{state} "),
+        format!("{short} "),
+    ]
+}
+
+/// What runs and how that is doing, and the same where there is hardly room.
+fn state(app: &App) -> (String, String) {
+    let Some(status) = &app.status else { return (String::new(), String::new()) };
+    let generation = status.generation;
+    if let Some(taken_back) = &app.taken_back {
+        let words = format!("gen {} TAKEN BACK", taken_back.generation);
+        return (format!("{words}  gen {generation}"), words);
+    }
+    let degraded = if status.state == Health::Degraded { " DEGRADED" } else { "" };
+    if let Some(left) = app.seconds_left() {
+        let left = text::countdown(left);
+        return (format!("gen {generation}{degraded} UNCONFIRMED {left}"), format!("UNCONFIRMED {left}"));
+    }
+    let words = format!("gen {generation}{degraded}");
+    (words.clone(), words)
 }

@@ -18,6 +18,8 @@ mod tests;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
+pub use help::lines as help_lines;
+
 use super::app::{App, Over, Screen};
 use crate::look::Look;
 
@@ -38,8 +40,7 @@ pub fn draw(app: &mut App, area: Rect) -> (Buffer, Option<Position>) {
             Screen::Log => log::draw(app, body, &mut picture),
         },
         Over::Port => detail::draw(app, body, &mut picture),
-        Over::Help => help::draw(app, body, &mut picture),
-        Over::Output(page) | Over::Notice(page) | Over::Review(page) => {
+        Over::Output(page) | Over::Notice(page) | Over::Review(page) | Over::Help(page) => {
             output::draw(app, page, body, &mut picture)
         }
         Over::Editor => editor::draw(app, body, &mut picture),

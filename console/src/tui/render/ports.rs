@@ -26,6 +26,24 @@ const COLUMNS: &[Column] = &[
     Column::text("DESCR").cut_to(5),
 ];
 
+/// With errors and drops in both directions, where there is room.
+const WIDE_COLUMNS: &[Column] = &[
+    Column::text("PORT").at_least(5),
+    Column::text("STATE").at_least(9),
+    Column::number("SPEED").at_least(5),
+    Column::text("VLAN").at_least(4).cut_to(6),
+    Column::number("RX b/s").at_least(6),
+    Column::number("TX b/s").at_least(6),
+    Column::number("RX B").at_least(5),
+    Column::number("TX B").at_least(5),
+    Column::number("ERRORS").at_least(6),
+    Column::number("DROPS").at_least(5),
+    Column::text("DESCR").cut_to(5),
+];
+
+/// Columns of a terminal that has room for them.
+const WIDE: u16 = 100;
+
 /// Draws the ports.
 pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
     let height = usize::from(area.height.saturating_sub(1));
@@ -33,9 +51,10 @@ pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
     let view = app.ports.list.view(rows, height);
     let selected = app.ports.list.selected.checked_sub(view.start);
     let shown = app.ports.shown();
-    let mut ports = Table::new(COLUMNS);
+    let wide = area.width >= WIDE;
+    let mut ports = Table::new(if wide { WIDE_COLUMNS } else { COLUMNS });
     for (port, rate) in &shown[view] {
-        push(&mut ports, port, *rate);
+        push(&mut ports, port, *rate, wide);
     }
     table::draw(&ports, selected, app.look, area, picture);
     if rows == 0 {
@@ -48,9 +67,9 @@ pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
     }
 }
 
-fn push(table: &mut Table, port: &Port, rate: Option<Rate>) {
+fn push(table: &mut Table, port: &Port, rate: Option<Rate>, wide: bool) {
     let bits = |of: fn(&Rate) -> u64| rate.map_or("-".to_owned(), |rate| text::short_number(of(&rate)));
-    table.push([
+    let [name, state, speed, vlans, rx_rate, tx_rate, rx, tx, label] = [
         port.name.as_str().into(),
         tables::ports::state(port),
         text::speed(port.speed_mbps).into(),
@@ -60,5 +79,11 @@ fn push(table: &mut Table, port: &Port, rate: Option<Rate>) {
         text::short_number(port.counters.rx_bytes).into(),
         text::short_number(port.counters.tx_bytes).into(),
         tables::ports::label(port).into(),
-    ]);
+    ];
+    if !wide {
+        table.push([name, state, speed, vlans, rx_rate, tx_rate, rx, tx, label]);
+        return;
+    }
+    let [errors, drops] = tables::ports::faults(&port.counters);
+    table.push([name, state, speed, vlans, rx_rate, tx_rate, rx, tx, errors, drops, label]);
 }

@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use netd_api::generation::{Health, Status};
+use netd_api::generation::{Generation, Health, State, Status};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
 use super::draw;
-use crate::commands::change::{Applied, Base, Review};
+use crate::commands::change::{Applied, Base, Confirm, Review, RollBack, RollBackReview};
 use crate::journal::{Entry, News};
 use crate::look::Look;
+use crate::outcome::Exit;
 use crate::outcome::Outcome;
 use crate::tables::tests as switch;
+use crate::target::Target;
 use crate::tui::app::{App, Effect};
 use crate::tui::feed::Update;
 use crate::tui::keys::Key;
@@ -100,13 +102,314 @@ fn ports_in_mono_ascii() {
 #[test]
 fn the_header_tells_what_waits_and_what_is_wrong() {
     let mut app = app(Look::PLAIN);
-    for (state, shown) in
-        [(Health::Unconfirmed, "gen 12 UNCONFIRMED  14:05"), (Health::Degraded, "gen 12 DEGRADED")]
-    {
-        app.update(Update::Status(Status { state, generation: 12, ..Status::default() }));
+    app.user = "ana".into();
+    app.now_s = 1000;
+    for (state, confirm_by_s, shown) in [
+        (Health::Unconfirmed, 1103, "gen 12 UNCONFIRMED 1:43  14:05"),
+        (Health::Degraded, 0, "gen 12 DEGRADED"),
+        (Health::Degraded, 1009, "gen 12 DEGRADED UNCONFIRMED 0:09"),
+        (Health::Ok, 0, "gen 12  14:05"),
+    ] {
+        let role = "admin".to_owned();
+        app.update(Update::Status(Status { state, generation: 12, confirm_by_s, role, ..Status::default() }));
         let header = screen(&mut app).lines().next().unwrap().to_owned();
         assert!(header.contains(shown) && header.len() <= 80, "{header}");
+        assert!(header.starts_with(" ana@leaf1 admin  [1 Ports]"), "{header}");
     }
+}
+
+/// A change of ana's that waits for its confirmation, until second 1103; it is second 1000.
+fn waiting(app: &mut App) {
+    app.now_s = 1000;
+    app.update(Update::Status(Status {
+        state: Health::Unconfirmed,
+        generation: 13,
+        confirm_by_s: 1103,
+        user: "ana".into(),
+        role: "admin".into(),
+        ..Status::default()
+    }));
+}
+
+fn row(generation: u64, state: State, reason: &str, time_s: u64) -> Generation {
+    Generation { generation, state, reason: reason.into(), time_s, ..Generation::default() }
+}
+
+#[test]
+fn countdown_is_on_every_screen_and_at_every_size() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    let everything: &[&[Key]] = &[
+        &[],
+        &[Key::Char('2')],
+        &[Key::Char('3')],
+        &[Key::Char('?')],
+        &[Key::Escape, Key::Char('1'), Key::Enter],
+        &[Key::Escape, Key::Char(':')],
+    ];
+    for keys in everything {
+        press(&mut app, keys);
+        for (width, height) in [(80, 24), (132, 43), (40, 12), (20, 8)] {
+            let shown = text(&picture_of(&mut app, width, height));
+            assert!(shown.lines().next().unwrap().contains("UNCONFIRMED 1:43"), "{width}x{height}:\n{shown}");
+        }
+    }
+    press(&mut app, &[Key::Escape]);
+    command(&mut app, "apply -");
+    assert!(screen(&mut app).contains("UNCONFIRMED 1:43"), "{}", screen(&mut app));
+    app.now_s += 100;
+    assert!(screen(&mut app).contains("UNCONFIRMED 0:03"), "{}", screen(&mut app));
+}
+
+#[test]
+fn change_that_waits_is_a_banner_over_the_screen() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn change_that_ran_out_says_so_until_a_key_that_saw_it() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    let back = || Update::Status(Status { generation: 12, role: "admin".into(), ..Status::default() });
+    app.update(back());
+    // A key that was pressed before it was on the screen has not seen it.
+    press(&mut app, &[Key::Down]);
+    app.update(Update::Generations(vec![
+        row(13, State::RolledBack, "not confirmed in time", 900),
+        row(12, State::Running, "", 100),
+    ]));
+    let shown = screen(&mut app);
+    assert!(shown.lines().next().unwrap().contains("gen 13 TAKEN BACK  gen 12  14:05"), "{shown}");
+    assert!(
+        shown.contains("! Generation 13 was TAKEN BACK (not confirmed in time): generation 12 runs."),
+        "{shown}"
+    );
+    press(&mut app, &[Key::Down]);
+    assert!(!screen(&mut app).contains("TAKEN BACK"), "{}", screen(&mut app));
+    // A confirmation is no end of that kind.
+    waiting(&mut app);
+    app.update(Update::Status(Status { generation: 13, ..Status::default() }));
+    assert!(!screen(&mut app).contains("TAKEN BACK"), "{}", screen(&mut app));
+}
+
+#[test]
+fn who_logs_in_after_a_change_ran_out_is_told() {
+    for (age_s, told) in [(60, true), (100_000, false)] {
+        let mut app = app(Look::PLAIN);
+        app.now_s = 200_000;
+        app.generations.clear();
+        app.update(Update::Generations(vec![
+            row(13, State::RolledBack, "not confirmed in time", 200_000 - age_s),
+            row(12, State::Running, "", 1),
+        ]));
+        assert_eq!(screen(&mut app).contains("gen 13 TAKEN BACK"), told, "{age_s}");
+    }
+}
+
+#[test]
+fn leaving_is_asked_while_something_would_be_lost() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    for leave in ["q", ":exit\n", ":quit\n"] {
+        let last = leave.chars().map(|c| app.press(if c == '\n' { Key::Enter } else { Key::Char(c) })).last();
+        assert_eq!(last.flatten(), None, "{leave}");
+        let shown = screen(&mut app);
+        assert!(shown.contains("Generation 13 is not confirmed, 1:43 left. Leave? y leave"), "{shown}");
+        assert_eq!(app.press(Key::Char('n')), None);
+        assert!(screen(&mut app).contains("q log out"));
+    }
+    app.press(Key::Char('q'));
+    assert_eq!(app.press(Key::Char('y')), Some(Effect::Quit));
+    // A text that was typed would be lost too.
+    app.update(Update::Status(Status { generation: 13, ..Status::default() }));
+    command(&mut app, "apply -");
+    paste(&mut app, "mine");
+    press(&mut app, &[Key::Escape, Key::Escape]);
+    assert_eq!(app.press(Key::Char('q')), None);
+    assert!(screen(&mut app).contains("A text is not applied. Leave?"), "{}", screen(&mut app));
+}
+
+#[test]
+fn commands_are_taken_on_every_screen() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    let confirm = |app: &mut App, place: &str| {
+        assert_eq!(command(app, "confirm"), Some(Effect::Run("confirm".into())), "{place}:\n{}", screen(app));
+        app.finished("confirm", Outcome::done("confirmed".into()));
+        press(app, &[Key::Escape]);
+    };
+    confirm(&mut app, "ports");
+    press(&mut app, &[Key::Enter]);
+    confirm(&mut app, "a port in full");
+    press(&mut app, &[Key::Char('?')]);
+    confirm(&mut app, "the keys");
+    command(&mut app, "show fdb");
+    app.finished("show fdb", Outcome::done("an entry".into()));
+    confirm(&mut app, "an output");
+    command(&mut app, "apply -");
+    paste(&mut app, "mine");
+    press(&mut app, &[Key::Escape]);
+    let shown = screen(&mut app);
+    assert!(shown.contains("This text was not applied.") && shown.contains("taken back in 1:43"), "{shown}");
+    confirm(&mut app, "the editor's last page");
+    command(&mut app, "edit");
+    press(&mut app, &[Key::Ctrl('d')]);
+    app.reviewed(difference(13));
+    confirm(&mut app, "the comparison");
+    // They wait for no other command either.
+    command(&mut app, "show routes");
+    confirm(&mut app, "a command is running");
+    assert_eq!(app.running.as_deref(), Some("show routes"));
+}
+
+#[test]
+fn keys_of_the_comparison_do_not_depend_on_caps_lock() {
+    for (key, confirm) in [
+        ('a', Confirm::Within(120)),
+        ('A', Confirm::Within(120)),
+        ('g', Confirm::Unsaid),
+        ('G', Confirm::Unsaid),
+    ] {
+        let mut app = app(Look::PLAIN);
+        command(&mut app, "apply -");
+        paste(&mut app, "mine");
+        press(&mut app, &[Key::Ctrl('d')]);
+        app.reviewed(difference(12));
+        assert!(screen(&mut app).contains("a apply, taken back in 2 min unless confirmed  g apply for good"));
+        let Some(Effect::Apply(_, change)) = app.press(Key::Char(key)) else {
+            panic!("{}", screen(&mut app))
+        };
+        assert_eq!(change.confirm, confirm, "{key}");
+    }
+}
+
+#[test]
+fn roll_back_is_compared_before_it_is_made() {
+    let mut app = app(Look::PLAIN);
+    let Some(Effect::ReviewRollBack(request)) = command(&mut app, "rollback -1") else { panic!("no review") };
+    assert_eq!(request, RollBack::new(Some(Target::Back(1)), None, false, false, None));
+    let found = RollBack { generation: 11, ..request };
+    let compared =
+        || RollBackReview::Compared { text: "1 step on the network:\n".into(), request: found.clone() };
+    app.reviewed_roll_back(compared());
+    let shown = screen(&mut app);
+    assert!(shown.contains("What going back to generation 11 changes"), "{shown}");
+    assert!(shown.contains("a apply, taken back in 2 min unless confirmed"), "{shown}");
+    assert_eq!(press(&mut app, &[Key::Escape]), None);
+    assert!(screen(&mut app).contains("RX b/s"));
+    command(&mut app, "rollback -1");
+    app.reviewed_roll_back(compared());
+    assert_eq!(press(&mut app, &[Key::Char('a')]), Some(Effect::RollBack(found.clone())));
+    app.finished("rollback 11", Outcome::done("applied".into()));
+    command(&mut app, "rollback -1");
+    app.reviewed_roll_back(compared());
+    let for_good = RollBack { timeout_s: 0, ..found.clone() };
+    assert_eq!(press(&mut app, &[Key::Char('g')]), Some(Effect::RollBack(for_good)));
+    app.finished("rollback 11", Outcome::done("applied".into()));
+    // What waits is taken back at once: there is nothing to compare.
+    command(&mut app, "rollback");
+    let words = "Generation 13 is taken back: generation 12 runs again.";
+    app.reviewed_roll_back(RollBackReview::Over(Outcome::done(words.into())));
+    assert!(screen(&mut app).contains(words));
+    assert_eq!(app.running, None);
+}
+
+#[test]
+fn viewer_is_told_before_typing_that_nothing_can_be_applied() {
+    let mut app = app(Look::PLAIN);
+    app.user = "vic".into();
+    app.update(Update::Status(Status { generation: 12, role: "view".into(), ..Status::default() }));
+    assert!(screen(&mut app).starts_with(" vic@leaf1 view"), "{}", screen(&mut app));
+    assert_eq!(command(&mut app, "edit"), Some(Effect::Load));
+    app.loaded(Ok(("version = 1\n".into(), 12)));
+    assert!(screen(&mut app).contains("role view: nothing can be applied"), "{}", screen(&mut app));
+    press(&mut app, &[Key::Ctrl('d')]);
+    app.reviewed(difference(12));
+    assert_eq!(press(&mut app, &[Key::Char('a')]), None);
+    assert!(!screen(&mut app).contains("a apply"), "{}", screen(&mut app));
+    press(&mut app, &[Key::Escape, Key::Escape, Key::Escape]);
+    command(&mut app, "edit");
+    assert!(app.editor.as_ref().unwrap().look_only);
+}
+
+#[test]
+fn log_opens_at_its_end() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Char('3')]);
+    app.journal(News::Begin);
+    for number in 1..=60 {
+        app.journal(entry(6, "netd", &format!("message {number} {}", "word ".repeat(20))));
+    }
+    screen(&mut app);
+    press(&mut app, &[Key::Enter]);
+    assert!(screen(&mut app).contains("message 60"), "{}", screen(&mut app));
+    press(&mut app, &[Key::Escape]);
+    command(&mut app, "log");
+    let lines: Vec<String> = (1..=100).map(|number| format!("line {number}")).collect();
+    app.finished("log", Outcome::done(lines.join("\n")));
+    let shown = screen(&mut app);
+    assert!(shown.contains("line 100") && !shown.contains("line 1\n"), "{shown}");
+}
+
+#[test]
+fn text_is_found_in_outputs_and_in_the_editor() {
+    let mut app = app(Look::PLAIN);
+    command(&mut app, "show routes");
+    let lines: Vec<String> = (1..=100).map(|number| format!("10.0.{number}.0/24")).collect();
+    app.finished("show routes", Outcome::done(lines.join("\n")));
+    type_text(&mut app, "/10.0.77");
+    press(&mut app, &[Key::Enter]);
+    let shown = screen(&mut app);
+    assert!(shown.contains("10.0.77.0/24") && shown.contains("\"10.0.77\" 1 of 1"), "{shown}");
+    press(&mut app, &[Key::Escape]);
+    command(&mut app, "edit");
+    app.loaded(Ok(("version = 1\n[ports.swp7]\n".into(), 12)));
+    press(&mut app, &[Key::Ctrl('f')]);
+    type_text(&mut app, "SWP7");
+    press(&mut app, &[Key::Enter]);
+    assert!(screen(&mut app).contains("(line 2, column 8)"), "{}", screen(&mut app));
+}
+
+#[test]
+fn port_in_full_scrolls_on_a_small_screen() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Enter]);
+    let small = |app: &mut App| text(&picture_of(app, 40, 12));
+    assert!(small(&mut app).contains("Port           swp1"), "{}", small(&mut app));
+    press(&mut app, &[Key::End]);
+    assert!(small(&mut app).contains("Dropped"), "{}", small(&mut app));
+    press(&mut app, &[Key::Down]);
+    assert!(small(&mut app).contains("Port           swp2"), "{}", small(&mut app));
+}
+
+#[test]
+fn errors_and_drops_have_columns_on_a_wide_screen() {
+    let mut app = app(Look::PLAIN);
+    assert!(!screen(&mut app).contains("DROPS"));
+    let wide = text(&picture_of(&mut app, 132, 43));
+    assert!(wide.contains("ERRORS  DROPS"), "{wide}");
+}
+
+#[test]
+fn session_of_a_user_who_is_none_any_more_is_over() {
+    let mut app = app(Look::PLAIN);
+    app.update(Update::Denied("only users of the switch may look".into()));
+    assert_eq!(app.denied.as_deref(), Some("only users of the switch may look"));
+    // Who was never let in sees why.
+    let mut app = App::new(Look::PLAIN, "leaf1".into(), "14:05".into());
+    app.update(Update::Denied("no such user".into()));
+    assert_eq!(app.denied, None);
+    assert!(screen(&mut app).contains("! not allowed: no such user"), "{}", screen(&mut app));
+}
+
+#[test]
+fn refused_command_is_told_in_its_words() {
+    let mut app = app(Look::PLAIN);
+    command(&mut app, "confirm");
+    app.finished("confirm", Outcome::failed(Exit::Refused, "corten: nothing waits\n".into()));
+    assert!(screen(&mut app).contains("corten: nothing waits"));
 }
 
 #[test]
@@ -215,7 +518,7 @@ fn a_command_runs_and_its_output_scrolls() {
     assert_eq!(press(&mut app, &[Key::Enter]), Some(Effect::Run("show fdb".into())));
     assert!(screen(&mut app).contains("running: show fdb"));
     let lines: Vec<String> = (1..=100).map(|number| format!("line {number} \x1b[2J")).collect();
-    app.finished(Outcome::done(lines.join("\n")));
+    app.finished("show fdb", Outcome::done(lines.join("\n")));
     screen(&mut app);
     press(&mut app, &[Key::PageDown, Key::Down]);
     insta::assert_snapshot!(screen(&mut app));
@@ -233,10 +536,12 @@ fn command(app: &mut App, line: &str) -> Option<Effect> {
 
 /// Pastes lines; none of them may do anything but become text, or nothing.
 fn paste(app: &mut App, lines: &str) {
+    app.pasted = true;
     for c in lines.chars() {
         let key = if c == '\n' { Key::Enter } else { Key::Char(c) };
         assert_eq!(app.press(key), None, "{lines}");
     }
+    app.pasted = false;
 }
 
 const PASTED: &str = "version = 1\n:rollback\n:quit\nqaA";
@@ -258,7 +563,7 @@ fn a_paste_that_finds_no_editor_runs_no_command() {
     command(&mut app, "apply -");
     // The outcome comes amid the paste.
     paste(&mut app, PASTED);
-    app.finished(Outcome::done("an entry".into()));
+    app.finished("show fdb", Outcome::done("an entry".into()));
     paste(&mut app, PASTED);
     assert!(screen(&mut app).contains("an entry"));
     press(&mut app, &[Key::Escape]);
@@ -267,7 +572,7 @@ fn a_paste_that_finds_no_editor_runs_no_command() {
     paste(&mut app, PASTED);
     press(&mut app, &[Key::Ctrl('c')]);
     paste(&mut app, PASTED);
-    assert!(screen(&mut app).contains("The text is kept"), "{}", screen(&mut app));
+    assert!(screen(&mut app).contains("It is kept until you leave"), "{}", screen(&mut app));
     assert_eq!(app.editor.as_ref().unwrap().document(), PASTED);
 }
 
@@ -325,8 +630,8 @@ fn what_is_only_checked_is_not_offered_for_applying() {
         command(&mut app, "edit");
         press(&mut app, &[Key::Ctrl('d')]);
         app.reviewed(difference(13));
-        assert!(screen(&mut app).contains("A apply for good"));
-        let Some(Effect::Apply(text, change)) = press(&mut app, &[Key::Char('A')]) else {
+        assert!(screen(&mut app).contains("g apply for good"));
+        let Some(Effect::Apply(text, change)) = press(&mut app, &[Key::Char('g')]) else {
             panic!("{}", screen(&mut app))
         };
         assert_eq!((text.as_str(), change.base), ("mine", Base::Is(13)));

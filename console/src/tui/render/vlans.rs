@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
 
 /// Draws both tables.
 pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
-    let rows = app.vlans.vlans.len() + 1;
+    let rows = app.vlans.shown().len() + 1;
     // A title line, the VLANs, a blank line; at most half of the screen.
     let height = u16::try_from(rows + 2).unwrap_or(u16::MAX).min(area.height / 2).max(2);
     let above = Rect { height, ..area }.intersection(area);
@@ -41,8 +41,9 @@ fn draw_vlans(app: &mut App, rows: usize, area: Rect, picture: &mut Buffer) {
     let view = app.vlans.list.view(rows, usize::from(area.height.saturating_sub(1)));
     let selected = app.vlans.list.selected.checked_sub(view.start);
     let mut vlans = Table::new(COLUMNS);
+    let shown = app.vlans.shown();
     for index in view {
-        match index.checked_sub(1).and_then(|index| app.vlans.vlans.get(index)) {
+        match index.checked_sub(1).and_then(|index| shown.get(index)) {
             Some(vlan) => push(&mut vlans, vlan),
             None => vlans.push(["all".into(), "".into(), "".into(), "".into(), "".into(), "".into()]),
         }
@@ -75,16 +76,16 @@ fn draw_entries(app: &mut App, area: Rect, picture: &mut Buffer) {
     // Pages move by what is selected; the table shows no selection, so the top is what counts.
     let top = app.vlans.fdb_list.selected.min(rows.saturating_sub(height));
     let entries: Vec<_> = app.vlans.entries().into_iter().skip(top).take(height).cloned().collect();
-    let place = Rect { width: area.width.min(60), ..area };
+    let place = Rect { width: area.width.min(66), ..area };
     if app.vlans.known {
-        table::draw(&fdb::table(&entries), None, app.look, place, picture);
+        table::draw(&fdb::live_table(&entries), None, app.look, place, picture);
     }
     let count = match rows {
         1 => "1 address".to_owned(),
         rows => format!("{rows} addresses"),
     };
     let at = area.width.saturating_sub(u16::try_from(count.len()).unwrap_or(0));
-    if app.vlans.known && at > 60 {
+    if app.vlans.known && at > 66 {
         let place = Rect { x: area.x + at, width: area.width - at, ..line(area, 0) };
         write(picture, place, &count, app.look.style(Tone::Normal));
     }
