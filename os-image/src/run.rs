@@ -57,7 +57,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         .memory_mib(options.memory)
         .console(Console::Inherited);
     if options.demo {
-        machine = machine.config(&demo::config(options.ports), Channel::FwCfg);
+        machine = machine.config(&demo::config(options.ports, asic), Channel::FwCfg);
     } else if let Some(file) = &options.config {
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         machine = machine.config(&text, Channel::FwCfg);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use qemu_tests::demo;
-use qemu_tests::machine::{Channel, Machine, agent_program, image};
+use qemu_tests::machine::{Asic, Channel, Machine, agent_program, image};
 use qemu_tests::tools::Tools;
 
 fn main() -> Result<()> {
@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let vm = Machine::from_image(&image()?)
         .name("guest")
         .ports(4)
-        .config(&demo::config(4), Channel::FwCfg)
+        .config(&demo::config(4, Asic::Virtio), Channel::FwCfg)
         .agent(&tools.disk())
         .log_folder(&folder)
         .start()?;

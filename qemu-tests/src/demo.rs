@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::frame::Mac;
 use crate::host::{Host, HostConfig};
-use crate::machine::Vm;
+use crate::machine::{Asic, Vm};
 use crate::random::Random;
 
 /// Name of the demo's user, who is an administrator.
@@ -31,10 +31,15 @@ const FIRST_HOST: u8 = 100;
 /// Pause between two pings of the demo.
 const PING_INTERVAL: Duration = Duration::from_millis(400);
 
-/// The configuration of a switch with so many front-panel ports.
-pub fn config(ports: u16) -> String {
+/// The configuration of a switch with so many front-panel ports. mgmt0 is in a VRF of its own, but where the driver of
+/// the ports cannot bear one.
+pub fn config(ports: u16, asic: Asic) -> String {
+    let vrf = match asic {
+        Asic::Rocker => "",
+        _ => "vrf = \"mgmt\"\n",
+    };
     let mut text = format!(
-        "version = 1\n\n[system]\nhostname = \"demo\"\n\n[management]\naddress = \"dhcp\"\n\n\
+        "version = 1\n\n[system]\nhostname = \"demo\"\n\n[management]\naddress = \"dhcp\"\n{vrf}\n\
          [users.{USER}]\nrole = \"admin\"\nconsole_password = \"{PASSWORD_HASH}\"\n"
     );
     for (vlan, name) in VLANS.iter().zip(["servers", "clients"]) {

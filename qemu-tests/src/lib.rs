@@ -14,11 +14,11 @@
 //! What `cargo os run --demo` does:
 //!
 //! ```no_run
-//! use qemu_tests::{demo, machine::{Channel, Console, Machine, image}};
+//! use qemu_tests::{demo, machine::{Asic, Channel, Console, Machine, image}};
 //! # fn main() -> anyhow::Result<()> {
 //! let mut vm = Machine::from_image(&image()?)
 //!     .ports(8)
-//!     .config(&demo::config(8), Channel::Smbios)
+//!     .config(&demo::config(8, Asic::Virtio), Channel::Smbios)
 //!     .console(Console::Inherited) // Ctrl-A X leaves
 //!     .start()?;
 //! let hosts = demo::plug(&vm)?;

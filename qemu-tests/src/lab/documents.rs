@@ -222,7 +222,7 @@ mod tests {
             std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
         let kept: Vec<String> = files.map(|path| std::fs::read_to_string(path).expect("a text")).collect();
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ana";
-        let demo = qemu_tests::demo::config(4);
+        let demo = qemu_tests::demo::config(4, qemu_tests::machine::Asic::Virtio);
         for document in [measured(key), switch(key), rocker(key), netdevsim(key), unknown(key), demo] {
             assert!(kept.contains(&document), "put this beside the others:\n{document}");
         }

@@ -93,7 +93,7 @@ impl Topology {
     pub(super) fn document(self, public_key: &str) -> Option<String> {
         match self {
             Topology::Switch | Topology::Containers => Some(documents::switch(public_key)),
-            Topology::Demo => Some(demo::config(self.ports())),
+            Topology::Demo => Some(demo::config(self.ports(), machine::Asic::Virtio)),
             Topology::Rocker => Some(documents::rocker(public_key)),
             Topology::Netdevsim => Some(documents::netdevsim(public_key)),
             Topology::Unknown => Some(documents::unknown(public_key)),

@@ -105,7 +105,15 @@ where
             let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             lines.join("\n")
         });
-        match checked.and_then(|()| (self.apply)(&document)) {
+        let mut applied = checked.and_then(|()| (self.apply)(&document));
+        if applied.as_ref().is_err_and(|message| message.contains("management.vrf")) {
+            // Some drivers cannot bear a VRF; without one the rest may do.
+            self.say(
+                "\nThis switch allows no VRF for mgmt0: it shares the default one with the front panel.",
+            )?;
+            applied = (self.apply)(&Answers { own_vrf: false, ..answers.clone() }.document());
+        }
+        match applied {
             Ok(()) => {
                 self.say(&format!("\nApplied. You can log in as {} now.", answers.user))?;
                 self.say(&format!("{}\n", next_steps(&answers)))?;
@@ -125,7 +133,7 @@ where
         self.say("\nThe management port (mgmt0) has its address by DHCP or a fixed one.")?;
         let network = self.ask_network()?;
         let host_name = self.ask("Host name", Some("corten"), answers::host_name)?;
-        Ok(Answers { user, key, password_hash, network, host_name: Some(host_name) })
+        Ok(Answers { user, key, password_hash, network, host_name: Some(host_name), own_vrf: true })
     }
 
     /// An SSH key, a console password, or both; never neither.

@@ -47,11 +47,23 @@ fn a_key_and_dhcp_make_a_configuration() {
     let run = accepted(&format!("ana\n{KEY}\n\ndhcp\nleaf1\nyes\n"));
     assert_eq!(run.outcome, Outcome::Applied);
     let document = format!(
-        "version = 1\n\n[system]\nhostname = \"leaf1\"\n\n[management]\naddress = \"dhcp\"\n\n[users.ana]\nrole = \"admin\"\nkeys = [\"{KEY}\"]\n"
+        "version = 1\n\n[system]\nhostname = \"leaf1\"\n\n[management]\naddress = \"dhcp\"\nvrf = \"mgmt\"\n\n[users.ana]\nrole = \"admin\"\nkeys = [\"{KEY}\"]\n"
     );
     assert_eq!(run.applied, [document]);
     assert!(run.shown.contains("You can log in as ana now."));
     assert!(run.shown.contains("`:show ports mgmt0` on this console"), "{}", run.shown);
+}
+
+#[test]
+fn driver_that_refuses_a_vrf_gets_a_document_without_one() {
+    let run =
+        script(&format!("ana\n{KEY}\n\ndhcp\nleaf1\nyes\n"), |document| match document.contains("vrf") {
+            true => Err("8:7: management.vrf: not supported by the driver".to_owned()),
+            false => Ok(()),
+        });
+    assert_eq!(run.outcome, Outcome::Applied);
+    assert!(!run.applied.last().unwrap().contains("vrf"), "{:?}", run.applied);
+    assert!(run.shown.contains("allows no VRF for mgmt0"), "{}", run.shown);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The document that the answers make.
 
+/// VRF of the management port in a new document.
+const MANAGEMENT_VRF: &str = "mgmt";
+
 /// What was answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
@@ -13,6 +16,8 @@ pub struct Answers {
     pub network: Network,
     /// Host name.
     pub host_name: Option<String>,
+    /// Whether the management port is kept apart from the front panel, in a VRF of its own.
+    pub own_vrf: bool,
 }
 
 /// Where the address of the management port comes from.
@@ -60,6 +65,9 @@ impl Answers {
                 lines.push(format!("address = {}", quoted(address)));
                 lines.extend(gateway.iter().map(|gateway| format!("gateway = {}", quoted(gateway))));
             }
+        }
+        if self.own_vrf {
+            lines.push(format!("vrf = {}", quoted(MANAGEMENT_VRF)));
         }
         lines.join("\n")
     }
