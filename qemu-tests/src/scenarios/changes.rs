@@ -8,10 +8,10 @@ use qemu_tests::frame::Mac;
 use serde_json::Value;
 
 use super::frames::{At, cross};
-use crate::lab::{Lab, Topology, eventually};
+use crate::lab::{Lab, Topology, USER, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 9] = [
     Scenario::new("an unconfirmed change is taken back when its time runs out", Topology::Switch, expires)
         .waits()
         .takes(11),
@@ -28,6 +28,17 @@ pub const SCENARIOS: [Scenario; 6] = [
         confirmed_and_rolled_back,
     )
     .takes(9),
+    Scenario::new(
+        "rollback is compared, waits for its confirmation, and is not taking back",
+        Topology::Switch,
+        rollback_waits,
+    ),
+    Scenario::new("lockout is confirmed by force alone", Topology::Switch, lockout_needs_force),
+    Scenario::new(
+        "change that cuts the SSH session it is made in waits for its confirmation by itself",
+        Topology::Switch,
+        cut_session_waits,
+    ),
     Scenario::new(
         "a diff tells the steps of a change and takes none",
         Topology::Switch,
@@ -132,9 +143,70 @@ fn confirmed_and_rolled_back(lab: &Lab, _: &Run) -> Result<String> {
     apply_unconfirmed(lab, &renamed(lab, "kept")?, 60)?;
     lab.vm.run("corten confirm")?;
     ensure!(startup(lab)?.contains("kept"), "a confirmed change would not survive a reboot");
-    lab.vm.run("corten rollback")?;
+    let text = lab.vm.run("corten rollback --no-confirm")?;
+    ensure!(text.contains("swp7: set description \"routed\""), "the steps are not told:\n{text}");
     ensure!(description(lab)? == "routed", "the change before is not back");
     ensure!(!startup(lab)?.contains("kept"), "a reboot would bring back what was rolled back");
+    Ok(String::new())
+}
+
+fn rollback_waits(lab: &Lab, _: &Run) -> Result<String> {
+    lab.restoring(|| {
+        lab.apply_ok(&renamed(lab, "kept")?)?;
+        let text = lab.vm.run("corten rollback -1")?;
+        ensure!(text.contains("unless you confirm it"), "it is for good:\n{text}");
+        ensure!(description(lab)? == "routed", "the change before is not back");
+        ensure!(startup(lab)?.contains("kept"), "what was not confirmed would survive a reboot");
+        let text = lab.vm.run("corten take-back")?;
+        ensure!(text.contains("is taken back: generation"), "another word: {text}");
+        ensure!(description(lab)? == "kept", "what ran before is not back");
+        // Once more would be a step further, which is asked first.
+        for command in ["corten take-back", "corten rollback"] {
+            let output = lab.vm.run(&format!("{command} 2>&1; test $? -eq 1"))?;
+            ensure!(output.contains("was taken back already"), "{command}: {output}");
+            ensure!(description(lab)? == "kept", "{command} went a generation back");
+        }
+        Ok(())
+    })?;
+    Ok(String::new())
+}
+
+fn lockout_needs_force(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lab.document.replacen("role = \"admin\"", "role = \"view\"", 1);
+    ensure!(document != lab.document, "the lab has no administrator");
+    let said = |command: &str, input: Option<&str>| -> Result<(bool, String)> {
+        let output = lab.ssh_with_input(USER, command, input)?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    };
+    let words = "no administrator could log in any more";
+    let (done, text) = said("apply -", Some(&document))?;
+    ensure!(!done && text.contains(words), "it is applied for good: {text}");
+    let (done, text) = said("apply - --confirm 60", Some(&document))?;
+    ensure!(done && text.contains(words), "no warning: {text}");
+    let (done, text) = said("confirm", None)?;
+    ensure!(!done && text.contains(words), "the lockout is confirmed: {text}");
+    let (done, text) = said("take-back", None)?;
+    ensure!(done, "who applied it cannot take it back: {text}");
+    ensure!(startup(lab)?.contains("role = \"admin\""), "nobody administers the switch");
+    Ok(String::new())
+}
+
+fn cut_session_waits(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lab.document.replacen("vrf = \"mgmt\"\n", "", 1);
+    ensure!(document != lab.document, "the lab has no management VRF");
+    lab.restoring(|| {
+        let output = lab.ssh_with_input(USER, "diff -", Some(&document))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(text.starts_with("Warning: this SSH session comes in over mgmt0 and may end"), "{text}");
+        // The session may be gone before it answers.
+        let _ = lab.ssh_with_input(USER, "apply -", Some(&document))?;
+        let pending: Value = serde_json::from_str(&lab.vm.run("corten show pending --json")?)?;
+        ensure!(pending["left_s"].as_u64().is_some_and(|left| left <= 120), "it is for good: {pending}");
+        let text = lab.vm.run("corten take-back")?;
+        ensure!(text.contains("is taken back"), "{text}");
+        Ok(())
+    })?;
     Ok(String::new())
 }
 

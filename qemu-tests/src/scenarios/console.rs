@@ -8,7 +8,7 @@ use qemu_tests::serial::{Serial, colour_sequences, framed};
 use crate::lab::{Lab, PASSWORD, Topology, USER, eventually, ssh_command};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
     Scenario::new(
         "a link that is pulled shows on the serial console at 80 by 24",
         Topology::Switch,
@@ -24,6 +24,11 @@ pub const SCENARIOS: [Scenario; 6] = [
         Topology::Switch,
         edited_on_the_console,
     ).takes(12),
+    Scenario::new(
+        "rights that a change takes away end in a session that is open",
+        Topology::Switch,
+        revoked_rights_end,
+    ),
     Scenario::new("a wrong password is refused on the serial console", Topology::Switch, wrong_password),
     Scenario::new(
         "SSH by key runs one command, as the user's role allows",
@@ -161,7 +166,8 @@ fn edited_on_the_console(lab: &Lab, _: &Run) -> Result<String> {
         serial.send("\r[vlans.77]\rname = \"typed\"")?;
         serial.send(CTRL_D)?;
         shows("What applying it changes")?;
-        serial.send("a")?;
+        // Capitals are the same keys.
+        serial.send("A")?;
         eventually("the text runs, unconfirmed", SOON, || {
             let vlans = lab.show("vlans")?;
             ensure!(vlans.iter().any(|vlan| vlan["id"] == 77 && vlan["name"] == "typed"), "{vlans:?}");
@@ -182,6 +188,32 @@ fn edited_on_the_console(lab: &Lab, _: &Run) -> Result<String> {
         serial.wait_for_screen("the words gone", SOON, |screen| !screen.contains("is confirmed"))?;
         serial.send("q")?;
         serial.wait_for("login: ", SOON).context("q leaves the console")
+    })?;
+    Ok(String::new())
+}
+
+fn revoked_rights_end(lab: &Lab, _: &Run) -> Result<String> {
+    let serial = log_in(lab, PASSWORD)?;
+    serial.wait_for_screen("an administrator's session", SOON, |screen| {
+        screen.contains(&format!("{USER}@leaf1 admin"))
+    })?;
+    lab.restoring(|| {
+        // Root applies it, whom no document locks out.
+        let demoted = lab.document.replacen("role = \"admin\"", "role = \"view\"", 1);
+        lab.apply_ok(&demoted)?;
+        serial.wait_for_screen("the role that is left", SOON, |screen| {
+            screen.contains(&format!("{USER}@leaf1 view"))
+        })?;
+        for command in [":rollback -1\r", ":take-back\r"] {
+            serial.send(command)?;
+            serial.wait_for_screen("the refusal", SOON, |screen| screen.contains("not allowed"))?;
+            serial.send(ESCAPE)?;
+            serial.wait_for_screen("the ports", SOON, |screen| !screen.contains("not allowed"))?;
+        }
+        ensure!(lab.vm.run("corten config")? == demoted, "who may only look has changed the switch");
+        let gone = demoted.replacen(&format!("[users.{USER}]"), "[users.other]", 1);
+        lab.apply_ok(&gone)?;
+        serial.wait_for("login: ", SOON).context("the session of a user who is none ends")
     })?;
     Ok(String::new())
 }
