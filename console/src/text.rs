@@ -208,7 +208,7 @@ pub fn countdown(seconds: u64) -> String {
 pub fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
-        60..600 if seconds % 60 != 0 => format!("{}m{}s", seconds / 60, seconds % 60),
+        60..600 if !seconds.is_multiple_of(60) => format!("{}m{}s", seconds / 60, seconds % 60),
         60..3600 => format!("{}m", seconds / 60),
         3600..86_400 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),

@@ -145,7 +145,7 @@ mod tests {
     fn half_of_the_ports_are_in_each_vlan() {
         let vlans: Vec<u8> = (1..=5).map(|port| vlan_of(port, 5)).collect();
         assert_eq!(vlans, [10, 10, 10, 20, 20]);
-        let text = config(5);
+        let text = config(5, Asic::Virtio);
         assert_eq!(text.matches("vlan.access = 20").count(), 2);
         assert!(text.contains("[ports.swp5]") && !text.contains("[ports.swp6]"));
     }
