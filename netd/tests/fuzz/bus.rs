@@ -43,7 +43,7 @@ const EVENTS: &str = "org.corten.Netd1.Events1";
 const ATTACH: &str = "org.corten.Netd1.Attach1";
 /// Every method there is.
 const METHODS: [(&str, &[&str]); 4] = [
-    (CONFIG, &["Validate", "Diff", "Apply", "Confirm", "RollBack", "Get", "History", "Status"]),
+    (CONFIG, &["Validate", "Diff", "Apply", "Confirm", "RollBack", "TakeBack", "Get", "History", "Status"]),
     (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Table", "Drift"]),
     (EVENTS, &["Watch"]),
     (ATTACH, &["Attach", "Detach"]),
@@ -153,6 +153,7 @@ impl Caller {
                 let options = self.dictionary();
                 self.send(client, interface, method, &(options,)).await
             }
+            "TakeBack" => self.send(client, interface, method, &(self.options(),)).await,
             "RollBack" => {
                 let number = self.number();
                 self.send(client, interface, method, &(number, self.options())).await
