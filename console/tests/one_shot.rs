@@ -787,13 +787,20 @@ async fn the_manual_page_is_printed() {
 async fn apply_that_got_no_answer_tells_what_became_of_the_change() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
-    netd.switch.lock().apply_vanishes = Some(Vanishes::After);
+    netd.switch.lock().vanishes = Some(Vanishes::After);
     let applied = corten_with(&bus.address, &["apply", "-"], VALID).await;
     assert_eq!(code(&applied), Some(0), "{}", err(&applied));
     assert!(out(&applied).contains("applied as generation 8"), "{}", out(&applied));
-    netd.switch.lock().apply_vanishes = Some(Vanishes::Before);
+    netd.switch.lock().vanishes = Some(Vanishes::Before);
     let other = format!("{VALID}# more\n");
     let lost = corten_with(&bus.address, &["apply", "-"], &other).await;
     assert_eq!(code(&lost), Some(1));
     assert!(err(&lost).contains("the change was not applied: generation 8 runs"), "{}", err(&lost));
+    netd.switch.lock().vanishes = Some(Vanishes::Before);
+    let lost = corten(&bus, &["rollback", "7", "--force"]).await;
+    assert_eq!(code(&lost), Some(1), "{}", out(&lost));
+    assert!(err(&lost).contains("the change was not applied: generation 8 runs"), "{}", err(&lost));
+    netd.switch.lock().vanishes = Some(Vanishes::After);
+    let gone = corten(&bus, &["rollback", "7", "--force"]).await;
+    assert!(out(&gone).contains("Applied as generation 9"), "{} {}", out(&gone), err(&gone));
 }

@@ -275,11 +275,11 @@ impl Engine {
         // What ran before is the confirmed one as a rule, and need not be read again.
         let parsed = match &self.pending {
             Some(pending) if pending.previous != self.generation => {
-                self.store.past(pending.previous).ok().and_then(|text| config::parse(&text).ok())
+                self.store.past(pending.previous).ok().and_then(|text| netd_api::config::parse(&text).ok())
             }
             _ => None,
         };
-        rights::set(config, self.pending.as_ref().map(|_| parsed.as_ref().unwrap_or(&self.config)));
+        rights::set(config, self.pending.as_ref().map(|_| parsed.as_ref().unwrap_or(self.config.as_ref())));
     }
 
     fn wanted(&self, config: &Config, attachments: &BTreeMap<String, Record>) -> Arc<Network> {

@@ -139,23 +139,9 @@ pub(super) async fn apply(
     }
     let options = crate::client::options(change.comment, change.force);
     let applying = netd.apply(&document.text, base_generation, timeout_s, options);
-    let generation = match with_progress(applying, patience, context).await {
-        Err(Error::Unreachable(why)) => match found_applied(&document.text, running, context).await {
-            Some(Found::Applied(generation)) => generation,
-            Some(Found::Not(running)) => {
-                return Ok(not_applied(format!(
-                    "corten: netd gave no answer ({why}), and the change was not applied: generation {running} runs.\n"
-                )));
-            }
-            None => {
-                let words = format!(
-                    "netd gave no answer ({why}), and it is not known whether the change was applied: \
-                     `history` tells, once netd answers again"
-                );
-                return Err(Error::Failed(words));
-            }
-        },
-        answer => answer?,
+    let generation = match answer(applying, (&document.text, running), patience, context).await? {
+        Answer::Made(generation) => generation,
+        Answer::Lost(words) => return Ok(not_applied(words)),
     };
     let mut out = applied_words(document, generation == running, generation);
     out.push_str(&warning_lines(&risks));
@@ -200,6 +186,38 @@ fn when(until_s: u64, timeout_s: u32) -> String {
     match until_s {
         0 => format!("in {within}"),
         until_s => format!("at {}, in {within}", text::clock(until_s)),
+    }
+}
+
+/// What became of a change.
+pub(super) enum Answer {
+    /// It runs, as this generation.
+    Made(u64),
+    /// netd gave no answer and has not made it; what to say of that.
+    Lost(String),
+}
+
+/// Waits for netd's answer to a change to a document, which is made where generation `before` runs. When none comes,
+/// netd is asked what became of the change.
+pub(super) async fn answer(
+    work: impl Future<Output = Result<u64, Error>>,
+    (document, before): (&str, u64),
+    patience: Duration,
+    context: &Context,
+) -> Result<Answer, Error> {
+    let why = match with_progress(work, patience, context).await {
+        Err(Error::Unreachable(why)) => why,
+        answer => return Ok(Answer::Made(answer?)),
+    };
+    match found_applied(document, before, context).await {
+        Some(Found::Applied(generation)) => Ok(Answer::Made(generation)),
+        Some(Found::Not(running)) => Ok(Answer::Lost(format!(
+            "corten: netd gave no answer ({why}), and the change was not applied: generation {running} runs.\n"
+        ))),
+        None => Err(Error::Failed(format!(
+            "netd gave no answer ({why}), and it is not known whether the change was applied: `history` tells, once \
+             netd answers again"
+        ))),
     }
 }
 

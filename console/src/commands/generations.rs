@@ -4,7 +4,7 @@
 use netd_api::generation::{Generation, State};
 use serde::Serialize;
 
-use super::apply::{CONFIRM_TIMEOUT_S, until_confirmed, warning_lines};
+use super::apply::{self, Answer, CONFIRM_TIMEOUT_S, until_confirmed, warning_lines};
 use super::risks::Risks;
 use super::{Context, diff, risks};
 use crate::cli::Format;
@@ -204,8 +204,10 @@ pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, 
         )));
     }
     let options = client::options(request.comment, force);
-    match netd.roll_back(generation, timeout_s, options).await {
-        Ok(to) => {
+    let going = netd.roll_back(generation, timeout_s, options);
+    match apply::answer(going, (&document, running), super::CALL_TIMEOUT, context).await {
+        Ok(Answer::Lost(words)) => Ok(not_gone(words)),
+        Ok(Answer::Made(to)) => {
             let mut out =
                 format!("Applied as generation {to}: the document of generation {generation} again.\n");
             out.push_str(&warning_lines(&risks));

@@ -87,8 +87,8 @@ pub struct Switch {
     pub refuses: Option<String>,
     /// What `Apply` answers instead of applying: the error's name and text.
     pub apply_fails: Option<Failure>,
-    /// When netd goes away at the next `Apply`.
-    pub apply_vanishes: Option<Vanishes>,
+    /// When netd goes away at the next change.
+    pub vanishes: Option<Vanishes>,
     /// Until when the running generation must be confirmed; 0 for not at all.
     pub confirm_by_s: u64,
     /// The generation that was taken back last; 0 for none.
@@ -123,6 +123,16 @@ impl Switch {
         };
         self.options = options;
         self.generation
+    }
+
+    /// The same, unless netd goes away before it is done.
+    fn make(&mut self, document: &str, confirm_timeout_s: u32, options: ChangeOptions) -> Result<u64, Reply> {
+        let vanishes = self.vanishes.take();
+        if vanishes == Some(Vanishes::Before) {
+            return Err(Reply::NoReply);
+        }
+        let generation = self.run(document, confirm_timeout_s, options);
+        if vanishes.is_some() { Err(Reply::NoReply) } else { Ok(generation) }
     }
 
     /// Takes back what waits, as when its time is up.
@@ -195,7 +205,7 @@ pub enum Failure {
     Lockout(String),
 }
 
-/// When netd goes away while it applies.
+/// When netd goes away while it makes a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vanishes {
     /// Before the change is made.
@@ -204,7 +214,7 @@ pub enum Vanishes {
     After,
 }
 
-/// What `Apply` answers.
+/// What a change is answered with.
 #[derive(Debug)]
 enum Reply {
     Failure(Failure),
@@ -288,15 +298,7 @@ impl Config {
         if base_generation != 0 && base_generation != switch.generation {
             return Err(Failure::Conflict(format!("generation {} is running", switch.generation)).into());
         }
-        let answers = switch.apply_vanishes.take();
-        if answers == Some(Vanishes::Before) {
-            return Err(Reply::NoReply);
-        }
-        let generation = switch.run(&document, confirm_timeout_s, options);
-        match answers {
-            Some(_) => Err(Reply::NoReply),
-            None => Ok(generation),
-        }
+        switch.make(&document, confirm_timeout_s, options)
     }
 
     fn confirm(&self, options: ChangeOptions) -> Result<u64, Failure> {
@@ -309,13 +311,13 @@ impl Config {
         Ok(switch.generation)
     }
 
-    fn roll_back(&self, generation: u64, options: ChangeOptions) -> Result<u64, Failure> {
+    fn roll_back(&self, generation: u64, options: ChangeOptions) -> Result<u64, Reply> {
         let mut switch = self.0.lock();
         if let Some(failure) = &switch.apply_fails {
-            return Err(failure.clone());
+            return Err(failure.clone().into());
         }
         let document = switch.past.get(&generation).cloned().unwrap_or_else(|| OLD.to_owned());
-        Ok(switch.run(&document, options.confirm_timeout_s.unwrap_or(0), options))
+        switch.make(&document, options.confirm_timeout_s.unwrap_or(0), options)
     }
 
     fn take_back(&self, options: ChangeOptions) -> Result<u64, Failure> {

@@ -393,7 +393,7 @@ impl Engine {
             return Ok(());
         }
         let parsed = self.confirmed_config();
-        let before = parsed.as_ref().unwrap_or(&self.config);
+        let before = parsed.as_ref().unwrap_or(self.config.as_ref());
         match lockout(before, config, &request.author.user) {
             Some(lockout) => Err(Failure::Lockout(lockout.to_string())),
             None => Ok(()),
