@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use netd_api::config::Mtus;
 use netd_api::config::model::{Vxlan, vlan_interface};
+use netd_api::config::{MAX_BRIDGE_PORTS, Mtus};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3};
 use crate::plan::{FdbKey, LINK_GROUPS, Link, LinkKind, MdbKey, Network, Setting, VlanMembership, VlanTable};
@@ -50,17 +50,16 @@ pub(super) fn add(inputs: &Inputs, network: &mut Network) {
 fn bound_groups(most: u32, network: &mut Network) {
     let mut fixed = BTreeMap::<&str, u32>::new();
     network.mdb.iter().for_each(|key| *fixed.entry(&key.port).or_default() += 1);
-    let mut all = MULTICAST_GROUPS;
     for (name, link) in &mut network.links {
         if link.master.as_deref() == Some(BRIDGE) {
             let in_vlans = link.link_groups.ids() * LINK_GROUPS.len() as u32;
             let fixed = fixed.get(name.as_str()).copied().unwrap_or_default();
             link.set(Setting::MostGroups, most + fixed + in_vlans);
-            all += most;
         }
     }
     if let Some(bridge) = network.links.get_mut(BRIDGE) {
-        bridge.set(Setting::MulticastGroups, all);
+        // Workloads come and go and change nothing for others: as if there were as many ports as there may be.
+        bridge.set(Setting::MulticastGroups, MULTICAST_GROUPS + most * MAX_BRIDGE_PORTS as u32);
     }
 }
 

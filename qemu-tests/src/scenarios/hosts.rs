@@ -116,7 +116,10 @@ fn address_of_another(lab: &Lab, _: &Run) -> Result<String> {
         refused.text
     );
     ensure!(lab.visible_state()? == before, "a refused change left something behind");
+    let heard = lab.vm.wire(7)?.capture();
     with_document(lab, &document, || {
+        // Before that it is not the switch's: the switch asks for it first.
+        heard.wait_for("announcement of the new address", SOON, |view| arp::announces(view, other))?;
         // A host that takes the address later is told whose it is, and so is the operator.
         let mac = mac_of(lab, "swp7")?;
         while_a_host_has(lab, other, || {
