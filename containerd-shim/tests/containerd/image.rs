@@ -32,7 +32,8 @@ fn memory_shortage_is_reported_and_ends_with_137() {
     const SHORTAGE: [&str; 5] = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"];
     let containerd = Containerd::start();
     let events = Events::listen(&containerd);
-    let script = format!("while [ ! -e /tmp/go ]; do sleep 0.1; done; exec {}", SHORTAGE.join(" "));
+    // It waits without taking memory: whoever asks for some while another is being killed may be killed, too.
+    let script = format!("mkfifo /tmp/go; read go </tmp/go; exec {}", SHORTAGE.join(" "));
     containerd.run_detached(&["--memory-limit", "33554432"], "short", &["sh", "-c", &script]);
     // One process inside: it is killed alone.
     assert_eq!(containerd.exec("short", "inner", &SHORTAGE).code, 137);
@@ -40,7 +41,9 @@ fn memory_shortage_is_reported_and_ends_with_137() {
     assert!(first.iter().any(|event| event.topic == "exec-started"), "{first:?}");
     assert_eq!(containerd.task("short").unwrap().1, "RUNNING");
     // The container's own.
-    fs::write(containerd.folder.path().join("rootfs/tmp/go"), "").unwrap();
+    let go = containerd.folder.path().join("rootfs/tmp/go");
+    wait_for("the container to wait", || go.exists().then_some(()));
+    fs::write(go, "go\n").unwrap();
     containerd.wait_status("short", "STOPPED");
     let deleted = containerd.ctr(&["task", "rm", "short"]);
     assert!(deleted.stderr.contains("exit code 137"), "{deleted:?}");
