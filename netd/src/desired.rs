@@ -42,7 +42,7 @@ pub struct Inputs<'a> {
 /// The network that is wanted.
 pub fn network(inputs: &Inputs) -> Network {
     let mut network = Network::default();
-    rules::add(&mut network);
+    rules::add(inputs.config, &mut network);
     routes::add_vrfs(inputs, &mut network);
     ports::add(inputs, &mut network);
     for (name, loopback) in &inputs.config.loopbacks {
@@ -289,14 +289,20 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_a_vrf_comes_before_that_of_local_addresses_whatever_the_document_says() {
-        for document in ["version = 1\n", "version = 1\n[vrfs.blue]\ntable = 1001\n"] {
-            let rules: Vec<String> = wanted(document).rules.iter().map(ToString::to_string).collect();
-            let of = |family: &str| {
-                ["1000 l3mdev", "32765 local", "32766 main"].map(|rule| format!("{family} {rule}"))
-            };
-            assert_eq!(rules, [of("ipv4"), of("ipv6")].concat());
+    fn table_of_a_vrf_comes_before_that_of_local_addresses() {
+        let of = |document: &str| -> Vec<String> {
+            wanted(&format!("version = 1\n{document}")).rules.iter().map(ToString::to_string).collect()
+        };
+        let both = |rules: &[&str]| -> Vec<String> {
+            ["ipv4", "ipv6"]
+                .iter()
+                .flat_map(|family| rules.iter().map(move |rule| format!("{family} {rule}")))
+                .collect()
+        };
+        for document in ["[vrfs.blue]\ntable = 1001\n", "[management]\nvrf = \"mgmt\"\n"] {
+            assert_eq!(of(document), both(&["1000 l3mdev", "32765 local", "32766 main"]));
         }
+        assert_eq!(of(""), both(&["32765 local", "32766 main"]), "no rule by VRF without VRFs");
     }
 
     #[test]

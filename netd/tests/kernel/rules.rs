@@ -18,7 +18,8 @@ fn ip(words: &[&str]) -> String {
 
 /// The rules of a document, but those by VRF where the kernel knows no VRFs.
 fn wanted(room: &mut Room) -> Network {
-    let config = netd_api::config::parse("version = 1\n").expect("a valid document");
+    let config =
+        netd_api::config::parse("version = 1\n[vrfs.blue]\ntable = 1001\n").expect("a valid document");
     let all = crate::network::desired(&config, &BTreeSet::new()).rules;
     let by_vrf = Rule { ipv6: false, preference: 1000, lookup: Lookup::L3mdev };
     let probe =
