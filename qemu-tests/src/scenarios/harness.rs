@@ -140,9 +140,9 @@ fn killed_run(run: &Run) -> Result<String> {
     run.rounds("harness-kill", 1, 50, |seed, number| {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let mark = format!("{}", seed.wrapping_add(u64::from(number)));
-        // The whole run: template, lanes, clones.
+        // The whole run: template, lanes, clones; long enough to be killed.
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["access ports of one VLAN", "a learned address", "--log-dir"])
+            .args(["VLAN", "a learned address", "--log-dir"])
             .arg(folder.path().join("logs"))
             .env("TMPDIR", folder.path())
             .env(MARK, &mark)
