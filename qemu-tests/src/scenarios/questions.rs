@@ -18,7 +18,7 @@ pub const SCENARIOS: [Scenario; 3] = [
     .alone()
     .takes(90),
     Scenario::new(
-        "the route of an address is the one the kernel takes, in each VRF",
+        "the route that is shown for an address is the one the kernel takes",
         Topology::Switch,
         lookups,
     )
@@ -89,7 +89,7 @@ fn lookups(lab: &Lab, _: &Run) -> Result<String> {
         + &route("2001:db8:77::/48", "via = [\"2001:db8:8::2\"]");
     with_document(lab, &document, || {
         for address in ["10.77.1.9", "10.77.2.9", "10.0.8.77", "2001:db8:77::9"] {
-            let by_kernel = lab.vm.run(&format!("ip route get fibmatch {address}"))?;
+            let by_kernel = lab.vm.run(&format!("/usr/bin/ip route get fibmatch {address}"))?;
             let prefix = by_kernel.split_whitespace().next().unwrap_or_default();
             let rows = lab.show(&format!("routes {address}"))?;
             let shown: Vec<&str> = rows.iter().filter_map(|row| row["prefix"].as_str()).collect();
