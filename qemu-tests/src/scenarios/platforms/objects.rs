@@ -33,14 +33,15 @@ pub const OBJECTS: [Object; 25] = [
         ],
         refused: NOWHERE,
     },
+    // The link goes down for it, and a simulated one stays so: of no other object in this round.
     Object {
         name: "port: hardware address",
         round: 0,
-        made: "[ports.{b}]\nmac = \"02:00:00:00:aa:01\"\n",
-        changed: "[ports.{b}]\nmac = \"02:00:00:00:aa:02\"\n",
+        made: "[ports.{d}]\nmac = \"02:00:00:00:aa:01\"\n",
+        changed: "[ports.{d}]\nmac = \"02:00:00:00:aa:02\"\n",
         shows: [
-            &["link", "\"ifname\":\"{b}\"", "02:00:00:00:aa:01"],
-            &["link", "\"ifname\":\"{b}\"", "02:00:00:00:aa:02"],
+            &["link", "\"ifname\":\"{d}\"", "02:00:00:00:aa:01"],
+            &["link", "\"ifname\":\"{d}\"", "02:00:00:00:aa:02"],
         ],
         refused: NOWHERE,
     },
