@@ -33,7 +33,7 @@
 //! | ECMP spreads, and loses a next hop | `ecmp`, `changes` | ECMP spreads flows; a link that goes down |
 //! | VRFs are apart | `vrfs`, `control_plane` | two VRFs; a port in a VRF of its own; a host with an address |
 //! | a VLAN has the carrier of its ports | `layer3` | a route by a VLAN |
-//! | what may be said can be applied | `layer3`, `limits` | ports of every kind; a bridge of 1023 ports; 1024 VRFs |
+//! | what may be said can be applied | `layer3` | ports of every kind |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
 mod boot;
@@ -55,7 +55,6 @@ mod kernel_dump;
 mod kills;
 mod lag;
 mod layer3;
-mod limits;
 mod measured;
 mod mistakes;
 mod multicast;
@@ -82,7 +81,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 33] = [
+    let files: [(&str, &[Scenario]); 32] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -94,7 +93,6 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("routing", &routing::SCENARIOS),
         ("layer3", &layer3::SCENARIOS),
         ("hosts", &hosts::SCENARIOS),
-        ("limits", &limits::SCENARIOS),
         ("ecmp", &ecmp::SCENARIOS),
         ("vrfs", &vrfs::SCENARIOS),
         ("objects", &objects::SCENARIOS),
