@@ -391,11 +391,19 @@ impl Lab {
         ports.retain(|port| port["kind"] != "management");
         for port in &mut ports {
             if let Some(port) = port.as_object_mut() {
-                port.remove("counters");
+                // What netd counts or remembers since its start is no state of the switch.
+                for passing in ["counters", "carrier_changed_s", "carrier_losses", "reason"] {
+                    port.remove(passing);
+                }
             }
         }
         let mut fdb = self.show("fdb")?;
         fdb.retain(|entry| entry["kind"] == "static");
+        for entry in &mut fdb {
+            if let Some(entry) = entry.as_object_mut() {
+                entry.remove("age_s");
+            }
+        }
         let mut routes = self.show("routes")?;
         routes.retain(|route| route["vrf"] != "mgmt");
         Ok(serde_json::json!({
