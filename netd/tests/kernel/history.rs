@@ -42,7 +42,9 @@ const DUMPS: [(&str, &[&str]); 8] = [
     ("bridge", &["-j", "mdb", "show"]),
 ];
 /// Keys whose values pass by themselves, count, or follow the order in which links were made.
-const PASSING: [&str; 26] = [
+const PASSING: [&str; 28] = [
+    "index",
+    "router",
     "ifindex",
     "link_index",
     "link_netnsid",
@@ -174,6 +176,13 @@ fn stripped(row: &Value) -> Value {
                     let follow = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT", "linkdown", "dead"];
                     let keep = |flag: &&Value| !follow.iter().any(|passing| **flag == *passing);
                     Value::Array(flags.iter().filter(keep).cloned().collect())
+                }
+                ("mdb", Value::Array(rows)) => {
+                    // Static ones, in any order: hosts join and leave.
+                    let mut rows: Vec<Value> =
+                        rows.iter().filter(|row| row["state"] == "permanent").map(stripped).collect();
+                    rows.sort_by_key(Value::to_string);
+                    Value::Array(rows)
                 }
                 ("addr_info", Value::Array(rows)) => {
                     // The link-local address is the kernel's, and stands where it came.
