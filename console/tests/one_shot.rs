@@ -577,6 +577,25 @@ async fn entries_of_a_port_are_found_without_an_option() {
 }
 
 #[tokio::test]
+async fn address_that_the_asic_tells_without_a_vlan_is_one_row_of_its_vlan() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let known = netd.switch.lock().fdb[0].clone();
+    let told =
+        FdbEntry { vlan_id: 0, kind: "external".into(), hardware: "offloaded".into(), ..known.clone() };
+    let other = FdbEntry { mac: "02:00:5e:00:53:50".into(), ..told.clone() };
+    netd.switch.lock().fdb = vec![told, other, FdbEntry { hardware: "software".into(), ..known }];
+    for (line, rows) in [("show fdb", 2), ("show fdb --vlan 10", 1), ("show fdb 02:00:5e:00:53:50", 1)] {
+        let shown = out(&corten(&bus, &line.split(' ').collect::<Vec<_>>()).await);
+        assert_eq!(shown.lines().skip(1).filter(|row| row.contains("offloaded")).count(), rows, "{shown}");
+        assert_eq!(shown.lines().count(), rows + 1, "{line}: {shown}");
+    }
+    let json: Vec<FdbEntry> =
+        serde_json::from_str(&out(&corten(&bus, &["show", "fdb", "--json"]).await)).unwrap();
+    assert_eq!(json.len(), 3);
+}
+
+#[tokio::test]
 async fn address_is_pinged_and_traced() {
     let bus = Bus::start("");
     let traced = corten(&bus, &["traceroute", "127.0.0.1"]).await;
