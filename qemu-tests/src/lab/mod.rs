@@ -445,6 +445,8 @@ impl Lab {
         input: Option<&str>,
     ) -> Result<std::process::Output> {
         let mut ssh = ssh_command(self.vm.ssh_port());
+        // A session whose way was cut ends.
+        ssh.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
         ssh.arg("-i").arg(self.key.path()).arg(format!("{user}@127.0.0.1")).arg(command);
         ssh.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child =
