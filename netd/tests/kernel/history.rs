@@ -167,9 +167,8 @@ fn stripped(row: &Value) -> Value {
                 fields.get("linkinfo").map_or("", |info| info["info_kind"].as_str().unwrap_or_default());
             let made_up = ["vrf", "dummy", "vxlan"].contains(&kind);
             let keep = |key: &str| {
-                !PASSING.contains(&key)
-                    && !PASSING_PARTS.iter().any(|part| key.contains(part))
-                    && !(made_up && key == "address")
+                let passes = PASSING.contains(&key) || PASSING_PARTS.iter().any(|part| key.contains(part));
+                !passes && (key != "address" || !made_up)
             };
             let flags = |key: &str, value: &Value| match (key, value) {
                 ("flags", Value::Array(flags)) => {

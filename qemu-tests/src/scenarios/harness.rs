@@ -123,7 +123,7 @@ fn marked(mark: &str) -> Result<Vec<String>> {
 /// Waits for the moment to kill a run that prints this: any in the first 20 s, or one in which clones start and run;
 /// answers which.
 fn killing_moment(output: &mut impl BufRead, random: &mut Random) -> String {
-    let amid_clones = random.next_u64() % 2 == 0;
+    let amid_clones = random.next_u64().is_multiple_of(2);
     let (most, after) = if amid_clones { (4_000, "its template was made") } else { (20_000, "its start") };
     if amid_clones {
         let is_made = |line: std::io::Result<String>| line.is_ok_and(|line| line.starts_with("-- template"));
