@@ -360,6 +360,8 @@ fn cut_off(lab: &Lab, answered: bool, amid: bool) -> Result<Cut> {
     let answer = lab.vm.run("cat /run/corten-test.answer")?;
     // A call that comes while nobody has the name, or that is cut off, says so.
     let cut_off = [
+        "gave no answer",
+        "is not known",
         "NoReply",
         "disconnected",
         "not activatable",
