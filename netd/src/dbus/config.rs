@@ -31,6 +31,22 @@ fn request(caller: &Caller, options: ChangeOptions) -> Request {
     }
 }
 
+impl Config1 {
+    /// Has the engine make a change that brings no document, for an administrator.
+    async fn change(
+        &self,
+        options: ChangeOptions,
+        header: Header<'_>,
+        connection: &Connection,
+        change: impl FnOnce(&mut Engine, &Request) -> Result<u64, Failure> + Send + 'static,
+    ) -> Result<u64, Failure> {
+        let caller = Caller::administrator(connection, &header).await?;
+        let request = request(&caller, options);
+        let held = self.0.writer.take(&request.author.user)?;
+        self.0.change_with(held, move |engine| change(engine, &request)).await
+    }
+}
+
 #[interface(name = "org.corten.Netd1.Config1")]
 impl Config1 {
     /// Checks a document against the model and this switch. An empty answer means it could be applied. A document
@@ -107,10 +123,8 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Failure> {
-        let caller = Caller::administrator(connection, &header).await?;
-        let request = request(&caller, options);
-        let held = self.0.writer.take(&request.author.user)?;
-        self.0.change_with(held, move |engine| engine.roll_back(generation, &request)).await
+        let change = move |engine: &mut Engine, request: &Request| engine.roll_back(generation, request);
+        self.change(options, header, connection, change).await
     }
 
     /// Takes back what waits for its confirmation, and answers what runs now. When nothing waits, nothing is
@@ -121,10 +135,7 @@ impl Config1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Failure> {
-        let caller = Caller::administrator(connection, &header).await?;
-        let request = request(&caller, options);
-        let held = self.0.writer.take(&request.author.user)?;
-        self.0.change_with(held, move |engine| engine.take_back_pending(&request)).await
+        self.change(options, header, connection, Engine::take_back_pending).await
     }
 
     /// The document of a generation, 0 for the running one, as a memfd, and which one that is. Who is no

@@ -1,6 +1,6 @@
 //! Options of a bridge: `IFLA_INFO_DATA` of the kind `bridge`.
 
-use super::link::Settings;
+use super::link::{Settings, find};
 use super::wire::{Message, attributes, read_u8, read_u16, read_u32};
 use crate::plan::{Setting, Value};
 
@@ -56,7 +56,6 @@ pub(super) fn put_new(data: Message, settings: &Settings) -> Message {
 /// came to, which is state: the forward delay is that of the root (IEEE 802.1D-1998, 8.5.3.7), and the root ages
 /// addresses fast while the topology changes (8.3.5). Such an option is left out.
 pub(super) fn read(data: &[u8], settings: &mut Settings) {
-    let (mut root, mut own, mut topology_changes) = (None, None, false);
     for (kind, value) in attributes(data) {
         let (setting, value) = match kind {
             IFLA_BR_FORWARD_DELAY => (Setting::ForwardDelay, Value::Number(read_u32(value))),
@@ -72,26 +71,14 @@ pub(super) fn read(data: &[u8], settings: &mut Settings) {
                 (Setting::MulticastPerVlan, Value::Flag(read_u32(value) & MCAST_VLAN_SNOOPING != 0))
             }
             IFLA_BR_VLAN_DEFAULT_PVID => (Setting::DefaultPvid, Value::from(read_u16(value))),
-            IFLA_BR_ROOT_ID => {
-                root = Some(value);
-                continue;
-            }
-            IFLA_BR_BRIDGE_ID => {
-                own = Some(value);
-                continue;
-            }
-            IFLA_BR_TOPOLOGY_CHANGE => {
-                topology_changes = read_u8(value) != 0;
-                continue;
-            }
             _ => continue,
         };
         settings.insert(setting, value);
     }
-    if root != own {
+    if find(data, IFLA_BR_ROOT_ID) != find(data, IFLA_BR_BRIDGE_ID) {
         settings.remove(&Setting::ForwardDelay);
     }
-    if topology_changes {
+    if find(data, IFLA_BR_TOPOLOGY_CHANGE).is_some_and(|value| read_u8(value) != 0) {
         settings.remove(&Setting::AgeingTime);
     }
 }

@@ -176,7 +176,7 @@ impl LinkRecord {
     }
 }
 
-fn find(value: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn find(value: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
