@@ -39,13 +39,13 @@ impl Silent {
 pub fn table(routes: &[Route], silent: &Silent) -> Table {
     let mut table = Table::new(COLUMNS);
     for route in routes {
-        let mut ways: Vec<[Cell; 2]> =
+        let mut next_hops: Vec<[Cell; 2]> =
             route.next_hops.iter().map(|hop| way(hop, &route.kind, silent.is(hop))).collect();
         let all_silent = !route.next_hops.is_empty() && route.next_hops.iter().all(|hop| silent.is(hop));
-        if ways.is_empty() {
-            ways.push([route.kind.as_str().into(), "-".into()]);
+        if next_hops.is_empty() {
+            next_hops.push([route.kind.as_str().into(), "-".into()]);
         }
-        for (index, [via, port]) in ways.into_iter().enumerate() {
+        for (index, [via, port]) in next_hops.into_iter().enumerate() {
             if index > 0 {
                 table.push(["".into(), via, port, "".into(), "".into(), "".into(), "".into()]);
                 continue;

@@ -71,13 +71,12 @@ impl<'c> Mtus<'c> {
     fn add_tunnels(&mut self, routes: &[Route]) {
         let config = self.config;
         let underlay = Underlay::new(config, routes);
-        let ways: Vec<_> = config.vxlans.values().map(|vxlan| underlay.devices(vxlan)).collect();
+        let egress: Vec<_> = config.vxlans.values().map(|vxlan| underlay.devices(vxlan)).collect();
         let inside = |mtus: &Mtus<'c>| -> BTreeMap<&'c str, Mtu<'c>> {
-            let tunnels = config.vxlans.iter().zip(&ways);
+            let tunnels = config.vxlans.iter().zip(&egress);
             tunnels.map(|((name, vxlan), devices)| (name.as_str(), mtus.inside(vxlan, devices))).collect()
         };
-        let by_ports = inside(self);
-        self.tunnels = by_ports;
+        self.tunnels = inside(self);
         self.tunnel_of_vlan =
             config.vxlans.iter().map(|(name, vxlan)| (vxlan.vlan_id, name.as_str())).collect();
         self.tunnels = inside(self);
