@@ -7,6 +7,7 @@
 //! One table for the process, as there is one switch: the engine writes it, the bus reads it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use netd_api::access::USER_IDS;
@@ -24,6 +25,8 @@ struct Table {
 
 /// `None` while no configuration was taken over: then groups count.
 static TABLE: RwLock<Option<Table>> = RwLock::new(None);
+/// How often it was written.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Takes in the running configuration, and the confirmed one where it is another.
 pub fn set(running: &Config, confirmed: Option<&Config>) {
@@ -31,6 +34,12 @@ pub fn set(running: &Config, confirmed: Option<&Config>) {
     let running: Roles = roles(running);
     let confirmed = confirmed.map_or_else(|| running.clone(), roles);
     *TABLE.write().unwrap_or_else(PoisonError::into_inner) = Some(Table { running, confirmed });
+    CHANGES.fetch_add(1, Ordering::Release);
+}
+
+/// Another number after each change of rights: whoever was told [`role`] need not ask again while it is the same.
+pub fn change() -> u64 {
+    CHANGES.load(Ordering::Acquire)
 }
 
 /// The running configuration is confirmed.
@@ -38,6 +47,7 @@ pub fn confirm() {
     if let Some(table) = TABLE.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
         table.confirmed = table.running.clone();
     }
+    CHANGES.fetch_add(1, Ordering::Release);
 }
 
 /// The role of a user; `by_groups` is what the groups of the session say, which counts for users that are none of

@@ -7,6 +7,7 @@ use super::Handle;
 use super::caller::Caller;
 use crate::events::watch::{self, Request};
 use crate::failure::Failure;
+use crate::rights;
 
 /// Ports one reader may watch.
 const MAX_PORTS: usize = 1024;
@@ -23,7 +24,7 @@ impl Events1 {
     /// Answers a stream of events as JSON lines, from the one after `after_seq` of `boot_id`. An empty
     /// `boot_id`, or one of an earlier start, begins with a snapshot; so does a number no longer kept.
     /// The links of `ports` are looked at every few milliseconds while the stream is open. A reader that
-    /// does not read for 30 s is cut off.
+    /// does not read for 30 s is cut off, as is one whose user may not look at the switch any more.
     async fn watch(
         &self,
         boot_id: String,
@@ -49,7 +50,17 @@ impl Events1 {
         }
         let permit = self.0.watchers.take(&caller)?;
         let request = Request { boot_id, after_seq, ports };
-        let stream = watch::open(hub, request, permit).map_err(|error| Failure::Failed(error.to_string()))?;
+        // Who a user is, is asked again after a change alone: it is a question to userdb.
+        let (mut change, mut is_viewer) = (rights::change(), true);
+        let may_look = move || {
+            let last = rights::change();
+            if last != std::mem::replace(&mut change, last) {
+                is_viewer = caller.is_viewer();
+            }
+            is_viewer
+        };
+        let stream = watch::open(hub, request, permit, may_look);
+        let stream = stream.map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(stream.into())
     }
 }

@@ -182,7 +182,7 @@ mod tests {
 
     /// What a new reader is told: object and detail of each state.
     async fn told(hub: &Hub) -> Vec<String> {
-        let stream = UnixStream::from(watch::open(hub, Request::default(), ()).expect("a stream"));
+        let stream = UnixStream::from(watch::open(hub, Request::default(), (), || true).expect("a stream"));
         stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket");
         let lines = move || BufReader::new(stream).lines().map_while(Result::ok).collect::<Vec<_>>();
         let lines = tokio::task::spawn_blocking(lines).await.expect("the reader");

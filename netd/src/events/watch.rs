@@ -52,11 +52,16 @@ impl Drop for ReaderSlot {
 }
 
 /// Starts a reader; the answer is its end of the stream. Must be called inside the bus's runtime. `permit` is held
-/// until the reader is gone.
+/// until the reader is gone. `may_look` is asked before each portion: a reader whose rights were taken away is cut off.
 ///
 /// # Errors
 /// When there are no more descriptors.
-pub fn open<P: Send + 'static>(hub: &Hub, request: Request, permit: P) -> io::Result<OwnedFd> {
+pub fn open<P: Send + 'static>(
+    hub: &Hub,
+    request: Request,
+    permit: P,
+    may_look: impl FnMut() -> bool + Send + 'static,
+) -> io::Result<OwnedFd> {
     let slot = ReaderSlot::take(hub, request.ports);
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -68,7 +73,7 @@ pub fn open<P: Send + 'static>(hub: &Hub, request: Request, permit: P) -> io::Re
     };
     tokio::spawn(async move {
         // A reader that is gone ends its task; there is nobody left to tell.
-        let _ = write_events(&slot, stream, begin).await;
+        let _ = write_events(&slot, stream, begin, may_look).await;
         drop(permit);
     });
     Ok(theirs.into())
@@ -84,7 +89,12 @@ enum Begin {
     Anew(u64),
 }
 
-async fn write_events(slot: &ReaderSlot, stream: UnixStream, begin: Begin) -> io::Result<()> {
+async fn write_events(
+    slot: &ReaderSlot,
+    stream: UnixStream,
+    begin: Begin,
+    mut may_look: impl FnMut() -> bool,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut last = slot.shared.last.subscribe();
     let snapshot = |missed| lock(&slot.shared.ring).snapshot(missed);
@@ -97,6 +107,9 @@ async fn write_events(slot: &ReaderSlot, stream: UnixStream, begin: Begin) -> io
         last.borrow_and_update();
         let next = lock(&slot.shared.ring).after(cursor, PORTION);
         let is_empty = matches!(&next, Next::Events(events, _) if events.is_empty());
+        if !is_empty && !may_look() {
+            return Ok(());
+        }
         cursor = write(&mut writer, next).await?;
         if is_empty {
             tokio::select! {
@@ -135,4 +148,43 @@ fn line(event: &Event) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(event)?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use netd_api::events::{EventKind, EventSource};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn reader_without_rights_any_more_is_cut_off_before_the_next_event() {
+        let hub = Hub::open().expect("a thread");
+        let rights = Arc::new(AtomicBool::new(true));
+        let may_look = {
+            let rights = Arc::clone(&rights);
+            move || rights.load(Ordering::SeqCst)
+        };
+        let stream = StdStream::from(open(&hub, Request::default(), (), may_look).expect("a stream"));
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        let mut reader = BufReader::new(stream);
+        let next = move || {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a line, or the end");
+            (reader, line)
+        };
+        hub.tell(EventKind::Applied, "generation 1", EventSource::Netd, "");
+        let (mut reader, line) = tokio::task::spawn_blocking(next).await.expect("the reader");
+        assert!(line.contains("generation 1"), "{line}");
+        rights.store(false, Ordering::SeqCst);
+        hub.tell(EventKind::Applied, "generation 2", EventSource::Netd, "");
+        let rest = move || {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("the end");
+            line
+        };
+        assert_eq!(tokio::task::spawn_blocking(rest).await.expect("the reader"), "");
+    }
 }
