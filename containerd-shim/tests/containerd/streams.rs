@@ -7,6 +7,10 @@ use crate::harness::stack::HAPPENS;
 use crate::harness::terminal::in_terminal;
 use crate::harness::{Containerd, Ran};
 
+/// What a process does after its output: ctr(8) of containerd 1.6 closes the streams of a task when it hears of the
+/// task's end, whether it has read them or not (`task.Delete` of its client; mended within 1.7).
+const UNTIL_IT_IS_READ: &str = "sleep 2";
+
 #[test]
 fn output_and_errors_are_kept_apart() {
     let containerd = Containerd::start();
@@ -17,8 +21,9 @@ fn output_and_errors_are_kept_apart() {
 #[test]
 fn input_goes_in_and_its_end_ends_the_reader() {
     let containerd = Containerd::start();
+    let script = format!("cat; {UNTIL_IT_IS_READ}");
     let mut client = containerd
-        .run_command(&["--rm"], "cat", &["cat"])
+        .run_command(&["--rm"], "cat", &["sh", "-c", &script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -52,7 +57,8 @@ fn input_of_a_process_run_inside_ends_too() {
 #[test]
 fn much_output_arrives_whole() {
     let containerd = Containerd::start();
-    let ran = containerd.run(&["--rm"], "much", &["sh", "-c", "seq 1 300000"]);
+    let script = format!("seq 1 300000; {UNTIL_IT_IS_READ}");
+    let ran = containerd.run(&["--rm"], "much", &["sh", "-c", &script]);
     let expected: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
     assert!(ran.stdout == expected, "{} bytes of {}", ran.stdout.len(), expected.len());
 }
