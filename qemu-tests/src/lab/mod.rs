@@ -444,18 +444,22 @@ impl Lab {
         command: &str,
         input: Option<&str>,
     ) -> Result<std::process::Output> {
-        let mut ssh = ssh_command(self.vm.ssh_port());
-        // A session whose way was cut ends.
-        ssh.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
-        ssh.arg("-i").arg(self.key.path()).arg(format!("{user}@127.0.0.1")).arg(command);
-        ssh.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child =
-            ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot run ssh")?;
+        let mut child = self.ssh_started(user, command, input.is_some())?;
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input) {
             // A server that refuses closes the pipe; its exit status says so.
             let _ = pipe.write_all(text.as_bytes());
         }
         child.wait_with_output().context("cannot wait for ssh")
+    }
+
+    /// A command over SSH that goes on; its standard input is a pipe or nothing.
+    pub fn ssh_started(&self, user: &str, command: &str, has_input: bool) -> Result<std::process::Child> {
+        let mut ssh = ssh_command(self.vm.ssh_port());
+        // A session whose way was cut ends.
+        ssh.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
+        ssh.arg("-i").arg(self.key.path()).arg(format!("{user}@127.0.0.1")).arg(command);
+        ssh.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
+        ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot run ssh")
     }
 
     /// The public half of the lab's key.

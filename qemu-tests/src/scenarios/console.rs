@@ -1,5 +1,6 @@
 //! The serial console at 80 by 24, and SSH.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -211,9 +212,20 @@ fn revoked_rights_end(lab: &Lab, _: &Run) -> Result<String> {
             serial.wait_for_screen("the ports", SOON, |screen| !screen.contains("not allowed"))?;
         }
         ensure!(lab.vm.run("corten config")? == demoted, "who may only look has changed the switch");
+        let mut events = lab.ssh_started(USER, "events --json", false)?;
+        let mut lines = BufReader::new(events.stdout.take().context("events have no output")?).lines();
+        lines.next().context("no events come")?.context("reading events")?;
         let gone = demoted.replacen(&format!("[users.{USER}]"), "[users.other]", 1);
         lab.apply_ok(&gone)?;
-        serial.wait_for("login: ", SOON).context("the session of a user who is none ends")
+        serial.wait_for("login: ", SOON).context("the session of a user who is none ends")?;
+        let ended = eventually("the events of a user who is none end", SOON, || {
+            events.try_wait()?.context("they go on")
+        });
+        if ended.is_err() {
+            // It would hold the connection for ever.
+            let _ = events.kill();
+        }
+        ended.map(drop)
     })?;
     Ok(String::new())
 }

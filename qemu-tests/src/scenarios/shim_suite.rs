@@ -78,7 +78,7 @@ const PORTIONS: [&Portion; 4] = [&LIFECYCLE, &STREAMS, &RECOVERY, &REST];
 /// Rounds of a long run, each with the tests' own rounds in full.
 const ROUNDS: u32 = 5;
 /// How long a portion may take, with samples and in full.
-const TIMEOUTS: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(3600)];
+const TIMEOUTS: [Duration; 2] = [Duration::from_secs(1200), Duration::from_secs(3600)];
 /// How long the list of tests may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long what the tests made may take to go.
