@@ -6,10 +6,11 @@
 //!
 //! Start reading at [`machine::Machine`], which says what is booted, and [`machine::Vm`], which runs.
 //! The far end of a port is a [`wire::Wire`]; raw [`frame::Frame`]s (with [`packet::Packet`]s in them), a
-//! [`host::Host`] with a TCP/IP stack or a [`lacp::Partner`] go on it. A [`patch::Patch`] is a cable between two
-//! machines that can be bad in many ways. [`machine::Template`]s are machines that were saved. [`serial::Serial`] is a terminal of 80 by 24 on the console, [`qmp::Qmp`] the
-//! machine's remote control. [`pcap`] files hand frames to other readers. [`demo`] plugs a small network into every port. The scenarios themselves
-//! are in the program `qemu-tests` (`src/main.rs`).
+//! [`host::Host`] with a TCP/IP stack, a [`host::linux::LinuxHost`] with this kernel's own and real programs, or a
+//! [`lacp::Partner`] go on it. A [`patch::Patch`] is a cable between two machines that can be bad in many ways.
+//! [`machine::Template`]s are machines that were saved. [`serial::Serial`] is a terminal of 80 by 24 on the console,
+//! [`qmp::Qmp`] the machine's remote control. [`pcap`] files hand frames to other readers. [`demo`] plugs a small
+//! network into every port. The scenarios themselves are in the program `qemu-tests` (`src/main.rs`).
 //!
 //! What `cargo os run --demo` does:
 //!

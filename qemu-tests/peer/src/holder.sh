@@ -22,6 +22,12 @@ for name in null zero full random urandom; do
     : >"$root/dev/$name"
     mount --bind "/dev/$name" "$root/dev/$name"
 done
+# For network devices whose frames a program carries; a host without such devices has peers without ports.
+if [ -c /dev/net/tun ]; then
+    mkdir "$root/dev/net"
+    : >"$root/dev/net/tun"
+    mount --bind /dev/net/tun "$root/dev/net/tun"
+fi
 mkdir -m 1777 "$root/dev/shm"
 ln -s /proc/self/fd "$root/dev/fd"
 mount -t sysfs peer "$root/sys"

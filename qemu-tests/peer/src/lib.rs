@@ -29,6 +29,8 @@ const HOLDER: &str = include_str!("holder.sh");
 const UNSHARE: &str = "/usr/bin/unshare";
 const NSENTER: &str = "/usr/bin/nsenter";
 const CHROOT: &str = "/usr/sbin/chroot";
+/// Largest frame a device carries, as socat(1) takes it: a jumbo frame of 9216 bytes with tags fits.
+const FRAME_LIMIT_BYTES: &str = "16384";
 /// Where programs of the root look for others.
 const PROGRAMS: &str = "/usr/sbin:/usr/bin";
 
@@ -120,6 +122,33 @@ impl Peer {
         command.args(["--", CHROOT]).arg(&self.root.0).arg(program);
         command.env_clear().env("PATH", PROGRAMS).env("HOME", "/").env("LC_ALL", "C");
         command
+    }
+
+    /// A program of this host in the peer's network, to set that up and to look at it.
+    pub fn command_of_host(&self, program: &str) -> Command {
+        let mut command = Command::new(NSENTER);
+        if self.users {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["--target", &self.first.to_string(), "--net", "--", program]);
+        command.env_clear().env("PATH", PROGRAMS).env("LC_ALL", "C");
+        command
+    }
+
+    /// Makes an Ethernet device in the peer's network: its frames go to the Unix datagram socket `to` and come from
+    /// `from`, one frame a datagram. Both are absolute paths of the peer; whoever is to have the frames has bound `to`
+    /// already. The device is gone when the program that carries the frames ends, which the child is.
+    pub fn ethernet(&self, device: &str, to: &str, from: &str) -> Result<Child> {
+        ensure!(
+            self.path("/dev/net/tun").exists(),
+            "this host has no /dev/net/tun, which devices of peers are made with"
+        );
+        let mut socat = self.command("socat1");
+        socat.args(["-b", FRAME_LIMIT_BYTES]);
+        socat.arg(format!("TUN,tun-type=tap,tun-name={device},iff-no-pi,iff-up"));
+        socat.arg(format!("UNIX-SENDTO:{to},bind={from}"));
+        socat.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        socat.spawn().context("cannot start socat(1) of the root of peers")
     }
 
     /// Where a file of the peer, by its absolute path there, is for this process.

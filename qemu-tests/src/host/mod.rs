@@ -6,6 +6,7 @@
 
 mod device;
 mod http;
+pub mod linux;
 mod ping;
 mod tcp;
 mod udp;
