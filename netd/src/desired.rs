@@ -3,6 +3,7 @@
 mod bridge;
 mod next_hops;
 mod ports;
+mod reserved;
 mod routes;
 mod rules;
 
@@ -52,6 +53,7 @@ pub fn network(inputs: &Inputs) -> Network {
         network.links.insert(name.clone(), link);
     }
     bridge::add(inputs, &mut network);
+    reserved::add(inputs.config, &mut network);
     routes::add(inputs, &mut network);
     // On a link with a smaller MTU the kernel has no IPv6 device, and so nothing of it to set.
     for link in network.links.values_mut() {
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
     use crate::plan::{LINK_MODES, Value};
 
-    fn wanted(document: &str) -> Network {
+    pub(super) fn wanted(document: &str) -> Network {
         wanted_with(document, &BTreeMap::new())
     }
 

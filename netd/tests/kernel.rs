@@ -9,6 +9,8 @@ mod common;
 mod entries;
 #[path = "kernel/events.rs"]
 mod events;
+#[path = "kernel/filters.rs"]
+mod filters;
 #[path = "kernel/history.rs"]
 mod history;
 #[path = "kernel/hosts.rs"]

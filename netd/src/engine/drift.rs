@@ -97,6 +97,8 @@ impl<'a> Judge<'a> {
                 self.section_of_link(port, None)
             }
             Action::Querier { bridge, .. } => self.section_of_link(bridge, None),
+            Action::Clsact { link, .. } => self.section_of_link(link, None),
+            Action::Filter { key, .. } => self.section_of_link(&key.link, None),
             Action::SetMaster { name, .. }
             | Action::ClearMaster { name }
             | Action::SetUp { name, .. }

@@ -21,18 +21,19 @@ pub(super) fn words(config: &Config, error: &CommitError, devices: &[Device]) ->
 /// Which driver cannot do what: an errno names neither.
 fn driver_limit(reason: &Reason, devices: &[Device]) -> Option<String> {
     let Reason::Refused { action, error } = reason else { return None };
-    let Action::Set { link, setting, .. } = &**action else { return None };
+    let (link, cannot) = match &**action {
+        Action::Set { link, setting: Setting::Mtu, .. } => (link, "set the MTU".to_owned()),
+        Action::Set { link, setting: Setting::Mac, .. } => (link, "set the MAC address".to_owned()),
+        Action::Set { link, setting: Setting::Fec, .. } => (link, "set FEC".to_owned()),
+        Action::Set { link, setting, .. } => (link, format!("set {setting}")),
+        Action::Clsact { link, .. } => (link, "filter frames".to_owned()),
+        _ => return None,
+    };
     if !error.is_unsupported() {
         return None;
     }
     let device = devices.iter().find(|device| device.name == *link && !device.driver.is_empty())?;
-    let name = match setting {
-        Setting::Mtu => "the MTU".to_owned(),
-        Setting::Mac => "the MAC address".to_owned(),
-        Setting::Fec => "FEC".to_owned(),
-        other => other.to_string(),
-    };
-    Some(format!("driver {} cannot set {name}", device.driver))
+    Some(format!("driver {} cannot {cannot}", device.driver))
 }
 
 fn with_line(config: &Config, error: &CommitError) -> String {
@@ -80,6 +81,8 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => link(config, port, "vlan"),
         Action::Querier { first, .. } | Action::LinkGroups { first, .. } => querier(config, *first),
         Action::Rule { .. } => None,
+        Action::Clsact { link: name, .. } => link(config, name, "forward-reserved"),
+        Action::Filter { key, .. } => link(config, &key.link, "forward-reserved"),
         Action::SetMaster { name, master } if master == BRIDGE => link(config, name, "vlan"),
         Action::SetMaster { name, master } if config.lags.contains_key(master) => {
             link(config, master, "members").or_else(|| link(config, name, ""))

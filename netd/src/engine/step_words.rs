@@ -3,7 +3,9 @@
 
 use netd_api::config::Config;
 
-use crate::plan::{Action, Network, NextHopId, NextHopObject, RouteKey, RouteTarget, VlanMembership};
+use crate::plan::{
+    Action, Filter, Network, NextHopId, NextHopObject, RouteKey, RouteTarget, Tag, TagAction, VlanMembership,
+};
 
 /// What steps are put in words from.
 pub(super) struct Words<'a> {
@@ -62,6 +64,19 @@ impl Words<'_> {
                     Some(master) => format!("{name}: leave {master}"),
                     None => action.to_string(),
                 }
+            }
+            Action::Filter { key, filter: Filter::Destination { address, tag, action }, add } => {
+                let tag = match tag {
+                    Tag::Untagged => "without a tag".to_owned(),
+                    Tag::Vlan(0) => "without a VLAN".to_owned(),
+                    Tag::Vlan(id) => format!("of VLAN {id}"),
+                };
+                let what = match action {
+                    TagAction::Push(id) | TagAction::Modify(id) => format!("take them into VLAN {id}"),
+                    TagAction::Pop => "send them without a tag".to_owned(),
+                };
+                let what = if *add { what } else { format!("no longer {what}") };
+                format!("{}: frames to {address} {tag}: {what}", key.link)
             }
             other => other.to_string(),
         }
@@ -130,6 +145,7 @@ fn carried(membership: VlanMembership) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::FilterKey;
 
     #[test]
     fn steps_name_gateways_vrfs_and_vlans_instead_of_numbers_of_the_kernel() {
@@ -156,6 +172,10 @@ mod tests {
             Words { config: &config, running: &running, desired: &desired, actual: &Network::default() };
         let key = |table, metric| RouteKey { table, prefix: "10.0.0.0/8".parse().expect("a prefix"), metric };
         let to = |number| Some(RouteTarget::Object(id(number)));
+        let filter = |text: &str, add| {
+            let key = FilterKey::try_from("swp1 ingress 16384".to_owned()).expect("a key");
+            Action::Filter { key, filter: text.to_owned().try_into().expect("a filter"), add }
+        };
         for (action, said) in [
             (
                 Action::NextHop { id: id(1), from: None, to: Some(single("10.0.10.253")) },
@@ -189,6 +209,14 @@ mod tests {
                 "swp1: add VLAN 10 to 20, tagged",
             ),
             (Action::SetMaster { name: "swp1".to_owned(), master: "blue".to_owned() }, "swp1: join VRF blue"),
+            (
+                filter("to 01:80:c2:00:00:0e untagged: vlan push 10", true),
+                "swp1: frames to 01:80:c2:00:00:0e without a tag: take them into VLAN 10",
+            ),
+            (
+                filter("to 01:80:c2:00:00:0e vlan 10: vlan pop", false),
+                "swp1: frames to 01:80:c2:00:00:0e of VLAN 10: no longer send them without a tag",
+            ),
         ] {
             assert_eq!(words.of(&action), said);
         }

@@ -66,6 +66,7 @@ impl Engine {
                 | Event::Neighbour(_)
                 | Event::Fdb(_)
                 | Event::Mdb(_)
+                | Event::Filter
                 | Event::Rule => look = true,
                 // Perhaps one that another host had.
                 Event::AddressReady(_) => look |= !self.problems.is_empty(),

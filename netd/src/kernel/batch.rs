@@ -12,7 +12,7 @@ use super::port_changes::PortChanges;
 use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
-use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, rule, vlan};
+use super::{address, fdb, filter, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan};
 use crate::plan::{
     Action, FdbKey, LINK_GROUPS, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
 };
@@ -77,7 +77,9 @@ fn says_absent(action: &Action, error: &KernelError) -> bool {
     // Of groups, the bridge says nothing more than this (`__br_mdb_del`).
     let of_group = matches!(action, Action::Mdb { .. } | Action::LinkGroups { .. });
     let bare = of_group && error.errno == Errno::EINVAL && error.words().is_none();
-    bare || error.is_absent()
+    // A filter goes with its link's `clsact`, without which there is nothing to ask about it (`__tcf_qdisc_find`).
+    let of_filter = matches!(action, Action::Filter { .. }) && error.errno == Errno::EINVAL;
+    bare || of_filter || error.is_absent()
 }
 
 fn change<'a>(
@@ -137,6 +139,9 @@ fn next_hop(
     names: &mut Names,
     id: NextHopId,
     replace: bool,
+        Action::Clsact { link, add } => Some(qdisc::clsact(names.index(link)?, *add)),
+        Action::Filter { key, filter, add: true } => filter::add(names.index(&key.link)?, key, filter),
+        Action::Filter { key, add: false, .. } => Some(filter::delete(names.index(&key.link)?, key)),
     to: Option<&NextHopObject>,
 ) -> Result<Option<Message>, KernelError> {
     let Some(object) = to else {

@@ -9,7 +9,10 @@ use super::link::LinkRecord;
 use super::neighbour::NeighbourRecord;
 use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
-use super::{devlink, ethtool, generic, mdb, monitor, port_monitor, querier, rule, vlan};
+use super::{
+    devlink, devlink_traps, ethtool, ethtool_stats, filter, generic, mdb, monitor, port_monitor, qdisc,
+    querier, rule, vlan,
+};
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever
 /// they are, it ends, without a panic.
@@ -24,6 +27,7 @@ pub fn decode(bytes: &[u8]) {
     black_box(vlan::parse(bytes));
     black_box(querier::parse(bytes));
     black_box(rule::parse(bytes));
+    black_box((qdisc::parse(bytes), filter::parse(bytes)));
     black_box(generic::read_id(bytes));
     black_box(devlink::read_port(bytes));
     black_box(ethtool::read_modes(bytes));
@@ -50,8 +54,8 @@ mod tests {
     use crate::kernel::wire::Message;
     use crate::kernel::{address, fdb, link, neighbour, next_hop, route};
     use crate::plan::{
-        FdbKey, LinkKind, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Setting, Value,
-        VlanMembership,
+        Direction, FdbKey, Filter, FilterKey, LinkKind, NeighbourKey, NextHopId, NextHopObject, RouteKey,
+        RouteTarget, Setting, Value, VlanMembership,
     };
 
     /// Messages as the kernel might send them, so that changed bytes still lead far into the decoders.
@@ -83,6 +87,8 @@ mod tests {
         let neighbour = NeighbourKey { device: "swp1".to_owned(), address: "2001:db8::7".parse().unwrap() };
         let group = NextHopObject::Group(vec![(NextHopId(1), 1), (NextHopId(2), 256)]);
         let mut messages: Vec<Message> = kinds
+        let key = FilterKey { link: "swp1".to_owned(), direction: Direction::Ingress, preference: 0x4000 };
+        let tagged = Filter::try_from("to 01:80:c2:00:00:0e untagged: vlan push 10".to_owned()).unwrap();
             .iter()
             .map(|kind| link::create("name", kind, Some(3), &settings.clone().into()).unwrap())
             .collect();
@@ -97,6 +103,8 @@ mod tests {
             mdb::add(3, 4, "239.1.2.3".parse().unwrap(), 10),
             // What only answers hold: counters, an error with its words, a bit set.
             Message::new(libc::RTM_NEWLINK, 0, &[0; 16])
+            filter::add(3, &key, &tagged).unwrap(),
+            qdisc::clsact(3, true),
                 .text(libc::IFLA_IFNAME, "swp1")
                 .attribute(libc::IFLA_STATS64, &[7; 200])
                 .nest(libc::IFLA_AF_SPEC, |spec| {

@@ -24,7 +24,7 @@ use super::wire::read_u32;
 /// Room for bursts: a link that goes down flushes all its routes at once.
 const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// What is heard of the routing family.
-const GROUPS: [u32; 11] = [
+const GROUPS: [u32; 12] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
@@ -36,6 +36,7 @@ const GROUPS: [u32; 11] = [
     libc::RTNLGRP_BRVLAN,
     libc::RTNLGRP_IPV4_RULE,
     libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_TC,
 ];
 /// Kinds libc lacks (linux/rtnetlink.h).
 pub(super) const RTM_NEWVLAN: u16 = 112;
@@ -81,6 +82,8 @@ pub enum Event {
     Mdb(MdbRecord),
     /// A routing rule was added or removed.
     Rule,
+    /// Filters of frames on a link were changed.
+    Filter,
     /// A driver was told another speed, duplex, negotiation or error correction, perhaps by netd.
     PortSet,
     /// Events were lost: anything may have changed.
@@ -232,6 +235,10 @@ fn interpret(kind: u16, flags: u16, payload: &[u8], cause: Cause, events: &mut V
             events.extend(mdb::parse(payload).into_iter().filter(MdbRecord::is_own).map(Event::Mdb));
         }
         libc::RTM_NEWRULE | libc::RTM_DELRULE => events.extend((!caused_by_us).then_some(Event::Rule)),
+        // Those that came and went with their link, which has events of its own, nobody caused.
+        libc::RTM_NEWQDISC | libc::RTM_DELQDISC | libc::RTM_NEWTFILTER | libc::RTM_DELTFILTER => {
+            events.extend((cause == Cause::Other).then_some(Event::Filter));
+        }
         _ => {}
     }
 }

@@ -10,8 +10,11 @@ use super::link::{LinkRecord, OWN_GROUP};
 use super::mdb::MdbRecord;
 use super::route::OWN_PROTOCOL;
 use super::route_targets::RouteTargets;
-use super::{address, fdb, link, mdb, neighbour, next_hop, querier, route, rule, vlan};
-use crate::plan::{FdbKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting, Value, VlanTable};
+use super::{address, fdb, filter, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan};
+use crate::plan::{
+    Direction, FdbKey, FilterKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting, Value,
+    VlanTable,
+};
 
 /// Which links a snapshot takes in besides those netd made.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +101,7 @@ pub fn network(
     network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| targets.route(record))?;
     network.sort();
     network.rules = rule::dump(connection)?;
+    add_filters(connection, &interfaces, &mut network)?;
     if let Some(bridge) = interfaces.bridge(bridge) {
         if let Some(link) = network.links.get_mut(&bridge.name) {
             link.queriers = querier::dump(connection, bridge.index)?;
@@ -143,6 +147,8 @@ fn to_link(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> Link 
         vlans: interfaces.vlans.get(&record.index).cloned().unwrap_or_default(),
         queriers: VlanTable::default(),
         link_groups: VlanTable::default(),
+        clsact: false,
+        foreign_filters: false,
         addresses,
         foreign_addresses,
     }
@@ -187,6 +193,30 @@ fn add_ethtool(scope: &Scope, interfaces: &Interfaces, network: &mut Network) {
             link.offer = offer;
         }
     }
+}
+
+/// Filters of frames on links that have any.
+fn add_filters(
+    connection: &mut Connection,
+    interfaces: &Interfaces,
+    network: &mut Network,
+) -> Result<(), KernelError> {
+    for index in qdisc::dump_clsact(connection)? {
+        let name = interfaces.name(index);
+        let Some(link) = network.links.get_mut(name) else { continue };
+        link.clsact = true;
+        for (_, direction) in Direction::NAMES {
+            for record in filter::dump(connection, index, direction)? {
+                if record.is_own() {
+                    let key = FilterKey { link: name.to_owned(), direction, preference: record.preference };
+                    network.filters.insert(key, record.filter);
+                } else {
+                    link.foreign_filters = true;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Static entries of the bridge.

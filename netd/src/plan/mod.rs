@@ -5,6 +5,7 @@
 //! golden cases are the folders under `plan/golden/`.
 
 mod address;
+pub mod filter;
 mod link;
 mod link_groups;
 pub mod network;
@@ -19,6 +20,7 @@ pub mod usable;
 mod vlan;
 pub mod vlan_table;
 
+pub use filter::{Direction, Filter, FilterKey, MaskedMac, Tag, TagAction};
 pub use link_groups::LINK_GROUPS;
 pub use network::{
     FdbKey, Link, LinkKind, Lookup, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
@@ -48,6 +50,7 @@ pub fn plan(desired: &Network, actual: &Network) -> Vec<Step> {
     link::diff(desired, actual, &usable, &recreated, &mut steps);
     vlan::diff(desired, actual, &usable, &recreated, &mut steps);
     address::diff(desired, actual, &usable, &recreated, &mut steps);
+    filter::diff(desired, actual, &usable, &recreated, &mut steps);
     // Stable: within a rank the order above holds.
     steps.sort_by_key(|step| step.action.rank());
     steps

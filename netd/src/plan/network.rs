@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::filter::{Filter, FilterKey};
 use super::offer::Offer;
 use super::setting::{Setting, Settings, Value};
 use super::vlan_table::VlanTable;
@@ -31,6 +32,9 @@ pub struct Network {
     /// Routing rules that look up by VRF, in the local or in the main table, whatever the packet.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub rules: BTreeSet<Rule>,
+    /// Filters of frames, of netd's own range of preferences.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub filters: BTreeMap<FilterKey, Filter>,
 }
 
 /// A link with all that hangs on it.
@@ -67,6 +71,12 @@ pub struct Link {
     /// VLANs in which a bridge port is a member of all groups of the IPv6 link, of those it is in.
     #[serde(default, skip_serializing_if = "VlanTable::is_empty")]
     pub link_groups: VlanTable,
+    /// Whether frames of the link can be filtered: it has the queueing discipline `clsact`.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub clsact: bool,
+    /// Found: whether others filter frames there.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub foreign_filters: bool,
     /// Addresses, the primary one first. Found: as the kernel has them in order.
     #[serde(default)]
     pub addresses: Vec<IpNet>,
@@ -83,6 +93,10 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
+fn is_no(value: &bool) -> bool {
+    !*value
+}
+
 impl Link {
     /// A link of this kind: down, alone, with nothing set.
     pub fn new(kind: LinkKind) -> Link {
@@ -97,6 +111,8 @@ impl Link {
             vlans: VlanTable::default(),
             queriers: VlanTable::default(),
             link_groups: VlanTable::default(),
+            clsact: false,
+            foreign_filters: false,
             addresses: Vec::new(),
             foreign_addresses: Vec::new(),
         }

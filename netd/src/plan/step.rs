@@ -5,6 +5,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
+use super::filter::{Filter, FilterKey};
 use super::network::{
     FdbKey, Link, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Rule,
 };
@@ -69,6 +70,8 @@ pub enum Action {
     LinkGroups { port: String, first: u16, last: u16, add: bool },
     Neighbour { key: NeighbourKey, from: Option<String>, to: Option<String> },
     Rule { rule: Rule, add: bool },
+    Clsact { link: String, add: bool },
+    Filter { key: FilterKey, filter: Filter, add: bool },
 }
 
 impl Action {
@@ -87,8 +90,9 @@ impl Action {
             | Action::Mdb { add: false, .. }
             | Action::LinkGroups { add: false, .. }
             | Action::Neighbour { to: None, .. }
+            | Action::Filter { add: false, .. }
             | Action::Querier { on: false, .. } => 4,
-            Action::DeleteAddress { .. } => 5,
+            Action::DeleteAddress { .. } | Action::Clsact { add: false, .. } => 5,
             Action::SetDown { .. } => 6,
             Action::DeleteVlans { .. } => 7,
             Action::ClearMaster { .. } => 8,
@@ -110,7 +114,8 @@ impl Action {
             Action::Set { setting, .. } if setting.is_of_bridge_port() => 28,
             Action::Set { .. } => 23,
             Action::SetMaster { .. } => 27,
-            Action::AddVlans { .. } => 29,
+            // Before the port is up: some drivers take it only then.
+            Action::AddVlans { .. } | Action::Clsact { add: true, .. } => 29,
             Action::SetUp { kind: LinkKind::Vrf { .. } | LinkKind::Bridge, .. } => 30,
             Action::SetUp { kind: LinkKind::Lag { .. }, .. } => 31,
             Action::SetUp { kind: LinkKind::Vlan { .. }, .. } => 33,
@@ -126,6 +131,7 @@ impl Action {
             | Action::Mdb { .. }
             | Action::LinkGroups { .. }
             | Action::Neighbour { .. }
+            | Action::Filter { .. }
             | Action::Querier { .. } => 38,
         }
     }
@@ -147,6 +153,12 @@ impl Action {
                 Action::LinkGroups { port: port.clone(), first: *first, last: *last, add: !add }
             }
             Action::Rule { rule, add } => Action::Rule { rule: *rule, add: !add },
+            Action::Clsact { link, add } => Action::Clsact { link: link.clone(), add: !add },
+            // What others put in the place of a filter cannot be made again, and need not be.
+            Action::Filter { filter: Filter::Other, .. } => return None,
+            Action::Filter { key, filter, add } => {
+                Action::Filter { key: key.clone(), filter: filter.clone(), add: !add }
+            }
             Action::Querier { bridge, first, last, on } => {
                 Action::Querier { bridge: bridge.clone(), first: *first, last: *last, on: !on }
             }
@@ -167,6 +179,8 @@ impl Action {
                 | Action::Mdb { add: false, .. }
                 | Action::LinkGroups { add: false, .. }
                 | Action::Rule { add: false, .. }
+                | Action::Clsact { add: false, .. }
+                | Action::Filter { add: false, .. }
                 | Action::Neighbour { to: None, .. }
                 | Action::Querier { on: false, .. }
                 | Action::DeleteAddress { .. }
@@ -196,6 +210,8 @@ impl Action {
             | Action::DeleteVlans { port, .. }
             | Action::LinkGroups { port, .. } => port.clone(),
             Action::Querier { bridge, .. } => bridge.clone(),
+            Action::Clsact { link, .. } => link.clone(),
+            Action::Filter { key, .. } => key.link.clone(),
             Action::CreateLink { name, .. }
             | Action::DeleteLink { name, .. }
             | Action::SetMaster { name, .. }
@@ -265,6 +281,12 @@ impl fmt::Display for Action {
             }
             Action::Mdb { key, add } => write!(f, "mdb {key}: {}", if *add { "add" } else { "delete" }),
             Action::Rule { rule, add } => write!(f, "rule {rule}: {}", if *add { "add" } else { "delete" }),
+            Action::Clsact { link, add } => {
+                write!(f, "{link}: {} clsact", if *add { "add" } else { "delete" })
+            }
+            Action::Filter { key, filter, add } => {
+                write!(f, "filter {key}: {} {filter}", if *add { "add" } else { "delete" })
+            }
             Action::Neighbour { key, from, to } => {
                 f.write_str("neighbour ")?;
                 change(f, key, from.as_ref(), to.as_ref())

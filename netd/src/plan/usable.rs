@@ -153,6 +153,12 @@ impl Network {
                 .map(|(key, mac)| (key.clone(), mac.clone()))
                 .collect(),
             rules: self.rules.clone(),
+            filters: self
+                .filters
+                .iter()
+                .filter(|(key, _)| usable.has_link(&key.link))
+                .map(|(key, filter)| (key.clone(), filter.clone()))
+                .collect(),
         };
         *self = pruned;
     }

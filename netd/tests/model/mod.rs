@@ -129,6 +129,7 @@ impl Model {
         self.network.neighbours.retain(|key, _| key.device != name);
     }
 
+        self.network.filters.retain(|key, _| key.link != name);
     fn members(&self, master: &str) -> Vec<String> {
         let of = |link: &&Link| link.master.as_deref() == Some(master);
         self.network.links.iter().filter(|(_, link)| of(link)).map(|(name, _)| name.clone()).collect()
@@ -425,6 +426,25 @@ impl Model {
             }
         }
         Ok(())
+            Action::Clsact { link: name, add } => {
+                let link = self.link(name)?;
+                if *add && link.clsact {
+                    return Err(failed(Errno::EEXIST, "Exclusivity flag on, cannot modify"));
+                }
+                link.clsact = *add;
+                self.network.filters.retain(|key, _| *add || key.link != *name);
+            }
+            Action::Filter { key, filter, add: true } => {
+                if !self.link(&key.link)?.clsact {
+                    return Err(failed(Errno::EINVAL, "Parent Qdisc doesn't exists"));
+                }
+                if self.network.filters.insert(key.clone(), filter.clone()).is_some() {
+                    return Err(failed(Errno::EEXIST, "Filter already exists"));
+                }
+            }
+            Action::Filter { key, add: false, .. } => {
+                self.network.filters.remove(key).ok_or_else(|| failed(Errno::ENOENT, "no such filter"))?;
+            }
     }
 }
 

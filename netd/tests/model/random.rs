@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use netd::plan::{
-    FdbKey, Link, LinkKind, MdbKey, Mode, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
-    RouteKey, RouteTarget, Setting, Value, VlanMembership,
+    Direction, FdbKey, Filter, FilterKey, Link, LinkKind, MaskedMac, MdbKey, Mode, NeighbourKey, Network,
+    NextHop, NextHopId, NextHopObject, Route, RouteKey, RouteTarget, Setting, Tag, TagAction, Value,
+    VlanMembership,
 };
 
 use super::fresh;
@@ -66,6 +67,7 @@ pub fn network(random: &mut Random) -> Network {
     }
     add_interfaces(random, &mut network, &vrfs);
     add_link_groups(random, &mut network);
+    add_filters(random, &mut network);
     add_routes(random, &mut network);
     add_entries(random, &mut network);
     network
@@ -197,6 +199,29 @@ fn add_link_groups(random: &mut Random, network: &mut Network) {
         if random.chance(30) {
             let id = 1 + random.below(4) as u16;
             link.link_groups.insert(id, id, VlanMembership::default());
+        }
+    }
+}
+
+/// On some ports of the bridge.
+fn add_filters(random: &mut Random, network: &mut Network) {
+    let of_bridge = |link: &&Link| link.master.as_deref() == Some("bridge");
+    let ports: Vec<String> = network
+        .links
+        .iter()
+        .filter(|(_, link)| of_bridge(link) && !matches!(link.kind, LinkKind::Vxlan { .. }))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for link in ports {
+        for _ in 0..random.below(3) {
+            let (direction, tag, action) = match random.chance(50) {
+                true => (Direction::Ingress, Tag::Untagged, TagAction::Push(1 + random.below(3) as u16)),
+                false => (Direction::Egress, Tag::Vlan(1 + random.below(3) as u16), TagAction::Pop),
+            };
+            let preference = FilterKey::FIRST + random.below(3) as u16;
+            let address = MaskedMac::one([0x01, 0x80, 0xc2, 0, 0, random.below(2) as u8]);
+            let key = FilterKey { link: link.clone(), direction, preference };
+            network.add_filter(key, Filter::Destination { address, tag, action });
         }
     }
 }

@@ -21,7 +21,7 @@
 //! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN; a querier in one VLAN; the switch asks for members |
 //! | routing protocols of hosts pass | `peers` | two hosts' BIRDs become |
 //! | static groups | `multicast` | a group reaches its static members alone |
-//! | reserved groups are forwarded where a port opts in | `bridge` | frames to reserved groups |
+//! | reserved groups are forwarded where a port opts in | `bridge` | frames to reserved groups; beside a spanning tree |
 //! | speed and duplex settle, refusals are told | `ports` | speed and duplex settle; a port that negotiates; what a driver refuses |
 //! | states propagate | `ports`, `changes` | a pulled cable; a port that is not enabled; a link that goes down |
 //! | custom hardware addresses | `ports` | a custom hardware address |
