@@ -275,7 +275,8 @@ pub enum Show {
     /// Ports: state, speed, VLANs, counters; one port in full when it is named
     ///
     /// STATE is administrative/operational. VLAN is untagged/tagged. RX and TX are bytes since the port was
-    /// made. From 100 columns on there are errors and drops of both directions too. HW tells who forwards: the switch ASIC (offloaded) or the kernel (software).
+    /// made. From 100 columns on there are errors and drops of both directions too. Of ports that are named it is told
+    /// what they discarded, where anybody counts that: in JSON `discards`, whose `frames` are null elsewhere. HW tells who forwards: the switch ASIC (offloaded) or the kernel (software).
     Ports {
         /// Only these ports; `*` stands for any text, as in `swp1*`, and `swp[1-4]` for a range
         #[arg(value_name = "PORT")]

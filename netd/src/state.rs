@@ -3,6 +3,7 @@
 //! Short tables are answered whole. Long ones ([`stream`]) are written as the kernel shows them, filtered by a
 //! [`query`]. Pure but for those and what [`crate::kernel::device`] reads of sysfs.
 
+mod discards;
 mod fdb;
 mod interfaces;
 mod lags;
@@ -61,28 +62,28 @@ impl View<'_> {
 
     /// All ports: management, front panel, attachments, each in natural order.
     pub fn port_rows(&self) -> Vec<Port> {
+        self.port_links().map(|(link, kind, attachment)| self.port(link, kind, attachment)).collect()
+    }
+
+    /// The links that are ports, in the order of their rows: each with its kind and its attachment.
+    fn port_links(&self) -> impl Iterator<Item = (&LinkRecord, &'static str, Option<&Record>)> {
         let by_port: BTreeMap<&str, &Record> =
             self.attachments.values().map(|record| (record.port.as_str(), record)).collect();
-        let mut rows: Vec<Port> = self
-            .interfaces
-            .links
-            .values()
-            .filter_map(|link| {
-                let attachment = by_port.get(link.name.as_str());
-                let kind = match attachment {
-                    Some(_) => "attachment",
-                    None if link.name == MANAGEMENT => "management",
-                    None if self.ports.contains(&link.name) => "front-panel",
-                    None if self.config.lags.contains_key(&link.name) && link.kind == "bond" => "lag",
-                    None => return None,
-                };
-                Some(self.port(link, kind, attachment.copied()))
-            })
+        let kind = |link: &LinkRecord| match by_port.get(link.name.as_str()) {
+            Some(_) => Some("attachment"),
+            None if link.name == MANAGEMENT => Some("management"),
+            None if self.ports.contains(&link.name) => Some("front-panel"),
+            None if self.config.lags.contains_key(&link.name) && link.kind == "bond" => Some("lag"),
+            None => None,
+        };
+        let links = self.interfaces.links.values();
+        let mut links: Vec<_> = links
+            .filter_map(|link| Some((link, kind(link)?, by_port.get(link.name.as_str()).copied())))
             .collect();
         let order =
             |kind: &str| ["management", "front-panel", "lag", "attachment"].iter().position(|k| *k == kind);
-        rows.sort_by_cached_key(|port| (order(&port.kind), natural(&port.name)));
-        rows
+        links.sort_by_cached_key(|(link, kind, _)| (order(kind), natural(&link.name)));
+        links.into_iter()
     }
 
     fn port(&self, link: &LinkRecord, kind: &str, attachment: Option<&Record>) -> Port {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{batch, isolated};
+use netd::kernel::packet::PacketSocket;
 use netd::plan::{FdbKey, Network, Route as Intended, RouteKey, RouteTarget};
 use netd::state::query::Query;
 use netd::state::stream::{Source, write_table};
-use netd_api::state::{FdbEntry, MdbEntry, Neighbour, Route};
+use netd_api::state::{DISCARD_REASONS, Discard, FdbEntry, MdbEntry, Neighbour, Route};
 use netd_api::table::{End, Filter, Rows};
 use nix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
@@ -203,6 +204,49 @@ fn entries_are_filtered_by_what_tells_them_apart() {
                 .iter()
                 .all(|row| row.device == "swp1")
         );
+    });
+}
+
+/// Sends frames of an Ethernet type that nobody listens to (IEEE 802, for experiments) out of the link of this name.
+fn send_unknown(link: &str, count: u64) {
+    let index = nix::net::if_::if_nametoindex(link).expect("the link");
+    let mut socket = PacketSocket::open().expect("a packet socket");
+    socket.find_interfaces().expect("the interfaces");
+    let mut frame = [0xff; 60];
+    frame[12..14].copy_from_slice(&0x88b5_u16.to_be_bytes());
+    (0..count).for_each(|_| socket.send(index, &frame).expect("sent"));
+}
+
+#[test]
+fn discards_are_told_of_the_ports_that_are_asked_for_and_are_unknown_where_nobody_counts() {
+    isolated("discards_are_told_of_the_ports_that_are_asked_for_and_are_unknown_where_nobody_counts", || {
+        make_links();
+        let mut source = source(Network::default());
+        source.ports = ["swp1", "swp2"].map(str::to_owned).into();
+        let rows = |port: &str| {
+            read::<Discard>(&source, "discards", Filter { interfaces: texts(&[port]), ..Filter::default() }).0
+        };
+        let (all, end) = read::<Discard>(&source, "discards", Filter::default());
+        assert_eq!(end, End::Complete { rows: 2 * DISCARD_REASONS.len() as u64, local: 0 });
+        assert!(all.iter().take(DISCARD_REASONS.len()).all(|row| row.port == "swp1"), "{all:?}");
+        let count = |direction: &str, reason: &str| {
+            let rows = rows("swp2");
+            assert_eq!(rows.len(), DISCARD_REASONS.len());
+            let row = rows.iter().find(|row| row.direction == direction && row.reason == reason);
+            let row = row.expect("a row for each reason");
+            (row.frames, row.counted_by.clone())
+        };
+        // A bridge drops such frames without a word, and no driver of these counts others.
+        for (direction, reason) in
+            [("in", "vlan"), ("in", "untagged"), ("in", "too-long"), ("out", "too-long")]
+        {
+            assert_eq!(count(direction, reason), (None, None), "{direction} {reason}");
+        }
+        let (before, by) = count("in", "other");
+        assert_eq!(by.as_deref(), Some("kernel"));
+        send_unknown("host2", 3);
+        assert!(count("in", "other").0 >= before.map(|before| before + 3), "{before:?}");
+        assert_eq!(rows("swp9"), []);
     });
 }
 

@@ -7,7 +7,7 @@ mod print;
 mod routes;
 mod system;
 
-use netd_api::state::{Interface, Lag, MdbEntry, Port, VlanRange};
+use netd_api::state::{Discard, Interface, Lag, MdbEntry, Port, VlanRange};
 use netd_api::table::{Filter, TableName};
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
                 }
                 rows => rows?,
             };
-            show_ports(&rows, &names, format, context)
+            show_ports(&netd, rows, &names, format, context).await
         }
         Show::Interfaces { interfaces: names, format } => {
             let mut all: Vec<Row> = netd.ports().await?.into_iter().map(Row::Port).collect();
@@ -201,14 +201,45 @@ fn holds(range: VlanRange, id: u16) -> bool {
     (range.first..=range.last).contains(&id)
 }
 
-/// The ports as a table; one port that was named by itself in full.
-fn show_ports(rows: &[Port], names: &[String], format: Format, context: &Context) -> Result<Outcome, Error> {
-    match (rows, names) {
-        ([port], [name]) if !format.json && !Pattern::new(name).is_plural() => {
-            Ok(Outcome::done(tables::ports::detail(port, context.look)))
-        }
-        _ => print(rows, |rows| tables::ports::table(rows, context.width), format, context),
+/// A port with what it discarded.
+#[derive(Serialize)]
+struct PortWithDiscards<'a> {
+    #[serde(flatten)]
+    port: &'a Port,
+    discards: Vec<&'a Discard>,
+}
+
+/// The ports as a table; one port that was named by itself in full. What ports discarded is told of those that were
+/// named: it costs questions to drivers.
+async fn show_ports(
+    netd: &Netd,
+    rows: Vec<Port>,
+    names: &[String],
+    format: Format,
+    context: &Context,
+) -> Result<Outcome, Error> {
+    let whole = matches!((rows.as_slice(), names), ([_], [name]) if !Pattern::new(name).is_plural());
+    if !whole && (!format.json || names.is_empty()) {
+        return print(&rows, |rows| tables::ports::table(rows, context.width), format, context);
     }
+    let interfaces = Some(rows.iter().map(|port| port.name.clone()).collect());
+    let filter = Filter { interfaces, ..Filter::default() };
+    let discards: Vec<Discard> = match netd.table(TableName::Discards, &filter).await {
+        // A netd of before tells of none.
+        Err(Error::Invalid(_) | Error::Failed(_)) => Vec::new(),
+        discards => discards?,
+    };
+    if !format.json {
+        let detail: String = rows.iter().map(|port| tables::ports::detail(port, context.look)).collect();
+        let discards = match discards.is_empty() {
+            true => String::new(),
+            false => format!("\n{}", tables::discards::table(&discards).render(context.width, context.look)),
+        };
+        return Ok(Outcome::done(detail + &discards));
+    }
+    let of = |port: &Port| discards.iter().filter(|row| row.port == port.name).collect();
+    let rows: Vec<_> = rows.iter().map(|port| PortWithDiscards { port, discards: of(port) }).collect();
+    super::json(&rows)
 }
 
 fn print<T: Serialize>(

@@ -229,6 +229,35 @@ pub struct MdbEntry {
     pub hardware: String,
 }
 
+/// Frames that a port discarded for one reason, though nothing was wrong with them (`ifInDiscards` and
+/// `ifOutDiscards` of RFC 2863), or since they were too long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discard {
+    /// Port.
+    pub port: String,
+    /// Whether they had come in, or were to go out: `in` or `out`.
+    pub direction: String,
+    /// Why; one of [`DISCARD_REASONS`].
+    pub reason: String,
+    /// How many; `None` where nobody counts them.
+    pub frames: Option<u64>,
+    /// Who counts them: `kernel`, `driver`, or `trap NAME`, a trap of the ASIC, which counts for all of its ports
+    /// together. `None` where nobody does.
+    pub counted_by: Option<String>,
+}
+
+/// Directions and reasons of [`Discard`], each with what it means.
+pub const DISCARD_REASONS: [(&str, &str, &str); 8] = [
+    ("in", "vlan", "of a VLAN that the port is not in"),
+    ("in", "untagged", "without a tag, and no VLAN for them"),
+    ("in", "spanning-tree", "while the port does not forward"),
+    ("in", "too-long", "too long"),
+    ("in", "no-port", "with no other port to go to"),
+    ("in", "other", "in the kernel, for other reasons"),
+    ("out", "too-long", "too long for the port"),
+    ("out", "other", "no room in the queue, or other reasons"),
+];
+
 /// A member of a LAG.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct LagMember {

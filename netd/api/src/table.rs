@@ -1,8 +1,8 @@
 //! Tables of the switch as streams: one dump of the kernel's, a row a line, filtered on the switch's side.
 //!
 //! `State1.Table` answers a descriptor. Each line read from it is a row as JSON, one of
-//! [`Route`](crate::state::Route), [`Neighbour`](crate::state::Neighbour), [`FdbEntry`](crate::state::FdbEntry) and
-//! [`MdbEntry`](crate::state::MdbEntry); the last line is an [`End`]. A stream without one was cut off.
+//! [`Route`](crate::state::Route), [`Neighbour`](crate::state::Neighbour), [`FdbEntry`](crate::state::FdbEntry),
+//! [`MdbEntry`](crate::state::MdbEntry) and [`Discard`](crate::state::Discard); the last line is an [`End`]. A stream without one was cut off.
 
 use std::io::{self, BufRead};
 use std::marker::PhantomData;
@@ -28,12 +28,14 @@ pub enum TableName {
     Fdb,
     /// Members of the bridge's multicast groups.
     Mdb,
+    /// What ports discarded, and why: a few questions to drivers for each port that is asked for.
+    Discards,
 }
 
 impl TableName {
     /// All tables.
-    pub const ALL: [TableName; 4] =
-        [TableName::Routes, TableName::Neighbours, TableName::Fdb, TableName::Mdb];
+    pub const ALL: [TableName; 5] =
+        [TableName::Routes, TableName::Neighbours, TableName::Fdb, TableName::Mdb, TableName::Discards];
 
     /// The name over D-Bus.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +44,7 @@ impl TableName {
             TableName::Neighbours => "neighbours",
             TableName::Fdb => "fdb",
             TableName::Mdb => "mdb",
+            TableName::Discards => "discards",
         }
     }
 
@@ -77,7 +80,7 @@ pub struct Filter {
     /// FDB and MDB: entries of this VLAN.
     #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
     pub vlan_id: Option<u16>,
-    /// Neighbours, FDB and MDB: entries at these interfaces.
+    /// Neighbours, FDB and MDB: entries at these interfaces. Discards: those of these ports.
     #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
     pub interfaces: Option<Vec<String>>,
     /// FDB: without the switch's own (`local`) entries, of which there may be ports times VLANs.

@@ -56,9 +56,9 @@ impl State1 {
         self.0.ask(&caller, |engine| engine.vlan_table()).await
     }
 
-    /// A long table, named `routes`, `neighbours`, `fdb` or `mdb`, as a stream of one dump: each line read from the
-    /// descriptor is a row as JSON, the last one tells how it ended. A reader that does not read for 10 s is cut off.
-    /// The filter has the keys `prefixes`, `addresses`, `vrf`, `protocol`, `macs`, `vlan_id`, `interfaces` and
+    /// A long table, named `routes`, `neighbours`, `fdb`, `mdb` or `discards`, as a stream of one dump: each line read
+    /// from the descriptor is a row as JSON, the last one tells how it ended. A reader that does not read for 10 s is
+    /// cut off. The filter has the keys `prefixes`, `addresses`, `vrf`, `protocol`, `macs`, `vlan_id`, `interfaces` and
     /// `without_local`, as far as the table has a use for them.
     async fn table(
         &self,

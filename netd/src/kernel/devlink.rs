@@ -9,13 +9,13 @@ use super::generic::{self, Family};
 use super::wire::{Message, read_text, read_u32};
 
 /// `linux/devlink.h`.
-const FAMILY: &str = "devlink";
-const VERSION: u8 = 1;
+pub(super) const FAMILY: &str = "devlink";
+pub(super) const VERSION: u8 = 1;
 const DEVLINK_CMD_PORT_GET: u8 = 5;
 const DEVLINK_CMD_PORT_SPLIT: u8 = 9;
 const DEVLINK_CMD_PORT_UNSPLIT: u8 = 10;
-const DEVLINK_ATTR_BUS_NAME: u16 = 1;
-const DEVLINK_ATTR_DEV_NAME: u16 = 2;
+pub(super) const DEVLINK_ATTR_BUS_NAME: u16 = 1;
+pub(super) const DEVLINK_ATTR_DEV_NAME: u16 = 2;
 const DEVLINK_ATTR_PORT_INDEX: u16 = 3;
 const DEVLINK_ATTR_PORT_NETDEV_NAME: u16 = 7;
 const DEVLINK_ATTR_PORT_SPLIT_COUNT: u16 = 9;

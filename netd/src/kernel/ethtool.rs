@@ -3,6 +3,7 @@
 use netd_api::config::model::Fec;
 use nix::errno::Errno;
 
+use super::connection::Connection;
 use super::extack::KernelError;
 use super::generic::{self, Family, payload_attributes};
 use super::link::Settings;
@@ -11,7 +12,7 @@ use crate::plan::{Mode, Offer, Setting, Value};
 
 /// `linux/ethtool_netlink.h`.
 pub(super) const FAMILY: &str = "ethtool";
-const VERSION: u8 = 1;
+pub(super) const FAMILY_VERSION: u8 = 1;
 const ETHTOOL_MSG_LINKINFO_GET: u8 = 2;
 const ETHTOOL_MSG_LINKMODES_GET: u8 = 4;
 const ETHTOOL_MSG_LINKMODES_SET: u8 = 5;
@@ -83,6 +84,11 @@ impl Ethtool {
     /// Opens a connection.
     pub fn open() -> Result<Ethtool, KernelError> {
         Ok(Ethtool { family: Family::open(FAMILY)? })
+    }
+
+    /// The connection and the family's number.
+    pub(super) fn parts(&mut self) -> (&mut Connection, u16) {
+        (&mut self.family.connection, self.family.id)
     }
 
     fn query<T>(
@@ -188,7 +194,7 @@ pub(super) fn device_message(family: u16, command: u8, index: u32) -> Message {
 }
 
 fn addressed(family: u16, command: u8, index: u32, flags: u32) -> Message {
-    generic::message(family, command, VERSION).nest(ETHTOOL_A_HEADER, |header| {
+    generic::message(family, command, FAMILY_VERSION).nest(ETHTOOL_A_HEADER, |header| {
         header.u32(ETHTOOL_A_HEADER_DEV_INDEX, index).u32(ETHTOOL_A_HEADER_FLAGS, flags)
     })
 }

@@ -30,6 +30,8 @@ pub fn decode(bytes: &[u8]) {
     black_box((qdisc::parse(bytes), filter::parse(bytes)));
     black_box(generic::read_id(bytes));
     black_box(devlink::read_port(bytes));
+    black_box(devlink_traps::read_count(bytes));
+    black_box(ethtool_stats::read_too_long(bytes));
     black_box(ethtool::read_modes(bytes));
     black_box(ethtool::read_fec(bytes));
     black_box(generic::read_group(bytes, "monitor"));
@@ -85,10 +87,10 @@ mod tests {
         let tunnel = Some(("vxlan10".to_owned(), "198.51.100.2".parse().unwrap()));
         let flood = FdbKey { mac: "00:00:00:00:00:00".to_owned(), vlan_id: 0, tunnel };
         let neighbour = NeighbourKey { device: "swp1".to_owned(), address: "2001:db8::7".parse().unwrap() };
-        let group = NextHopObject::Group(vec![(NextHopId(1), 1), (NextHopId(2), 256)]);
-        let mut messages: Vec<Message> = kinds
         let key = FilterKey { link: "swp1".to_owned(), direction: Direction::Ingress, preference: 0x4000 };
         let tagged = Filter::try_from("to 01:80:c2:00:00:0e untagged: vlan push 10".to_owned()).unwrap();
+        let group = NextHopObject::Group(vec![(NextHopId(1), 1), (NextHopId(2), 256)]);
+        let mut messages: Vec<Message> = kinds
             .iter()
             .map(|kind| link::create("name", kind, Some(3), &settings.clone().into()).unwrap())
             .collect();
@@ -101,10 +103,10 @@ mod tests {
             vlan::add(3, 10, 4000, VlanMembership::default(), true),
             address::add(3, &"192.0.2.1/24".parse().unwrap(), true),
             mdb::add(3, 4, "239.1.2.3".parse().unwrap(), 10),
-            // What only answers hold: counters, an error with its words, a bit set.
-            Message::new(libc::RTM_NEWLINK, 0, &[0; 16])
             filter::add(3, &key, &tagged).unwrap(),
             qdisc::clsact(3, true),
+            // What only answers hold: counters, an error with its words, a bit set.
+            Message::new(libc::RTM_NEWLINK, 0, &[0; 16])
                 .text(libc::IFLA_IFNAME, "swp1")
                 .attribute(libc::IFLA_STATS64, &[7; 200])
                 .nest(libc::IFLA_AF_SPEC, |spec| {

@@ -27,6 +27,8 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VRF_TABLE: u16 = 1;
+/// Where `struct rtnl_link_stats64` has this counter.
+const RX_LENGTH_ERRORS: usize = 10;
 /// Flags as they travel in `ifinfomsg`.
 const IFF_UP: u32 = libc::IFF_UP as u32;
 const IFF_LOWER_UP: u32 = libc::IFF_LOWER_UP as u32;
@@ -88,6 +90,8 @@ pub struct LinkRecord {
     pub permanent_mac: String,
     /// Counters; zero when the dump left them out.
     pub counters: Counters,
+    /// Frames that came in with a wrong length, as far as the driver counts them.
+    pub length_errors: u64,
     /// How often the carrier went.
     pub carrier_losses: u32,
 }
@@ -136,7 +140,10 @@ impl LinkRecord {
                 IFLA_CARRIER_UP_COUNT => link.carriers = read_u32(value),
                 IFLA_PERM_ADDRESS => link.permanent_mac = read_mac(value),
                 libc::IFLA_CARRIER_DOWN_COUNT => link.carrier_losses = read_u32(value),
-                libc::IFLA_STATS64 => link.counters = read_counters(value),
+                libc::IFLA_STATS64 => {
+                    link.counters = read_counters(value);
+                    link.length_errors = counter(value, RX_LENGTH_ERRORS);
+                }
                 libc::IFLA_LINKINFO => link.read_info(value),
                 libc::IFLA_AF_SPEC if !of_bridge => inet::read(value, &mut link.settings),
                 _ => {}
@@ -182,7 +189,7 @@ pub(super) fn find(value: &[u8], wanted: u16) -> Option<&[u8]> {
 
 /// `struct rtnl_link_stats64`: 64-bit counters in a fixed order.
 fn read_counters(value: &[u8]) -> Counters {
-    let at = |index: usize| read_u64(value.get(index * 8..).unwrap_or_default());
+    let at = |index| counter(value, index);
     Counters {
         rx_packets: at(0),
         tx_packets: at(1),
@@ -193,6 +200,10 @@ fn read_counters(value: &[u8]) -> Counters {
         rx_dropped: at(6),
         tx_dropped: at(7),
     }
+}
+
+fn counter(value: &[u8], index: usize) -> u64 {
+    read_u64(value.get(index * 8..).unwrap_or_default())
 }
 
 /// `struct ifinfomsg`.

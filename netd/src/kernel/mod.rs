@@ -1,9 +1,10 @@
 //! The only room that knows netlink: what the kernel holds, as records, and how to change it.
 //!
 //! It contains no policy. One file an object ([`link`] with [`bridge`], [`bridge_port`], [`lag`], [`vxlan`],
-//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`], [`rule`]; of the
-//! generic families, [`ethtool`] and [`devlink`]). [`wire`] is the encoding, [`connection`] the request
-//! socket, [`sender`] what makes it fast, [`extack`] the kernel's errors, [`monitor`] its events,
+//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`], [`rule`],
+//! [`qdisc`], [`filter`]; of the generic families, [`ethtool`] with [`ethtool_stats`], and [`devlink`] with
+//! [`devlink_traps`]). [`wire`] is the encoding, [`connection`] the request socket, [`sender`] what makes it fast,
+//! [`extack`] the kernel's errors, [`monitor`] its events, [`route_watch`] those that a change must know of,
 //! [`link_state`] and [`carrier`] those that come late by themselves, [`detection`] what other hosts say to new
 //! addresses, by a [`packet`] socket that speaks [`arp`] and [`advertisement`], [`snapshot`] the whole as the plan's
 //! [`Network`](crate::plan::Network), [`unreported`] what drivers leave out of it; [`batch`] carries out a plan's
@@ -21,7 +22,9 @@ pub mod connection;
 pub mod detection;
 pub mod device;
 pub mod devlink;
+pub mod devlink_traps;
 pub mod ethtool;
+pub mod ethtool_stats;
 mod event_filter;
 mod event_socket;
 pub mod extack;

@@ -41,7 +41,7 @@ impl Query {
             Failure::Invalid(format!("table: no such table; there are {names}"))
         })?;
         let Filter { prefixes, addresses, vrf, protocol, macs, vlan_id, interfaces, without_local } = filter;
-        use TableName::{Fdb, Mdb, Neighbours, Routes};
+        use TableName::{Discards, Fdb, Mdb, Neighbours, Routes};
         for (key, is_set, tables) in [
             ("prefixes", prefixes.is_some(), &[Routes][..]),
             ("addresses", addresses.is_some(), &[Routes, Neighbours, Mdb]),
@@ -49,7 +49,7 @@ impl Query {
             ("protocol", protocol.is_some(), &[Routes]),
             ("macs", macs.is_some(), &[Fdb]),
             ("vlan_id", vlan_id.is_some(), &[Fdb, Mdb]),
-            ("interfaces", interfaces.is_some(), &[Neighbours, Fdb, Mdb]),
+            ("interfaces", interfaces.is_some(), &[Neighbours, Fdb, Mdb, Discards]),
             ("without_local", without_local.is_some(), &[Fdb]),
         ] {
             if is_set && !tables.contains(&table) {

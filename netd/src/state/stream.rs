@@ -101,7 +101,8 @@ fn write_rows(
     connection: &mut Connection,
     writer: &mut Writer<'_>,
 ) -> Result<(), StreamError> {
-    let interfaces = Interfaces::take(connection, false)?;
+    let counters = query.table() == TableName::Discards;
+    let interfaces = Interfaces::take(connection, counters)?;
     let view = View {
         interfaces: &interfaces,
         config: &source.config,
@@ -114,6 +115,7 @@ fn write_rows(
         TableName::Neighbours => view.write_neighbours(connection, query, writer),
         TableName::Fdb => view.write_fdb(connection, query, writer),
         TableName::Mdb => view.write_mdb(connection, query, writer),
+        TableName::Discards => view.write_discards(query, writer),
     }
 }
 
