@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use crate::kernel::detection::{self, LinkAddress};
+use crate::kernel::route_watch::{RouteWatch, TakenRoutes};
 use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
@@ -73,6 +74,8 @@ pub struct Kernel<'a> {
     unreported: &'a mut Unreported,
     /// The last look found no static entry in the bridge, and none was set since.
     no_static_entries: bool,
+    /// Hears since before the last look whose routes others replace.
+    watch: Option<RouteWatch>,
 }
 
 impl<'a> Kernel<'a> {
@@ -86,13 +89,14 @@ impl<'a> Kernel<'a> {
         dark: BTreeSet<String>,
         unreported: &'a mut Unreported,
     ) -> Kernel<'a> {
-        Kernel { connection, scope, bridge, dark, unreported, no_static_entries: false }
+        Kernel { connection, scope, bridge, dark, unreported, no_static_entries: false, watch: None }
     }
 }
 
 impl Backend for Kernel<'_> {
     fn snapshot(&mut self) -> Result<Network, KernelError> {
         alive();
+        self.watch = Some(RouteWatch::open()?);
         let fdb = !self.no_static_entries;
         let mut network = snapshot::network(self.connection, self.scope, self.bridge, fdb)?;
         self.no_static_entries = network.fdb.keys().all(|key| key.tunnel.is_some());
@@ -109,7 +113,9 @@ impl Backend for Kernel<'_> {
         alive();
         let sets_entry = |action: &&Action| matches!(action, Action::Fdb { key, .. } if key.tunnel.is_none());
         self.no_static_entries &= !actions.iter().any(sets_entry);
-        let outcomes = batch::execute(self.connection, actions);
+        let nothing = TakenRoutes::default();
+        let taken = self.watch.as_mut().map_or(&nothing, RouteWatch::taken);
+        let outcomes = batch::execute_beside(self.connection, actions, taken);
         let done = actions.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
         self.unreported.note(done.map(|(action, _)| *action));
         outcomes

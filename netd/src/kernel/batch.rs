@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::extack::KernelError;
 use super::names::Names;
 use super::port_changes::PortChanges;
+use super::route_watch::TakenRoutes;
 use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
@@ -20,6 +21,11 @@ use crate::plan::{
 /// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
 /// other within a call; removing what is gone already is success.
 pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
+    execute_beside(connection, actions, &TakenRoutes::default())
+}
+
+/// The same beside others who may have put routes in the place of netd's: those stay, and the action fails.
+pub fn execute_beside(connection: &mut Connection, actions: &[&Action], taken: &TakenRoutes) -> Outcomes {
     let mut outcomes: Outcomes = vec![Ok(()); actions.len()];
     let (mut names, mut sender, mut ports) = (Names::default(), Sender::default(), PortChanges::default());
     for (place, action) in actions.iter().enumerate() {
@@ -29,6 +35,19 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
                     let vlans =
                         (*first..=*last).flat_map(|id| LINK_GROUPS.map(|group| message(group.into(), id)));
                     vlans.for_each(|message| sender.push(connection, place, &message, &mut outcomes));
+                }
+                Err(error) => outcomes[place] = Err(error),
+            }
+            continue;
+        }
+        // It takes a moment without any route, but only netd's own is removed, and none replaced.
+        if let Action::Route { key, from: Some(from), to: Some(to) } = action
+            && taken.may_hold(key)
+        {
+            match names.next_hops(to) {
+                Ok(hops) => {
+                    let again = [route::delete(key, from), route::set(key, to, hops, false)];
+                    again.iter().for_each(|message| sender.push(connection, place, message, &mut outcomes));
                 }
                 Err(error) => outcomes[place] = Err(error),
             }
@@ -120,6 +139,9 @@ fn change<'a>(
         }
         Action::LinkGroups { .. } => None,
         Action::Rule { rule, add } => Some(if *add { rule::add(rule) } else { rule::delete(rule) }),
+        Action::Clsact { link, add } => Some(qdisc::clsact(names.index(link)?, *add)),
+        Action::Filter { key, filter, add: true } => filter::add(names.index(&key.link)?, key, filter),
+        Action::Filter { key, add: false, .. } => Some(filter::delete(names.index(&key.link)?, key)),
         Action::NextHop { id, from, to } => next_hop(names, *id, from.is_some(), to.as_ref())?,
         Action::Route { key, from, to } => route(names, key, from.as_ref(), to.as_ref())?,
         Action::Fdb { key, from, to } => fdb(names, key, from.as_deref(), to.as_deref())?,
@@ -139,9 +161,6 @@ fn next_hop(
     names: &mut Names,
     id: NextHopId,
     replace: bool,
-        Action::Clsact { link, add } => Some(qdisc::clsact(names.index(link)?, *add)),
-        Action::Filter { key, filter, add: true } => filter::add(names.index(&key.link)?, key, filter),
-        Action::Filter { key, add: false, .. } => Some(filter::delete(names.index(&key.link)?, key)),
     to: Option<&NextHopObject>,
 ) -> Result<Option<Message>, KernelError> {
     let Some(object) = to else {

@@ -1,14 +1,18 @@
 //! Routes and next hop objects.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
+use netd::kernel::unreported::Unreported;
 use netd::kernel::{batch, link, route};
 use netd::plan::{Action, NextHop, NextHopId, NextHopObject, Route, RouteKey, RouteTarget};
+use netd::transaction::{Backend, Kernel};
 use nix::errno::Errno;
 
 use crate::common::isolated;
-use crate::room::{Room, address};
+use crate::room::{BRIDGE, Room, address};
 
 fn id(number: u32) -> NextHopId {
     NextHopId(NextHopId::FIRST + number)
@@ -112,6 +116,53 @@ fn objects_groups_and_routes_over_them_are_found_as_they_were_set() {
         let found = room.snapshot();
         assert!(found.routes.iter().any(|route| route.target == RouteTarget::Object(id(2))));
         assert!(!found.next_hops.contains_key(&id(7)));
+    });
+}
+
+#[test]
+fn route_that_others_put_in_the_place_of_netds_stays() {
+    isolated("routes::route_that_others_put_in_the_place_of_netds_stays", || {
+        let ip = |words: &str| {
+            let output = Command::new("ip").args(words.split(' ')).output().expect("ip(8) of iproute2");
+            assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let mut room = two_links();
+        let routes = [
+            ("10.1.0.0/16", "192.0.2.9"),
+            ("10.2.0.0/16", "192.0.2.9"),
+            ("2001:db8:100::/48", "2001:db8:1::9"),
+        ];
+        room.carry_out(routes.map(|(prefix, via)| add_route(prefix, 20, inline(via, "swp1"))));
+        let scope = room.scope.clone();
+        let unreported = &mut Unreported::default();
+        let mut kernel = Kernel::new(&mut room.connection, &scope, BRIDGE, BTreeSet::new(), unreported);
+        assert_eq!(kernel.snapshot().expect("a look").routes.len(), routes.len());
+        // After netd has looked, and before it acts.
+        ip("route replace 10.1.0.0/16 via 192.0.2.8 metric 20 proto bgp");
+        ip("-6 route replace 2001:db8:100::/48 via 2001:db8:1::8 metric 20 proto bgp");
+        let replace = |(prefix, via): (&str, &str)| {
+            let (from, to) = (inline(via, "swp1"), inline(&format!("{}7", &via[..via.len() - 1]), "swp1"));
+            Action::Route { key: key(prefix, 20), from: Some(from), to: Some(to) }
+        };
+        let actions = routes.map(replace);
+        let outcomes = kernel.execute(&actions.iter().collect::<Vec<_>>());
+        let errors: Vec<_> =
+            outcomes.into_iter().map(|outcome| outcome.err().map(|error| error.errno)).collect();
+        assert_eq!(errors, [Some(Errno::EEXIST), None, Some(Errno::EEXIST)]);
+        let shown = ip("route show 10.1.0.0/16") + &ip("-6 route show 2001:db8:100::/48");
+        assert!(shown.contains("192.0.2.8") && shown.contains("2001:db8:1::8"), "{shown}");
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(ip("route show 10.2.0.0/16").contains("via 192.0.2.7"));
+        // Once it has looked again, what others replaced in the meantime is theirs, and the rest netd's.
+        let left: Vec<String> = kernel
+            .snapshot()
+            .expect("a look")
+            .routes
+            .iter()
+            .map(|route| route.key.prefix.to_string())
+            .collect();
+        assert_eq!(left, ["10.2.0.0/16"]);
     });
 }
 
