@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Output, Stdio};
 
-use netd_api::state::FdbEntry;
+use netd_api::state::{Discard, FdbEntry};
 use support::{Bus, CORTEN, Failure, Netd, Vanishes, switch};
 use tokio::io::AsyncWriteExt;
 
@@ -73,6 +73,38 @@ async fn tables_are_shown_plain_in_a_pipe() {
     }
     assert!(out(&corten(&bus, &["show", "routes"]).await).contains("offloaded"));
     assert!(out(&corten(&bus, &["show", "ports", "swp1"]).await).contains("Untagged VLAN: 10"));
+}
+
+#[tokio::test]
+async fn discards_are_shown_of_ports_that_are_named_and_null_where_nobody_counts() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    // A netd of before tells of none.
+    assert!(!out(&corten(&bus, &["show", "ports", "swp1"]).await).contains("DISCARDED"));
+    let row = |port: &str, reason: &str, frames: Option<u64>| Discard {
+        port: port.to_owned(),
+        direction: "in".to_owned(),
+        reason: reason.to_owned(),
+        frames,
+        counted_by: frames.map(|_| "kernel".to_owned()),
+    };
+    netd.switch.lock().discards =
+        vec![row("swp1", "vlan", None), row("swp1", "other", Some(0)), row("swp2", "other", Some(3))];
+    let shown = out(&corten(&bus, &["show", "ports", "swp1"]).await);
+    let lines: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("DISCARDED")).collect();
+    assert_eq!(lines.len(), 3, "{shown}");
+    assert!(lines[1].contains("VLAN not on the port") && lines[1].contains("not counted"), "{shown}");
+    assert!(lines[2].split_whitespace().any(|word| word == "0") && lines[2].ends_with("kernel"), "{shown}");
+    let json = out(&corten(&bus, &["show", "ports", "swp[1-2]", "--json"]).await);
+    let ports: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(ports[0]["name"], "swp1");
+    assert_eq!(ports[1]["discards"][0]["frames"], 3);
+    assert!(ports[0]["discards"][0]["frames"].is_null(), "{json}");
+    assert_eq!(ports[0]["discards"][1]["frames"], 0);
+    // Nobody is asked for all ports at once.
+    netd.switch.lock().queries.clear();
+    assert!(!out(&corten(&bus, &["show", "ports", "--json"]).await).contains("discards"));
+    assert!(netd.switch.lock().queries.is_empty());
 }
 
 #[tokio::test]

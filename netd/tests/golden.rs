@@ -8,7 +8,7 @@ mod model;
 use std::fs;
 use std::path::Path;
 
-use model::read_network;
+use model::{oracle, read_network};
 use netd::plan::{Step, plan};
 
 fn read(path: &Path) -> String {
@@ -40,5 +40,6 @@ fn every_golden_case_plans_the_expected_steps() {
         let mut reached = desired.clone();
         reached.prune(&current);
         assert_eq!(plan(&desired, &reached), Vec::new(), "{}: what is wanted needs no steps", case.display());
+        assert_eq!(oracle::wrong(&desired, &reached), [""; 0], "{}", case.display());
     }
 }

@@ -14,16 +14,13 @@ pub fn table(rows: &[Discard]) -> Table {
     for row in rows {
         let frames = match row.frames {
             Some(frames) => frames.to_string().into(),
-            None => Cell::new("not counted".to_owned(), Tone::Quiet),
+            None => Cell::new("not counted", Tone::Quiet),
         };
         let counted_by = row.counted_by.as_deref().unwrap_or_default();
-        // A trap's counter is that of the ASIC.
-        let whole = if counted_by.starts_with("trap ") { ", all ports" } else { "" };
-        table.push([
-            meaning(row).into(),
-            frames,
-            format!("{}{whole}", text::or_dash(&text::clean(counted_by))).into(),
-        ]);
+        // A trap counts for the whole ASIC.
+        let asic = if counted_by.starts_with("trap ") { "ASIC " } else { "" };
+        let counted_by = format!("{asic}{}", text::or_dash(counted_by));
+        table.push([meaning(row).into(), frames, counted_by.into()]);
     }
     table
 }
@@ -56,6 +53,7 @@ mod tests {
             row("in", "untagged", Some((12, "trap vlan_tag_mismatch"))),
             row("in", "too-long", Some((3, "driver"))),
             row("in", "other", Some((0, "kernel"))),
+            row("out", "too-long", Some((7, "trap mtu_value_is_too_small"))),
             row("out", "of-tomorrow", None),
         ];
         let shown = table(&rows).render(Some(80), Look::PLAIN);

@@ -12,7 +12,7 @@ use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
 use netd_api::state::{
-    Counters, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Port, Route, Vlan, VlanRange,
+    Counters, Discard, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Port, Route, Vlan, VlanRange,
 };
 use netd_api::table::{End, Filter};
 use serde::Serialize;
@@ -81,6 +81,8 @@ pub struct Switch {
     pub routes: Vec<Route>,
     pub neighbours: Vec<Neighbour>,
     pub fdb: Vec<FdbEntry>,
+    /// What ports discarded; empty of a netd that tells of none.
+    pub discards: Vec<Discard>,
     pub document: String,
     pub generation: u64,
     /// Documents that contain this text are refused with a diagnostic at 1:1.
@@ -494,6 +496,9 @@ impl State {
                 stream(&switch.fdb, local, |row| fits(row) && !is_hidden(row))
             }
             "mdb" => stream::<FdbEntry>(&[], 0, |_| false),
+            "discards" if !switch.discards.is_empty() => {
+                stream(&switch.discards, 0, |row| takes(&filter.interfaces, &row.port))
+            }
             other => return Err(zbus::fdo::Error::Failed(format!("no table {other}"))),
         })
     }

@@ -248,14 +248,14 @@ pub struct Discard {
 
 /// Directions and reasons of [`Discard`], each with what it means.
 pub const DISCARD_REASONS: [(&str, &str, &str); 8] = [
-    ("in", "vlan", "of a VLAN that the port is not in"),
-    ("in", "untagged", "without a tag, and no VLAN for them"),
-    ("in", "spanning-tree", "while the port does not forward"),
+    ("in", "vlan", "VLAN not on the port"),
+    ("in", "untagged", "untagged, no VLAN for it"),
+    ("in", "spanning-tree", "port does not forward"),
     ("in", "too-long", "too long"),
-    ("in", "no-port", "with no other port to go to"),
-    ("in", "other", "in the kernel, for other reasons"),
+    ("in", "no-port", "no other port in the VLAN"),
+    ("in", "other", "other, in the kernel"),
     ("out", "too-long", "too long for the port"),
-    ("out", "other", "no room in the queue, or other reasons"),
+    ("out", "other", "queue full, or other"),
 ];
 
 /// A member of a LAG.

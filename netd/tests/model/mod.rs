@@ -6,6 +6,7 @@
 #[path = "../common/random.rs"]
 pub mod numbers;
 pub mod random;
+pub mod oracle;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -542,7 +543,9 @@ pub fn golden_cases() -> BTreeMap<PathBuf, (Network, Network)> {
     cases
 }
 
-/// What leads from one network to another, in words.
+/// What of a network is not as wanted, in words: by the oracle, and by the plan that may have made it.
 pub fn differences(want: &Network, found: &Network) -> Vec<String> {
-    plan(want, found).iter().map(|step| step.action.to_string()).collect()
+    let mut wrong = oracle::wrong(want, found);
+    wrong.extend(plan(want, found).iter().map(|step| format!("to do: {}", step.action)));
+    wrong
 }
