@@ -40,6 +40,7 @@ use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
 use crate::platform::{Device, Naming};
+use crate::store::disk::{Disk, Files};
 use crate::store::record::Pending;
 use crate::store::{Store, write_atomically};
 use crate::transaction::{self, Backend, CommitError, Kernel};
@@ -94,6 +95,16 @@ impl Default for Paths {
     }
 }
 
+/// What takes the place of the kernel's network and of the file system where netd keeps configurations: so that models
+/// that fail can prove what is around them.
+#[derive(Default)]
+pub struct Fakes {
+    /// The kernel's network.
+    pub backend: Option<Box<dyn Backend>>,
+    /// The file system.
+    pub disk: Option<Box<dyn Disk>>,
+}
+
 /// The engine.
 pub struct Engine {
     hub: Hub,
@@ -111,7 +122,7 @@ pub struct Engine {
     /// What takes the kernel's place, in tests.
     stand_in: Option<Box<dyn Backend>>,
     paths: Paths,
-    store: Store,
+    store: Store<Box<dyn Disk>>,
     naming: Naming,
     devices: Vec<Device>,
     ports: BTreeSet<String>,
@@ -170,17 +181,22 @@ impl Engine {
     /// # Errors
     /// When the kernel cannot be spoken to. Nothing was counted or changed then, and it may be tried again.
     pub fn start(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
-        Engine::start_on(paths, hub, None)
+        Engine::start_with(paths, hub, Fakes::default())
     }
 
-    /// As [`Engine::start`], with a stand-in for the kernel's network: so that a model can prove what is
-    /// around it.
+    /// As [`Engine::start`], with a fake of the kernel's network.
     pub fn start_on(
         paths: Paths,
         hub: Hub,
-        stand_in: Option<Box<dyn Backend>>,
+        backend: Option<Box<dyn Backend>>,
     ) -> Result<Engine, KernelError> {
-        let mut engine = Engine { stand_in, ..Engine::open(paths, hub)? };
+        Engine::start_with(paths, hub, Fakes { backend, disk: None })
+    }
+
+    /// As [`Engine::start`], with fakes.
+    pub fn start_with(paths: Paths, hub: Hub, fakes: Fakes) -> Result<Engine, KernelError> {
+        let disk = fakes.disk.unwrap_or_else(|| Box::new(Files));
+        let mut engine = Engine { stand_in: fakes.backend, ..Engine::open(paths, hub, disk)? };
         engine.name_devices()?;
         engine.bridge_mac = engine.choose_bridge_mac()?;
         engine.attachments = records::load(&engine.paths.attachments);
@@ -196,7 +212,7 @@ impl Engine {
     }
 
     /// An engine that has not looked at anything yet.
-    fn open(paths: Paths, hub: Hub) -> Result<Engine, KernelError> {
+    fn open(paths: Paths, hub: Hub, disk: Box<dyn Disk>) -> Result<Engine, KernelError> {
         let link_modes = originals::load(&paths.link_modes);
         Ok(Engine {
             announcer: Announcer::new(hub.clone()),
@@ -210,7 +226,7 @@ impl Engine {
             original_modes: link_modes.original,
             unreported: link_modes.unreported,
             first_macs: link_modes.macs,
-            store: Store::new(&paths.startup, &paths.running),
+            store: Store::on(disk, &paths.startup, &paths.running),
             naming: Naming::load(Sysfs::at(&paths.sysfs), &paths.platforms, &paths.ports),
             paths,
             devices: Vec::new(),
@@ -436,7 +452,8 @@ mod tests {
     #[test]
     fn what_a_refused_change_left_behind_is_a_problem_and_is_gone_back_from() {
         for managing in [true, false] {
-            let mut engine = Engine::open(Paths::default(), Hub::open().expect("a thread")).expect("netlink");
+            let hub = Hub::open().expect("a thread");
+            let mut engine = Engine::open(Paths::default(), hub, Box::new(Files)).expect("netlink");
             engine.managing = managing;
             let before = Network { routes: Vec::new(), ..Network::default() };
             let error = CommitError {

@@ -33,11 +33,7 @@ pub mod record;
 mod recovery;
 
 #[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
 mod file_tests;
-#[cfg(test)]
-mod model_disk;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,20 +90,26 @@ pub struct Store<D = Files> {
 impl Store {
     /// A store with its startup document and the published running document at these paths.
     pub fn new(startup: &Path, running: &Path) -> Store {
-        Store { disk: Files, startup: startup.to_owned(), running: running.to_owned() }
-    }
-
-    /// Publishes the running document for readers of this boot.
-    pub fn publish(&self, document: &str) -> Result<(), StoreError> {
-        if let Some(folder) = self.running.parent() {
-            self.disk.make_folder(folder).map_err(failed(folder, "making the folder"))?;
-        }
-        // Password hashes are in it, so only root may read it.
-        write_atomically(&self.running, document.as_bytes(), 0o600).map_err(failed(&self.running, "writing"))
+        Store::on(Files, startup, running)
     }
 }
 
 impl<D: Disk> Store<D> {
+    /// A store on a disk.
+    pub fn on(disk: D, startup: &Path, running: &Path) -> Store<D> {
+        Store { disk, startup: startup.to_owned(), running: running.to_owned() }
+    }
+
+    /// Publishes the running document for readers of this boot. Password hashes are in it, so only root may read it.
+    pub fn publish(&self, document: &str) -> Result<(), StoreError> {
+        let folder = self.running.parent().unwrap_or(Path::new("/"));
+        self.disk.make_folder(folder).map_err(failed(folder, "making the folder"))?;
+        let new = beside(&self.running);
+        self.disk.write(&new, document.as_bytes()).map_err(failed(&self.running, "writing"))?;
+        self.disk.rename(&new, &self.running).map_err(failed(&self.running, "replacing"))?;
+        self.disk.sync(folder).map_err(failed(folder, "syncing"))
+    }
+
     /// The startup document; `None` on a switch that has none yet.
     pub fn startup(&self) -> Result<Option<String>, StoreError> {
         match self.read_text(&self.startup) {

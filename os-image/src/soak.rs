@@ -47,7 +47,7 @@ const fn of_netd(
 }
 
 /// Long tests that need no image. A portion of hostile input takes about a minute.
-const LONG_TESTS: [LongTest; 6] = [
+const LONG_TESTS: [LongTest; 7] = [
     of_netd("netd-model", ("chaos", ""), 100, ("NETD_CHAOS_ROUNDS", 100), Some(("NETD_CHAOS_SEED", 100))),
     of_netd(
         "netd-model-changes",
@@ -55,6 +55,13 @@ const LONG_TESTS: [LongTest; 6] = [
         50,
         ("NETD_CHANGES_ROUNDS", 40),
         Some(("NETD_CHANGES_SEED", 40)),
+    ),
+    of_netd(
+        "netd-model-crash",
+        ("crash", "in_the_end_what_runs_is_what_the_switch_starts_with"),
+        50,
+        ("NETD_CRASH_SEQUENCES", 40),
+        Some(("NETD_CRASH_SEED", 1)),
     ),
     of_netd("netd-storm", ("kernel", "storm::"), 10, ("NETD_STORM_CHANGES", 100_000), None),
     of_netd(

@@ -179,6 +179,7 @@ mod tests {
     use crate::events::Hub;
     use crate::events::watch::{self, Request};
     use crate::plan::{Network, Route, RouteTarget};
+    use crate::store::disk::Files;
 
     /// What a new reader is told: object and detail of each state.
     async fn told(hub: &Hub) -> Vec<String> {
@@ -193,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn route_alarms_that_come_at_once_are_one_event() {
         let hub = Hub::open().expect("a thread");
-        let mut engine = Engine::open(Paths::default(), hub.clone()).expect("netlink");
+        let mut engine = Engine::open(Paths::default(), hub.clone(), Box::new(Files)).expect("netlink");
         let key = |number: u32| {
             let address = std::net::Ipv4Addr::from(0x0a00_0000 + number);
             RouteKey { table: 254, prefix: format!("{address}/32").parse().expect("a prefix"), metric: 0 }

@@ -468,10 +468,15 @@ impl Engine {
 
     /// Does what was to be done by now: rolls back what was not confirmed in time, takes netd for stable.
     pub fn on_deadline(&mut self) {
-        if self.stable_at_ns.is_some_and(|at| at <= clock::boottime_ns()) {
+        self.on_deadline_at(clock::boottime_ns());
+    }
+
+    /// The same, at a moment of CLOCK_BOOTTIME.
+    pub fn on_deadline_at(&mut self, now_ns: u64) {
+        if self.stable_at_ns.is_some_and(|at| at <= now_ns) {
             self.forget_starts();
         }
-        self.expire();
+        self.expire_at(now_ns);
     }
 
     fn expire(&mut self) {

@@ -164,6 +164,7 @@ mod tests {
     use crate::events::Hub;
     use crate::kernel::KernelError;
     use crate::plan::{Action, Link, LinkKind, Network, Setting, Value};
+    use crate::store::disk::Files;
     use crate::transaction::Backend;
 
     /// A network that stays as it is.
@@ -183,7 +184,8 @@ mod tests {
     fn diff_leaves_no_trace() {
         let file = std::env::temp_dir().join(format!("netd-diff-{}.json", std::process::id()));
         let paths = Paths { link_modes: file.clone(), ..Paths::default() };
-        let mut engine = Engine::open(paths, Hub::open().expect("a thread")).expect("netlink");
+        let mut engine =
+            Engine::open(paths, Hub::open().expect("a thread"), Box::new(Files)).expect("netlink");
         let port = Link {
             settings: [(Setting::Speed, Value::Number(1000)), (Setting::Autoneg, Value::Number(1))].into(),
             ..Link::new(LinkKind::Hardware)

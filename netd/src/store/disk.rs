@@ -1,6 +1,7 @@
 //! The few file operations the store is made of.
 //!
-//! They are behind [`Disk`] so that a model which loses power after each of them can prove their order.
+//! They are behind [`Disk`] so that a model which loses power after each of them can prove the order in which the
+//! engine has them done.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -31,6 +32,48 @@ pub trait Disk {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Waits until the names in a folder are on the disk.
     fn sync(&self, folder: &Path) -> io::Result<()>;
+}
+
+impl<D: Disk + ?Sized> Disk for Box<D> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        (**self).read(path)
+    }
+
+    fn length(&self, path: &Path) -> Option<u64> {
+        (**self).length(path)
+    }
+
+    fn written_s(&self, path: &Path) -> u64 {
+        (**self).written_s(path)
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        (**self).names(folder)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        (**self).make_folder(folder)
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        (**self).write(path, content)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        (**self).remove(path)
+    }
+
+    fn sync(&self, folder: &Path) -> io::Result<()> {
+        (**self).sync(folder)
+    }
 }
 
 /// The file system.

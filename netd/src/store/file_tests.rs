@@ -163,3 +163,13 @@ fn a_store_that_cannot_be_written_says_where_and_why() {
     let error = store.begin(journal(1), "x", &[]).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("/proc/generations"), "{error}");
 }
+
+#[test]
+fn starts_that_do_not_end_well_are_counted_for_one_generation_and_one_boot() {
+    let folder = Folder::new("starts");
+    let store = folder.store();
+    assert_eq!([1, 2, 3].map(|_| store.count_start(1, "boot")), [0, 1, 2]);
+    assert_eq!((store.starts(1, "boot"), store.starts(2, "boot"), store.starts(1, "next")), (3, 0, 0));
+    store.clear_starts();
+    assert_eq!(store.starts(1, "boot"), 0);
+}

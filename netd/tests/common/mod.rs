@@ -69,7 +69,17 @@ pub struct Folder(pub PathBuf);
 impl Folder {
     /// `name` tells tests of one process apart.
     pub fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("netd-{name}-{}", std::process::id()));
+        Folder::at(&std::env::temp_dir(), name)
+    }
+
+    /// The same where a file is on its disk at once.
+    pub fn in_memory(name: &str) -> Folder {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Folder::at(memory, name) } else { Folder::new(name) }
+    }
+
+    fn at(folder: &Path, name: &str) -> Folder {
+        let path = folder.join(format!("netd-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }

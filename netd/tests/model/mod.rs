@@ -3,10 +3,11 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // each test program uses a part; helpers of tests fail the test
 
+pub mod disk;
 #[path = "../common/random.rs"]
 pub mod numbers;
-pub mod random;
 pub mod oracle;
+pub mod random;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -128,9 +129,9 @@ impl Model {
         self.network.fdb.retain(|_, port| port != name);
         self.network.mdb.retain(|key| key.port != name);
         self.network.neighbours.retain(|key, _| key.device != name);
+        self.network.filters.retain(|key, _| key.link != name);
     }
 
-        self.network.filters.retain(|key, _| key.link != name);
     fn members(&self, master: &str) -> Vec<String> {
         let of = |link: &&Link| link.master.as_deref() == Some(master);
         self.network.links.iter().filter(|(_, link)| of(link)).map(|(name, _)| name.clone()).collect()
@@ -425,8 +426,6 @@ impl Model {
             Action::Mdb { key, add: false } => {
                 self.network.mdb.remove(key);
             }
-        }
-        Ok(())
             Action::Clsact { link: name, add } => {
                 let link = self.link(name)?;
                 if *add && link.clsact {
@@ -446,6 +445,8 @@ impl Model {
             Action::Filter { key, add: false, .. } => {
                 self.network.filters.remove(key).ok_or_else(|| failed(Errno::ENOENT, "no such filter"))?;
             }
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,32 @@
-//! A disk in memory that loses power, or whose user is killed, after any number of operations.
+//! A disk in memory that loses power, or whose user is killed, after any number of operations: whoever then asks it for
+//! one more is unwound, as one that is killed goes no further.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::disk::Disk;
+use netd::store::disk::Disk;
+
+/// Folder of past generations.
+const GENERATIONS: &str = "generations";
+
+/// What a run is unwound with that its disk ends.
+struct Ended;
+
+/// Does something until it is done, or the disk ends: then `None`.
+///
+/// # Panics
+/// As `work` does otherwise.
+pub fn until_the_end<T>(work: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => Some(done),
+        Err(panic) if panic.is::<Ended>() => None,
+        Err(panic) => resume_unwind(panic),
+    }
+}
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +38,8 @@ pub enum End {
     PowerCut(usize, usize),
 }
 
-type Names = BTreeMap<PathBuf, Vec<u8>>;
+/// Files by their paths.
+pub type Names = BTreeMap<PathBuf, Vec<u8>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,9 +48,8 @@ struct State {
     /// As a power cut leaves it, and what would have changed next.
     synced: Names,
     unsynced: Vec<(PathBuf, Option<Vec<u8>>)>,
-    /// Operations left until the end, and whether that has come.
+    /// Operations left until the end.
     left: Option<usize>,
-    ended: bool,
     /// Operations done.
     done: usize,
     /// Bytes that fit, if they are bounded.
@@ -41,7 +61,7 @@ struct State {
 pub struct ModelDisk(Rc<RefCell<State>>);
 
 impl ModelDisk {
-    /// Fails every operation after this many.
+    /// Ends whoever does more operations than this many.
     pub fn end_after(&self, operations: usize) {
         self.0.borrow_mut().left = Some(operations);
     }
@@ -54,11 +74,6 @@ impl ModelDisk {
     /// Operations done so far.
     pub fn operations(&self) -> usize {
         self.0.borrow().done
-    }
-
-    /// Whether an operation failed because of the end.
-    pub fn ended(&self) -> bool {
-        self.0.borrow().ended
     }
 
     /// Every way the run can end here.
@@ -88,6 +103,18 @@ impl ModelDisk {
         ModelDisk(Rc::new(RefCell::new(State { synced: names.clone(), names, ..State::default() })))
     }
 
+    /// What files hold, by their paths.
+    pub fn files(&self) -> Names {
+        self.0.borrow().names.clone()
+    }
+
+    /// Removes a file from outside.
+    pub fn forget(&self, path: &Path) {
+        let mut state = self.0.borrow_mut();
+        state.names.remove(path);
+        state.synced.remove(path);
+    }
+
     /// Puts a file there from outside.
     pub fn put(&self, path: &Path, content: &[u8]) {
         let mut state = self.0.borrow_mut();
@@ -95,18 +122,15 @@ impl ModelDisk {
         state.synced.insert(path.to_owned(), content.to_owned());
     }
 
-    fn begin(&self) -> io::Result<std::cell::RefMut<'_, State>> {
+    fn begin(&self) -> std::cell::RefMut<'_, State> {
         let mut state = self.0.borrow_mut();
-        match &mut state.left {
-            Some(0) => {
-                state.ended = true;
-                return Err(io::Error::other("the run has ended"));
-            }
-            Some(left) => *left -= 1,
-            None => {}
+        if state.left == Some(0) {
+            drop(state);
+            resume_unwind(Box::new(Ended));
         }
+        state.left = state.left.map(|left| left - 1);
         state.done += 1;
-        Ok(state)
+        state
     }
 }
 
@@ -126,7 +150,7 @@ impl State {
 }
 
 fn is_generation(path: &Path) -> bool {
-    path.parent().is_some_and(|folder| folder.ends_with(super::GENERATIONS))
+    path.parent().is_some_and(|folder| folder.ends_with(GENERATIONS))
 }
 
 fn missing() -> io::Error {
@@ -158,11 +182,11 @@ impl Disk for ModelDisk {
 
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         // What is cut off leaves a torn file.
-        let torn = self.0.borrow().left == Some(0) && !self.ended();
+        let torn = self.0.borrow().left == Some(0);
         if torn {
             self.0.borrow_mut().change(path, Some(content[..content.len() / 2].to_owned()));
         }
-        let mut state = self.begin()?;
+        let mut state = self.begin();
         let used: usize =
             state.names.iter().filter(|(name, _)| *name != path).map(|(_, file)| file.len()).sum();
         if state.room.is_some_and(|room| used + content.len() > room) {
@@ -173,7 +197,7 @@ impl Disk for ModelDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.begin()?;
+        let mut state = self.begin();
         let content = state.names.get(from).cloned().ok_or_else(missing)?;
         state.change(to, Some(content));
         state.change(from, None);
@@ -181,14 +205,14 @@ impl Disk for ModelDisk {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.begin()?;
+        let mut state = self.begin();
         let content = state.names.get(from).cloned().ok_or_else(missing)?;
         state.change(to, Some(content));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.begin()?;
+        let mut state = self.begin();
         if state.names.contains_key(path) {
             state.change(path, None);
         }
@@ -196,7 +220,7 @@ impl Disk for ModelDisk {
     }
 
     fn sync(&self, folder: &Path) -> io::Result<()> {
-        let mut state = self.begin()?;
+        let mut state = self.begin();
         // Names of other folders keep waiting.
         let unsynced = std::mem::take(&mut state.unsynced);
         let (synced, waiting): (Vec<_>, Vec<_>) =
