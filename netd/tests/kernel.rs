@@ -15,6 +15,8 @@ mod filters;
 mod history;
 #[path = "kernel/hosts.rs"]
 mod hosts;
+#[path = "kernel/iproute2.rs"]
+mod iproute2;
 #[path = "kernel/lags.rs"]
 mod lags;
 #[path = "kernel/limits.rs"]
