@@ -13,6 +13,7 @@ use netd_api::bus::{Config1Proxy, PATH};
 use netd_api::descriptor;
 use netd_api::generation::ChangeOptions;
 use netd_api::state::VlanRange;
+use netd_api::table::TableName;
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde::Serialize;
@@ -29,8 +30,10 @@ use crate::{mutation, seeds};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Calls between two looks at netd's health.
 const ROUND: u64 = 32;
-/// Streams of events that are kept open, and never read.
-const STREAMS: usize = 80;
+/// Callers at a time.
+const CALLERS: usize = 4;
+/// Streams of events that each of them keeps open, and never reads.
+const STREAMS: usize = 20;
 
 /// What netd and the caller may hold at once, with the names that open streams of events are asked for; and what
 /// they may keep in the end: events, and the running document.
@@ -57,6 +60,8 @@ struct Caller {
     random: Random,
     runner: TestRunner,
     documents: BoxedStrategy<Vec<u8>>,
+    /// Of this boot: only who names it is told from where it asks on.
+    boot_id: String,
     streams: Vec<zbus::OwnedFd>,
     answered: u64,
     refused: u64,
@@ -75,19 +80,28 @@ pub fn hostile_callers(calls: u64) {
     with_service_on(stand_in, async |client| {
         every_method_is_known(&client).await;
         let cases = Cases::new("callers", calls);
-        let mut caller = Caller {
-            random: Random::new(cases.seed()),
-            runner: cases.runner(0, cases.count()),
+        let caller = |number: usize| Caller {
+            random: Random::new(cases.seed().wrapping_add(number as u64)),
+            runner: cases.runner(number as u64, cases.count()),
             documents: mutation::of(&documents, &words).boxed(),
+            boot_id: netd::clock::Moment::now().boot_id,
             streams: Vec::new(),
             answered: 0,
             refused: 0,
         };
+        let mut callers: [Caller; CALLERS] = std::array::from_fn(caller);
         let memory = Memory::limited(MOST_BYTES, KEPT_BYTES);
         for first in (0..cases.count()).step_by(ROUND as usize) {
-            for _ in first..cases.count().min(first + ROUND) {
-                caller.call(&client).await;
-            }
+            let calls = cases.count().min(first + ROUND) - first;
+            // Each waits for its own answers, and none for the others'.
+            let [a, b, c, d] = &mut callers;
+            let each = calls.div_ceil(CALLERS as u64);
+            tokio::join!(
+                a.call_often(&client, each),
+                b.call_often(&client, each),
+                c.call_often(&client, each),
+                d.call_often(&client, each)
+            );
             let config = Config1Proxy::new(&client).await.unwrap();
             let status = tokio::time::timeout(PATIENCE, config.status()).await;
             status.expect("netd answers in time").expect("netd tells its health");
@@ -95,16 +109,18 @@ pub fn hostile_callers(calls: u64) {
             memory.check();
         }
         // netd forgets readers of events once it sees that they are gone.
-        caller.streams.clear();
+        callers.iter_mut().for_each(|caller| caller.streams.clear());
         let begun = std::time::Instant::now();
         while memory.kept() >= KEPT_BYTES && begun.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         memory.check_kept();
-        println!("{} calls answered, {} refused", caller.answered, caller.refused);
-        assert!(caller.answered + caller.refused >= cases.count(), "not every call was tried");
+        let sum = |count: fn(&Caller) -> u64| callers.iter().map(count).sum::<u64>();
+        let (answered, refused) = (sum(|caller| caller.answered), sum(|caller| caller.refused));
+        println!("{answered} calls answered, {refused} refused");
+        assert!(answered + refused >= cases.count(), "not every call was tried");
         let least = cases.count() / 10;
-        assert!(caller.answered > least && caller.refused > least, "the calls lead nowhere");
+        assert!(answered > least && refused > least, "the calls lead nowhere");
     });
     assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked, see above");
 }
@@ -125,6 +141,13 @@ async fn every_method_is_known(client: &Connection) {
 }
 
 impl Caller {
+    /// Calls, one after the other.
+    async fn call_often(&mut self, client: &Connection, times: u64) {
+        for _ in 0..times {
+            self.call(client).await;
+        }
+    }
+
     /// One call of any method.
     async fn call(&mut self, client: &Connection) -> Option<zbus::Message> {
         let (interface, methods) = METHODS[self.below(METHODS.len() as u64) as usize];
@@ -163,10 +186,10 @@ impl Caller {
                 self.send(client, interface, method, &(number,)).await
             }
             "Table" => {
-                let tables = ["routes", "neighbours", "fdb", "mdb"];
+                let tables = TableName::ALL;
                 let table = match self.below(4) {
                     0 => self.text(),
-                    _ => tables[self.below(4) as usize].to_owned(),
+                    _ => tables[self.below(tables.len() as u64) as usize].as_str().to_owned(),
                 };
                 let filter = self.filter();
                 self.send(client, interface, method, &(table, filter)).await
@@ -203,7 +226,8 @@ impl Caller {
         // Of a port that there is not, no stream is opened.
         let ports = if self.below(2) == 0 { Vec::new() } else { ports };
         let ports = if self.below(20) == 0 { vec!["swp1".to_owned(); 3000] } else { ports };
-        let body = (self.text(), self.number(), ports);
+        let boot_id = if self.below(2) == 0 { self.boot_id.clone() } else { self.text() };
+        let body = (boot_id, self.number(), ports);
         let answer = self.send(client, EVENTS, "Watch", &body).await;
         if let Some(answer) = &answer
             && let Ok(stream) = answer.body().deserialize::<zbus::OwnedFd>()
