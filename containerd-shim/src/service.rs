@@ -40,7 +40,8 @@ enum Slot {
     #[default]
     Empty,
     Live(Arc<Task>),
-    /// Deleted; what it still holds is given back when the shim ends.
+    /// Deleted; what it still holds is given back when the shim ends. Until then it is answered for: containerd ends
+    /// the shim once it knows of the deletion, and may have to ask again.
     Deleted(Arc<Task>),
 }
 
@@ -83,7 +84,7 @@ impl Shim {
 
     async fn task(&self, id: &str) -> Result<Arc<Task>> {
         match &*self.task.lock().await {
-            Slot::Live(task) if task.id() == id => Ok(task.clone()),
+            Slot::Live(task) | Slot::Deleted(task) if task.id() == id => Ok(task.clone()),
             _ => Err(Error::NotFound(format!("task {}", crate::error::shown(id)))),
         }
     }

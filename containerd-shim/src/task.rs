@@ -43,6 +43,8 @@ pub struct Task {
     paused: AtomicBool,
     publisher: Publisher,
     reaper: Arc<Reaper>,
+    /// The answer to the deletion of the task, once it is deleted. Held while it is being deleted.
+    deletion: tokio::sync::Mutex<Option<DeleteResponse>>,
 }
 
 impl Task {
@@ -92,6 +94,7 @@ impl Task {
             paused: AtomicBool::new(false),
             publisher,
             reaper,
+            deletion: tokio::sync::Mutex::default(),
         });
         task.publisher.publish(&created(&request, followed.pid));
         task.clone().follow_exit(init, followed);
@@ -309,31 +312,36 @@ impl Task {
     /// # Errors
     /// It is running, or something refused; it can be tried again then.
     pub async fn delete(&self, exec_id: &str) -> Result<DeleteResponse> {
+        if exec_id.is_empty() {
+            return self.delete_task().await;
+        }
         let process = self.process(exec_id)?;
-        if exec_id.is_empty() {
-            self.end_unstarted_init().await?;
-        }
         process.finish().await?;
-        let exit = process.exit().unwrap_or_else(|| Exit::now(UNKNOWN_EXIT));
-        if exec_id.is_empty() {
-            self.workload.delete().await?;
-            self.publisher.publish(&TaskDelete {
-                container_id: self.id.clone(),
-                pid: process.pid(),
-                exit_status: exit.code,
-                exited_at: MessageField::some(timestamp(exit.at)),
-                ..Default::default()
-            });
-        } else {
-            self.execs().remove(exec_id);
-            self.forget_document(exec_id);
+        self.execs().remove(exec_id);
+        self.forget_document(exec_id);
+        Ok(deleted(&process))
+    }
+
+    /// Deletes the task once, and answers the same to whoever asks again: a client that was cut off leaves containerd
+    /// without the answer, and with a task that it can be rid of by asking for it only.
+    async fn delete_task(&self) -> Result<DeleteResponse> {
+        let mut deletion = self.deletion.lock().await;
+        if let Some(response) = &*deletion {
+            return Ok(response.clone());
         }
-        Ok(DeleteResponse {
-            pid: process.pid(),
-            exit_status: exit.code,
-            exited_at: MessageField::some(timestamp(exit.at)),
+        self.end_unstarted_init().await?;
+        self.init.finish().await?;
+        self.workload.delete().await?;
+        let response = deleted(&self.init);
+        self.publisher.publish(&TaskDelete {
+            container_id: self.id.clone(),
+            pid: response.pid,
+            exit_status: response.exit_status,
+            exited_at: response.exited_at.clone(),
             ..Default::default()
-        })
+        });
+        *deletion = Some(response.clone());
+        Ok(response)
     }
 
     /// An init process that was created and never started is killed, so that its exit is told before its deletion.
@@ -429,6 +437,17 @@ impl Task {
     /// The workload's.
     pub async fn stats(&self) -> Result<Any> {
         self.workload.stats().await
+    }
+}
+
+/// How a process ended that is deleted.
+fn deleted(process: &Process) -> DeleteResponse {
+    let exit = process.exit().unwrap_or_else(|| Exit::now(UNKNOWN_EXIT));
+    DeleteResponse {
+        pid: process.pid(),
+        exit_status: exit.code,
+        exited_at: MessageField::some(timestamp(exit.at)),
+        ..Default::default()
     }
 }
 

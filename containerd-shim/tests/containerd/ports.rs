@@ -28,6 +28,8 @@ enum Asked {
 struct Netd {
     asked: Arc<Mutex<Vec<Asked>>>,
     refuse: bool,
+    /// Takes requests for detachment and answers none.
+    silent: bool,
 }
 
 #[zbus::interface(name = "org.corten.Netd1.Attach1")]
@@ -47,8 +49,11 @@ impl Netd {
         Ok(Attached { port: "wl1".into(), mac: "02:00:5e:00:53:01".into() })
     }
 
-    fn detach(&self, key: String) {
+    async fn detach(&self, key: String) {
         self.asked.lock().unwrap().push(Asked::Detach(key));
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -225,6 +230,35 @@ fn without_netd_a_port_cannot_be_had_but_a_task_can_be_deleted() {
     containerd.ctr(&["task", "rm", "late"]);
     assert_eq!(containerd.task("late"), None);
     containerd.ctr(&["container", "rm", "late"]).ok();
+    containerd.assert_clean();
+}
+
+#[test]
+fn task_whose_deletion_was_cut_off_is_listed_removable_and_creatable() {
+    let bus = Bus::start();
+    let netd = Netd { silent: true, ..Default::default() };
+    let _connection = bus.serve(netd.clone());
+    let containerd = Containerd::start_with(&[("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)]);
+    containerd.run_detached(&ANNOTATIONS, "web", &["sleep", "1000"]);
+    containerd.ctr(&["task", "kill", "-s", "SIGKILL", "web"]).ok();
+    containerd.wait_status("web", "STOPPED");
+    let record = containerd.bundle("web").join("corten-shim.json");
+    assert!(record.exists(), "no {}", record.display());
+    let mut client = containerd.ctr_command(&["task", "rm", "web"]).stdin(Stdio::null()).spawn().unwrap();
+    wait_for("netd to be asked for the detachment", || {
+        netd.asked.lock().unwrap().iter().any(|asked| matches!(asked, Asked::Detach(_))).then_some(())
+    });
+    client.kill().unwrap();
+    client.wait().unwrap();
+    // The shim goes on, and nobody hears its answer.
+    wait_for("the deletion", || (!record.exists()).then_some(()));
+    let listed = containerd.task("web").map(|(_, status)| status);
+    assert_eq!(listed.as_deref(), Some("STOPPED"), "of {}", containerd.ctr(&["task", "ls"]).stdout);
+    let deleted = containerd.ctr(&["task", "rm", "web"]);
+    assert!(deleted.stderr.contains("exit code 137"), "{deleted:?}");
+    assert_eq!(containerd.task("web"), None);
+    containerd.ctr(&["container", "rm", "web"]).ok();
+    containerd.run(&["--rm"], "web", &["true"]).ok();
     containerd.assert_clean();
 }
 

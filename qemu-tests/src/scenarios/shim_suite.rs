@@ -50,11 +50,12 @@ pub const SCENARIOS: [Scenario; 4] = [
 const PROGRAM: &str = "shim-tests";
 
 /// Tests of the host alone, for a reason.
-const HOST_ONLY: [(&str, &str); 4] = [
+const HOST_ONLY: [(&str, &str); 5] = [
     ("ports::an_interface_is_attached_before_the_start_and_detached_at_the_end", FAKE),
     ("ports::what_netd_refuses_fails_the_task_in_its_words", FAKE),
     ("ports::a_killed_shims_ports_are_given_back", FAKE),
     ("ports::without_netd_a_port_cannot_be_had_but_a_task_can_be_deleted", FAKE),
+    ("ports::task_whose_deletion_was_cut_off_is_listed_removable_and_creatable", FAKE),
 ];
 /// The reason. With netd itself `image::` and the file `containers` show the same, but that without netd a task has no
 /// port and can be deleted all the same: a test that stops netd would disturb the others.
