@@ -16,7 +16,8 @@ use crate::{build, guest_tools, host, paths, peers, test};
 pub struct Options {
     /// Part of the long tests' names: `containers` (rounds of them), `netd` (kills in the booted image),
     /// `shim-suite` (the shim's own tests there), `netd-model` (chaos on a model of the kernel), `netd-storm` (changes
-    /// by others), `fuzz` (hostile input),
+    /// by others), `history` (random documents one after the other, here and in the booted image),
+    /// `fuzz` (hostile input),
     /// `behaviours` (all of them ten times, in random order). Without it, all of them one after the other.
     name: Option<String>,
 }
@@ -64,6 +65,14 @@ const LONG_TESTS: [LongTest; 7] = [
         Some(("NETD_CRASH_SEED", 1)),
     ),
     of_netd("netd-storm", ("kernel", "storm::"), 10, ("NETD_STORM_CHANGES", 100_000), None),
+    // 2000 sequences; this kernel may know no VLANs, VRFs and LAGs, which those in the image are about, too.
+    of_netd(
+        "history",
+        ("kernel", "history::"),
+        100,
+        ("NETD_HISTORY_SEQUENCES", 20),
+        Some(("NETD_HISTORY_SEED", 20)),
+    ),
     of_netd(
         "fuzz-configurations",
         ("fuzz", "no_configuration_makes_netd_panic_hang_or_swell"),
@@ -88,11 +97,12 @@ const LONG_TESTS: [LongTest; 7] = [
 ];
 
 /// Long tests in the booted image, as the behaviours' program names them.
-const IMAGE_TESTS: [&str; 8] = [
+const IMAGE_TESTS: [&str; 9] = [
     "containers",
     "netd",
     "netd-kill",
     "harness-kill",
+    "history-guest",
     "shim-suite-lifecycle",
     "shim-suite-streams",
     "shim-suite-recovery",

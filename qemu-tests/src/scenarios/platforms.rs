@@ -17,7 +17,7 @@ use super::kernel_dump;
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 4] = [
+pub const SCENARIOS: [Scenario; 5] = [
     Scenario::new(
         "objects on virtio ports are made, changed, adopted and deleted, or refused in the driver's words",
         Topology::Switch,
@@ -28,6 +28,13 @@ pub const SCENARIOS: [Scenario; 4] = [
         Topology::Switch,
         kernel_room,
     ),
+    Scenario::new(
+        "random histories of documents end as the last document alone, on the image's own kernel",
+        Topology::Switch,
+        histories,
+    )
+    .soaks(HISTORY)
+    .takes(60),
     Scenario::new(
         "objects on the ASIC's ports are made, changed, adopted and deleted, or refused in the driver's words",
         Topology::Rocker,
@@ -183,12 +190,13 @@ impl Platform<'_> {
 
 /// The tests of netd's kernel room make veth pairs of their own, each in a network namespace of its own.
 fn kernel_room(lab: &Lab, _: &Run) -> Result<String> {
-    // On a translated processor the large ones take minutes; on the host they run each time. That history does not
-    // matter is shown there without VLANs and LAGs: here a LAG's LACP system is not shown to the test's user.
-    let all =
-        netd_tests(lab, "--test-threads 2 --skip storm --skip ten_thousands --skip limits --skip history")?;
+    // On a translated processor the large ones take minutes; on the host they run each time. Histories have a behaviour
+    // of their own.
+    let arguments = "--test-threads 2 --skip storm --skip ten_thousands --skip limits --skip history";
+    let all = netd_tests(lab, "", arguments)?;
     // But there no bridge knows VLANs: a short storm meets one that does.
-    let storm = netd_tests(lab, &format!("--exact {STORM}"))?;
+    let changes = format!("NETD_STORM_CHANGES={STORM_CHANGES}");
+    let storm = netd_tests(lab, &changes, &format!("--exact {STORM}"))?;
     ensure!(storm.contains(" 1 passed"), "the storm is not among them: {storm}");
     Ok(format!("{all}\na storm of {STORM_CHANGES} changes: {storm}"))
 }
@@ -196,13 +204,34 @@ fn kernel_room(lab: &Lab, _: &Run) -> Result<String> {
 const STORM: &str = "storm::a_storm_of_changes_by_others_leaves_netd_with_the_truth_and_its_routes";
 const STORM_CHANGES: u32 = 5000;
 
-/// Runs tests of netd in the guest; the answer is their last line.
-fn netd_tests(lab: &Lab, arguments: &str) -> Result<String> {
+/// Name of the long run of histories.
+const HISTORY: &str = "history-guest";
+/// Rounds of it, and the sequences of documents in one of them and in a sample.
+const HISTORY_ROUNDS: u32 = 200;
+const SEQUENCES: u32 = 10;
+const SAMPLED_SEQUENCES: u32 = 4;
+
+/// Sequences of random documents of everything that the image's own kernel has: on the host it knows no VLANs, VRFs and
+/// LAGs. The seed of one that fails is told, with its documents.
+fn histories(lab: &Lab, run: &Run) -> Result<String> {
+    let sequences = if run.in_full() { SEQUENCES } else { SAMPLED_SEQUENCES };
+    let mut summary = String::new();
+    run.rounds(HISTORY, 1, HISTORY_ROUNDS, |seed, number| {
+        let seed = seed.wrapping_add(u64::from(number - 1) * u64::from(sequences));
+        let environment = format!("NETD_HISTORY_SEED={seed} NETD_HISTORY_SEQUENCES={sequences}");
+        let line = netd_tests(lab, &environment, "history::")?;
+        ensure!(line.contains(" 1 passed"), "the test of histories is not among them: {line}");
+        summary = format!("{environment}: {line}");
+        Ok(())
+    })?;
+    Ok(summary)
+}
+
+/// Runs tests of netd in the guest with these variables; the answer is their last line.
+fn netd_tests(lab: &Lab, environment: &str, arguments: &str) -> Result<String> {
     lab.needs_tool("netd-kernel-tests")?;
-    let script = format!(
-        "{}export NETD_STORM_CHANGES={STORM_CHANGES} NETD_TEST_VLANS=1; netd-kernel-tests {arguments} 2>&1",
-        tools::USE
-    );
+    let script =
+        format!("{}export NETD_TEST_VLANS=1 {environment}; netd-kernel-tests {arguments} 2>&1", tools::USE);
     let output = lab.vm.sh_within(&script, Duration::from_secs(600))?;
     let summary = output.text.lines().rev().find(|line| line.starts_with("test result"));
     let summary = summary.with_context(|| format!("no result: {}", output.text))?;
