@@ -16,7 +16,8 @@ use crate::{build, host, paths, peers, test};
 #[derive(Args)]
 pub struct Options {
     /// Only the measurements of this name: `image` (sizes), `boot` (times) or `netd` (routes and VLANs beside
-    /// `ip -batch`, `bridge -batch`, BIRD and the kernel alone; links that go down; the switch at rest, its memory).
+    /// `ip -batch`, `bridge -batch`, BIRD and the kernel alone; tables that are shown beside `ip` and `bridge`; a change
+    /// beside a viewer; links that go down; the switch at rest, its memory).
     /// Default: all.
     #[arg(value_parser = ["image", "boot", "netd"])]
     name: Option<String>,

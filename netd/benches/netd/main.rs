@@ -1,13 +1,15 @@
 //! How fast netd makes routes, beside `ip -batch`, BIRD and what the kernel itself needs, all in one run.
 //!
 //! `cargo bench -p netd` prints a table; with `--json FILE` it writes the rows, as `cargo os bench netd` does,
-//! which also runs it in the booted image (`--guest`), where `pulls` watches links go down.
+//! which also runs it in the booted image (`--guest`), where `pulls` watches links go down, `commands` times commands of
+//! the switch beside iproute2's, and `viewer` takes whatever netd gives a viewer.
 //! Each subject runs in a process and a network namespace of its own, so that its memory and processor time
 //! are its own. Needs root or user namespaces, iproute2, and BIRD 2 of the root of peers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a measurement that cannot be made ends the run
 
 mod applying;
+mod commands;
 mod counts;
 mod floor;
 #[path = "../../tests/common/network.rs"]
@@ -16,17 +18,21 @@ mod pulls;
 mod report;
 mod routes;
 mod subject;
+mod tables;
+mod viewer;
 mod vlans;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use corten_measure::{Measurement, Reference};
+use corten_measure::{Measurement, Reference, median};
 use report::{Table, seconds};
+use serde::de::DeserializeOwned;
 use subject::Outcome;
+use tables::Times;
 
-/// Routes of the main comparison.
+/// Routes of the main comparison, and entries of the tables that are shown.
 const ROUTES: u32 = 100_000;
 /// Routes of the large one.
 const MANY: u32 = 1_000_000;
@@ -51,6 +57,16 @@ fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == "pulls") {
         let [_, port, seconds, rest @ ..] = &words[..] else { panic!("pulls PORT SECONDS [--subscribe]") };
         pulls::watch(port, seconds.parse().expect("seconds"), rest == ["--subscribe"]);
+        return ExitCode::SUCCESS;
+    }
+    if let [command, runs, commands @ ..] = &words[..]
+        && command == "commands"
+    {
+        commands::measure(runs.parse().expect("a number of runs"), commands);
+        return ExitCode::SUCCESS;
+    }
+    if words == ["viewer"] {
+        viewer::look();
         return ExitCode::SUCCESS;
     }
     let json = words.iter().position(|word| word == "--json").map(|at| PathBuf::from(&words[at + 1]));
@@ -86,7 +102,7 @@ fn isolate() -> Command {
     command
 }
 
-fn once(folder: &Path, subject: &str, size: u32) -> Outcome {
+fn once<T: DeserializeOwned>(folder: &Path, subject: &str, size: u32) -> T {
     eprintln!("  {subject}, {size} …");
     let output = isolate()
         .arg(this_program())
@@ -136,6 +152,7 @@ impl Bench {
         if guest {
             self.vlans_beside_others(&mut table);
         } else {
+            self.tables_beside_others(&mut table);
             self.many_routes(&mut table);
             self.instructions(&mut table);
         }
@@ -202,6 +219,30 @@ impl Bench {
         table.push(seconds("netd beside BIRD 2", netd.median().wall_s).beside(&bird));
     }
 
+    /// What a client of netd's streams waits for; in the guest the whole commands are measured.
+    fn tables_beside_others(&self, table: &mut Table) {
+        let mut times: Times = once(&self.folder, "tables", ROUTES);
+        let ip = Reference::new("ip route show, 100 000 routes", &times.ip);
+        let bridge = Reference::new("bridge fdb show, 100 000 addresses", &times.bridge);
+        for (name, times, reference, aim) in [
+            ("netd's table of routes, the first row", &mut times.first_route, &ip, Some(0.2)),
+            ("netd's table of routes, 100 000", &mut times.routes, &ip, Some(1.5)),
+            ("netd's table of routes, that of one address", &mut times.route, &ip, None),
+            ("netd's forwarding database, 100 000 addresses", &mut times.fdb, &bridge, Some(1.5)),
+            ("netd's forwarding database, one address among them", &mut times.entry, &bridge, Some(0.1)),
+        ] {
+            let row = seconds(name, median(times)).beside(reference);
+            table.push(match aim {
+                Some(aim) => row.ratio_at_most(aim),
+                None => row,
+            });
+        }
+        for reference in [&ip, &bridge] {
+            table.push(seconds(reference.name(), reference.value()));
+            table.push(reference.beside_itself("s"));
+        }
+    }
+
     fn many_routes(&self, table: &mut Table) {
         let [few, many, floor_few, floor_many] =
             self.runs([("netd", ROUTES), ("netd", MANY), ("floor", ROUTES), ("floor", MANY)]);
@@ -213,14 +254,14 @@ impl Bench {
         );
         table.push(few.beside_itself("s"));
         let many = many.median();
-        table.push(seconds("netd, 1 000 000 routes", many.wall_s).beside(&few).ratio_at_most(11.0));
+        table.push(seconds("netd, 1 000 000 routes", many.wall_s).beside(&few).ratio_at_most(10.5));
         let bytes = many.peak_bytes as f64 / f64::from(MANY);
         table.push(Measurement::new("netd, memory a route at most", bytes, "B").at_most(1000.0));
     }
 
     fn vlans_beside_others(&self, table: &mut Table) {
         // Minutes, on a translated processor: one run must do, and there is no other to hold it against.
-        let lines = once(&self.folder, "vlans-lines", PORTS);
+        let lines: Outcome = once(&self.folder, "vlans-lines", PORTS);
         let subjects = ["vlans-ranges", "vlans-ranges-alike", "vlans-netd"];
         let [ranges, alike, netd] = self.runs(subjects.map(|subject| (subject, PORTS)));
         let ranges = ranges.reference("bridge -batch, a line a port");

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
-use crate::{counts, routes, vlans};
+use crate::{counts, routes, tables, vlans};
 
 /// What a subject needed.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -28,6 +28,10 @@ pub struct Outcome {
 pub fn run_inside(words: &[String]) {
     let [subject, size, folder] = words else { panic!("inside SUBJECT SIZE FOLDER") };
     let (size, folder) = (size.parse().expect("a number"), PathBuf::from(folder));
+    if subject == "tables" {
+        let times = tables::run(size, crate::RUNS, &folder);
+        return println!("{}", serde_json::to_string(&times).expect("times"));
+    }
     let outcome = if let Some(subject) = subject.strip_prefix("vlans-") {
         vlans::run(subject, size, &folder)
     } else if let Some(subject) = subject.strip_prefix("count-") {

@@ -432,6 +432,14 @@ impl Lab {
         })
     }
 
+    /// An SSH client to log in as a user, authenticated by the lab's key; a session whose way was cut ends.
+    pub fn ssh_to(&self, user: &str) -> std::process::Command {
+        let mut ssh = ssh_command(self.vm.ssh_port());
+        ssh.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
+        ssh.arg("-i").arg(self.key.path()).arg(format!("{user}@127.0.0.1"));
+        ssh
+    }
+
     /// Runs a command over SSH as a user, authenticated by the lab's key.
     pub fn ssh(&self, user: &str, command: &str) -> Result<std::process::Output> {
         self.ssh_with_input(user, command, None)
@@ -454,10 +462,8 @@ impl Lab {
 
     /// A command over SSH that goes on; its standard input is a pipe or nothing.
     pub fn ssh_started(&self, user: &str, command: &str, has_input: bool) -> Result<std::process::Child> {
-        let mut ssh = ssh_command(self.vm.ssh_port());
-        // A session whose way was cut ends.
-        ssh.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
-        ssh.arg("-i").arg(self.key.path()).arg(format!("{user}@127.0.0.1")).arg(command);
+        let mut ssh = self.ssh_to(user);
+        ssh.arg(command);
         ssh.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
         ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot run ssh")
     }

@@ -12,9 +12,21 @@ use crate::runner::Run;
 /// For all runs of all subjects on a translated processor.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Adds 100 000 routes to a document.
-const MANY: &str = r#"awk 'BEGIN { for (n = 0; n < 100000; n++)
-    printf "\n[[routes]]\nprefix = \"10.%d.%d.%d/32\"\nvia = [\"192.0.2.2\"]\n", n / 65536, n / 256 % 256, n % 256 }' >>/run/many.toml"#;
+/// Routes that an operator applies.
+const MANY: u32 = 100_000;
+
+/// Prints so many routes as a document has them: /32s from 10.0.0.0 on, all by one gateway.
+pub(super) fn print_routes(count: u32) -> String {
+    format!(
+        r#"awk 'BEGIN {{ for (n = 0; n < {count}; n++)
+    printf "\n[[routes]]\nprefix = \"10.%d.%d.%d/32\"\nvia = [\"192.0.2.2\"]\n", n / 65536, n / 256 % 256, n % 256 }}'"#
+    )
+}
+
+/// Adds so many routes to a document in a file.
+pub(super) fn routes(file: &str, count: u32) -> String {
+    format!("{} >>{file}", print_routes(count))
+}
 
 pub fn measure(lab: &Lab, run: &Run) -> Result<String> {
     let script =
@@ -46,7 +58,8 @@ fn by_an_operator(lab: &Lab, run: &Run) -> Result<()> {
     ensure!(document != lab.document, "the document has no ports swp1 to swp64");
     lab.apply_ok(&document)?;
     lab.write_file("/run/some.toml", &document)?;
-    lab.vm.run_within(&format!("cp /run/some.toml /run/many.toml; {MANY}"), PATIENCE)?;
+    let more = routes("/run/many.toml", MANY);
+    lab.vm.run_within(&format!("cp /run/some.toml /run/many.toml; {more}"), PATIENCE)?;
     let seconds = |file: &str| -> Result<f64> {
         let script = format!(
             "read from rest </proc/uptime; corten apply {file} >&2 && read to rest </proc/uptime && echo $from $to"

@@ -1,14 +1,18 @@
-//! Measurements of netd in the booted image: at rest, in bulk, and when links go down. They run by
+//! Measurements of netd in the booted image: at rest, in bulk, when links go down, when its tables are shown, beside a
+//! viewer who asks all the time. They run by
 //! `cargo os bench netd` alone.
 
 mod bulk;
+mod million;
 mod pulls;
 mod rest;
+mod tables;
+mod viewer;
 
 use crate::lab::Topology;
 use crate::runner::Scenario;
 
-pub const SCENARIOS: [Scenario; 3] = [
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario::new(
         "the switch at rest with 64 ports: netd's wake-ups, memory",
         Topology::Measured,
@@ -23,5 +27,20 @@ pub const SCENARIOS: [Scenario; 3] = [
         "a link that goes down, to a subscriber and to the smaller ECMP group",
         Topology::Measured,
         pulls::measure,
+    ),
+    Scenario::new(
+        "routes and addresses that are shown, beside the kernel's own tools",
+        Topology::Measured,
+        tables::measure,
+    ),
+    Scenario::new(
+        "a change beside a viewer who takes whatever netd gives",
+        Topology::Measured,
+        viewer::measure,
+    ),
+    Scenario::new(
+        "a million routes that are applied, shown and taken back",
+        Topology::Measured,
+        million::measure,
     ),
 ];
