@@ -297,7 +297,7 @@ pub enum Show {
     /// LAGs: mode, partner, and the state of each member
     ///
     /// A member is active when frames go through it, on standby when its link is up and LACP holds it back. LACP
-    /// tells what this side came to with its partner.
+    /// tells what this side came to with its partner. Below the table stands why a member carries nothing.
     #[command(aliases = ["lacp", "bonds"])]
     Lags {
         /// Only these LAGs

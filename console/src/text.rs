@@ -1,6 +1,6 @@
 //! Text for terminals: made harmless, made to fit, numbers made short.
 
-use netd_api::state::{Port, VlanRange};
+use netd_api::state::{DISCARDING, Port, VlanRange};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Removes what could move a terminal's cursor, change its state or hide text: control characters (C0,
@@ -171,6 +171,7 @@ pub fn port_state(port: &Port) -> String {
     let admin = if port.admin_up { "up" } else { "down" };
     let oper = match port.oper_state.as_str() {
         "" => "unknown",
+        "up" if port.reason == DISCARDING => "discarding",
         state => oper_state(state),
     };
     format!("{admin}/{oper}")

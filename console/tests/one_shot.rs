@@ -235,6 +235,7 @@ async fn lags_tell_their_partner_and_tunnels_their_network() {
     let _netd = Netd::start(&bus, switch()).await;
     let lags = out(&corten(&bus, &["show", "lags"]).await);
     assert!(lags.contains("no partner") && lags.contains("hears nobody"), "{lags}");
+    assert!(lags.ends_with("\nswp2: hears no LACP partner\n"), "{lags}");
     let tunnels = out(&corten(&bus, &["show", "vxlans"]).await);
     assert!(tunnels.contains("10010") && tunnels.contains("192.0.2.2"), "{tunnels}");
     let vrfs = out(&corten(&bus, &["show", "vrfs"]).await);
@@ -245,6 +246,7 @@ async fn lags_tell_their_partner_and_tunnels_their_network() {
         (&rows[0]["partner"], &rows[0]["members"][0]["port"]),
         (&serde_json::Value::Null, &"swp2".into())
     );
+    assert_eq!(rows[0]["members"][0]["reason"], "hears no LACP partner");
 }
 
 #[tokio::test]

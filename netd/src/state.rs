@@ -6,6 +6,7 @@
 mod discards;
 mod fdb;
 mod interfaces;
+mod lag_reason;
 mod lags;
 mod mdb;
 mod neighbours;

@@ -52,7 +52,12 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
         }
         Show::Lags { lags: names, format } => {
             let rows = named(netd.lags().await?, &expand(&names), "LAG")?;
-            print(&rows, tables::lags::table, format, context)
+            let json = format.json;
+            let mut outcome = print(&rows, tables::lags::table, format, context)?;
+            if !json {
+                outcome.out.push_str(&tables::lags::reasons(&rows));
+            }
+            Ok(outcome)
         }
         Show::Vxlans { vxlans: names, format } => {
             let rows = interfaces_of(&netd, "vxlan").await?;

@@ -50,6 +50,14 @@ pub fn table(lags: &[Lag]) -> Table {
     table
 }
 
+/// A line for each member that no frames go through, with why: too long for a column.
+pub fn reasons(lags: &[Lag]) -> String {
+    let members = lags.iter().flat_map(|lag| &lag.members).filter(|member| !member.reason.is_empty());
+    members
+        .map(|member| format!("{}: {}\n", text::clean(&member.port), text::clean(&member.reason)))
+        .collect()
+}
+
 /// Members frames go through.
 fn active(lag: &Lag) -> usize {
     lag.members.iter().filter(|member| member.active).count()
@@ -152,6 +160,13 @@ mod tests {
         let shown = table(&rows).render(Some(80), Look::PLAIN);
         assert!(shown.lines().all(|line| line.len() <= 80), "{shown}");
         insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn members_that_carry_nothing_say_why_below_the_table() {
+        let silent = LagMember { reason: "hears no LACP partner\u{9b}".to_owned(), ..member("swp5", false) };
+        let lags = [lag("uplink", "", vec![member("swp1", true), silent])];
+        assert_eq!(reasons(&lags), "swp5: hears no LACP partner\n");
     }
 
     #[test]

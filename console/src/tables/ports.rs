@@ -1,6 +1,6 @@
 //! Ports: one line each, or one in full.
 
-use netd_api::state::{Counters, Port};
+use netd_api::state::{Counters, DISCARDING, Port};
 
 use crate::look::{Look, Tone};
 use crate::table::{Cell, Column, Table};
@@ -90,6 +90,7 @@ fn narrow_table(ports: &[Port]) -> Table {
 /// A port's state; bad when it is wanted up and is not.
 pub fn state(port: &Port) -> Cell {
     let tone = match port.oper_state.as_str() {
+        "up" if port.reason == DISCARDING => Tone::Normal,
         "up" => Tone::Good,
         _ if port.wanted_up => Tone::Bad,
         _ => Tone::Quiet,
@@ -214,6 +215,21 @@ mod tests {
         assert_eq!(lines[0][7..9], ["ERRORS", "DROPS"]);
         assert_eq!(lines[1][7..9], ["3", "41"], "{shown}");
         assert!(!table(&rows, Some(80)).render(Some(80), Look::PLAIN).contains("ERRORS"));
+    }
+
+    #[test]
+    fn state_names_a_port_that_the_spanning_tree_holds_back() {
+        let held = Port {
+            admin_up: true,
+            oper_state: "up".to_owned(),
+            reason: DISCARDING.to_owned(),
+            ..Port::default()
+        };
+        assert_eq!(state(&held), Cell::new("up/discarding", Tone::Normal));
+        let forwards = Port { reason: String::new(), ..held.clone() };
+        assert_eq!(state(&forwards), Cell::new("up/up", Tone::Good));
+        let shown = detail(&held, Look::PLAIN);
+        assert!(shown.contains("the spanning tree keeps it from forwarding"), "{shown}");
     }
 
     #[test]

@@ -538,7 +538,12 @@ pub fn switch() -> Switch {
             hash: "layer3+4".into(),
             admin_up: true,
             oper_state: "up".into(),
-            members: vec![LagMember { port: "swp2".into(), link_up: true, ..LagMember::default() }],
+            members: vec![LagMember {
+                port: "swp2".into(),
+                link_up: true,
+                reason: "hears no LACP partner".into(),
+                ..LagMember::default()
+            }],
             wanted: true,
             ..Lag::default()
         }],

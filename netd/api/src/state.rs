@@ -258,6 +258,10 @@ pub const DISCARD_REASONS: [(&str, &str, &str); 8] = [
     ("out", "other", "queue full, or other"),
 ];
 
+/// Why a port with a carrier forwards nothing ([`Port::reason`]): it is blocking, listening or learning (IEEE 802.1D-1998,
+/// 8.4).
+pub const DISCARDING: &str = "the spanning tree keeps it from forwarding";
+
 /// A member of a LAG.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct LagMember {
@@ -278,6 +282,9 @@ pub struct LagMember {
     pub actor_state: Vec<String>,
     /// LACP: the other side's state in the same words; empty while no partner was heard.
     pub partner_state: Vec<String>,
+    /// Why no frames go through this member; empty when they do.
+    #[serde(with = "crate::absent")]
+    pub reason: String,
 }
 
 /// A link aggregation group.

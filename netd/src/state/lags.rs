@@ -3,10 +3,10 @@
 use netd_api::config::model::HashPolicy;
 use netd_api::state::{Lag, LagMember};
 
-use super::{View, natural, oper_state};
+use super::{View, lag_reason, natural, oper_state};
 use crate::desired::hash_number;
-use crate::kernel::lag;
 use crate::kernel::link::LinkRecord;
+use crate::kernel::{device, lag};
 use crate::plan::{Setting, Value};
 
 impl View<'_> {
@@ -36,6 +36,7 @@ impl View<'_> {
                     true => lag::state_names(record.partner_state),
                     false => Vec::new(),
                 },
+                reason: lag_reason::of(link, member, &device::duplex(&member.name)),
             }
         };
         let members = self.interfaces.links.values().filter(|member| member.master == link.index);

@@ -1,6 +1,7 @@
 //! Why a port forwards nothing, from its document down to its cable.
 
 use netd_api::config::Config;
+use netd_api::state::DISCARDING;
 
 use crate::kernel::link::LinkRecord;
 
@@ -14,6 +15,9 @@ pub(super) fn of(config: &Config, link: &LinkRecord, kind: &str) -> String {
     }
     if !link.has_carrier() {
         return "no carrier".to_owned();
+    }
+    if link.part_of == "bridge" && !link.forwards {
+        return DISCARDING.to_owned();
     }
     String::new()
 }
@@ -55,6 +59,17 @@ mod tests {
         ] {
             let link = LinkRecord { flags, ..link(1, name, "") };
             assert_eq!(of(&config, &link, kind), said, "{name} {flags:x}");
+        }
+    }
+
+    #[test]
+    fn bridge_port_that_the_spanning_tree_holds_back_says_so() {
+        let config = Config::default();
+        for (forwards, said) in [(false, DISCARDING), (true, "")] {
+            let port = LinkRecord { flags: UP_WITH_CARRIER, forwards, ..link(1, "swp1", "") };
+            let bridged = LinkRecord { part_of: "bridge".to_owned(), ..port.clone() };
+            assert_eq!(of(&config, &bridged, "front-panel"), said);
+            assert_eq!(of(&config, &port, "front-panel"), "");
         }
     }
 }

@@ -115,8 +115,20 @@ fn static_lag(lab: &Lab, _: &Run) -> Result<String> {
 
 fn lacp_alone(lab: &Lab, _: &Run) -> Result<String> {
     // LACP runs only where the kernel knows that both directions work at once, which virtio does not tell.
-    let document = lag_document(lab, "lacp")?
-        + "\n[ports.\"swp[11-12]\"]\nautoneg = false\nspeed = \"10G\"\nduplex = \"full\"\n";
+    let untold = lag_document(lab, "lacp")?;
+    with_document(lab, &untold, || {
+        eventually("it is told why no member carries", SOON, || {
+            let shown = lab.vm.run("corten show lags")?;
+            let why =
+                "LACP needs full duplex, and its driver reports none: set speed, duplex and autoneg = false";
+            for port in [11, 12] {
+                ensure!(shown.contains(&format!("swp{port}: {why}\n")), "{shown}");
+            }
+            ensure!(shown.contains("0/2 active"), "{shown}");
+            Ok(())
+        })
+    })?;
+    let document = untold + "\n[ports.\"swp[11-12]\"]\nautoneg = false\nspeed = \"10G\"\nduplex = \"full\"\n";
     with_document(lab, &document, || {
         // The switch speaks LACP (01:80:c2:00:00:02, slow protocols) on each member.
         for port in [11, 12] {
