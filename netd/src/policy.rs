@@ -10,6 +10,8 @@
 //! no allowed service and are no tunnel's. Time empties them. An answer is accepted in the VRF it was asked in, on any of
 //! its interfaces: with more than one way to a peer, the answer may take another than the question.
 
+mod hygiene;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -92,6 +94,8 @@ pub fn ruleset(config: &Config) -> String {
         "\t\tiifname \"{MANAGEMENT}\" drop\n\t\tmeta sdifname \"{MANAGEMENT}\" drop\n\t\toifname \"{MANAGEMENT}\" drop"
     );
     text.push_str(LINK_LOCAL);
+    let [from_isolated, to_isolated, returns] = hygiene::isolation(config);
+    text.push_str(&returns);
     // A management VRF the document does not define has no other members.
     if let Some(vrf) = management.filter(|vrf| !vrf.defined) {
         let _ = writeln!(text, "\t\tiifname \"{0}\" drop\n\t\toifname \"{0}\" drop", vrf.name);
@@ -100,10 +104,14 @@ pub fn ruleset(config: &Config) -> String {
     text.push_str("\t}\n}\n");
     text.push_str(ARP_TABLE);
     let (policy, replies) = if allow.contains(&Allow::Arp) { ("accept", "") } else { ("drop", ARP_REPLIES) };
-    text.push_str(
-        &ARP.replace("MANAGEMENT", MANAGEMENT).replace("POLICY", policy).replace("REPLIES", replies),
-    );
-    text.push_str(BRIDGE);
+    let senders = hygiene::arp_senders(config);
+    let arp = ARP.replace("MANAGEMENT", MANAGEMENT).replace("POLICY", policy).replace("SENDERS", &senders);
+    text.push_str(&arp.replace("REPLIES", replies));
+    text.push_str(&BRIDGE.replace("ISOLATED", &from_isolated));
+    if !to_isolated.is_empty() {
+        text.push_str(&BRIDGE_OUTPUT.replace("ISOLATED", &to_isolated));
+    }
+    text.push_str("}\n");
     text
 }
 
@@ -313,7 +321,7 @@ table arp corten {
 \t\ttype filter hook input priority filter; policy POLICY;
 \t\tiifname \"MANAGEMENT\" accept
 \t\tarp saddr ether & 01:00:00:00:00:00 != 00:00:00:00:00:00 drop
-REPLIES\t}
+SENDERSREPLIES\t}
 }
 ";
 
@@ -321,20 +329,27 @@ const ARP_REPLIES: &str = "\t\tarp operation reply accept\n";
 
 /// What the bridge would learn members and queriers from, although it may not be so: IGMP has a TTL of 1 (RFC 3376,
 /// section 4), and is about a group; MLD has a hop limit of 1 and comes from a link-local address, a report perhaps
-/// from none yet (RFC 3810, sections 5.1.14 and 5.2.13). Numbers of protocols: names would need /etc/protocols.
+/// from none yet (RFC 3810, sections 5.1.14 and 5.2.13). Numbers of protocols: names would need /etc/protocols. Frames of
+/// MAC control (IEEE 802.3, annex 31) are of one link, whoever they are addressed to.
 const BRIDGE: &str = "\
 table bridge corten
 delete table bridge corten
 table bridge corten {
 \tchain prerouting {
 \t\ttype filter hook prerouting priority filter; policy accept;
-\t\tip protocol 2 ip ttl != 1 drop
+\t\tether type 0x8808 drop
+ISOLATED\t\tip protocol 2 ip ttl != 1 drop
 \t\tip protocol 2 @th,0,8 { 0x12, 0x16, 0x17 } @th,32,4 != 0xe drop
 \t\ticmpv6 type { 130, 131, 132, 143 } ip6 hoplimit != 1 drop
 \t\ticmpv6 type 130 ip6 saddr != fe80::/10 drop
 \t\ticmpv6 type { 131, 132, 143 } ip6 saddr != { ::, fe80::/10 } drop
 \t}
-}
+";
+
+const BRIDGE_OUTPUT: &str = "\
+\tchain output {
+\t\ttype filter hook output priority filter; policy accept;
+ISOLATED\t}
 ";
 
 /// Who traces the way to the switch is told that nobody listens, as often as the kernel sends such errors.

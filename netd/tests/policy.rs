@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test
 
 mod common;
+#[path = "policy/raw.rs"]
+mod raw;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -92,6 +94,51 @@ impl Host {
     fn udp(&self, at: SocketAddr) -> UdpSocket {
         self.run(move || udp(at))
     }
+
+    /// Runs ip(8) in the host's namespace.
+    fn ip(&self, words: &'static str) {
+        self.run(move || {
+            let status = Command::new("ip").args(words.split(' ')).status().expect("ip(8) of iproute2");
+            assert!(status.success(), "ip {words}");
+        });
+    }
+
+    /// Sends a frame as it is.
+    fn send(&self, frame: Vec<u8>) {
+        self.run(move || raw::send("eth0", &frame));
+    }
+}
+
+/// Runs a command of iproute2 and answers what it prints.
+fn shown(program: &str, words: &str) -> String {
+    let output = Command::new(program).args(words.split(' ')).output().expect("iproute2");
+    assert!(output.status.success(), "{program} {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits until something is shown.
+fn until_shown(program: &str, words: &str, what: &str) -> String {
+    let began = std::time::Instant::now();
+    loop {
+        let text = shown(program, words);
+        if text.contains(what) {
+            return text;
+        }
+        assert!(began.elapsed() < PATIENCE, "{program} {words} shows no {what}: {text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A bridge of ports with hosts behind them, which has an address itself.
+fn bridge(ports: &[&str]) {
+    let mut commands = vec!["link add name bridge type bridge".to_owned(), "link set bridge up".to_owned()];
+    commands.push("address add 10.0.10.1/24 dev bridge".to_owned());
+    commands.extend(ports.iter().map(|port| format!("link set {port} master bridge")));
+    batch("ip", commands.into_iter());
+}
+
+fn forward_packets() {
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("routing");
 }
 
 fn udp(at: SocketAddr) -> UdpSocket {
@@ -245,6 +292,149 @@ fn sources_are_compared_with_the_way_back_where_that_is_asked_for_and_no_chain_i
             assert_eq!((arrives(&honest), arrives(&forged)), (true, forged_arrives), "{setting}");
         }
         assert!(!nft(&["list", "ruleset"]).1.contains("reverse_path"));
+    });
+}
+
+#[test]
+fn arp_is_believed_of_hosts_of_the_subnet_with_addresses_of_one_host() {
+    isolated("arp_is_believed_of_hosts_of_the_subnet_with_addresses_of_one_host", || {
+        ready();
+        let host = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        let asks = |mac: [u8; 6], sender: [u8; 4]| host.send(raw::arp_request(mac, sender, [192, 0, 2, 1]));
+        let own = [2, 0, 0, 0, 9, 1];
+        let port = "[ports.swp1]\naddresses = [\"192.0.2.1/24\"]\n";
+        load(&rules(port), "");
+        for mac in [[1, 0, 0x5e, 0, 0, 1], [0xff; 6]] {
+            asks(mac, [192, 0, 2, 66]);
+        }
+        asks(own, [198, 51, 100, 9]);
+        asks(own, [192, 0, 2, 77]);
+        // Behind them.
+        let known = until_shown("ip", "neighbour show dev swp1", "192.0.2.77");
+        assert!(!known.contains("192.0.2.66") && !known.contains("198.51.100.9"), "{known}");
+        // What the document says is there may ask, too.
+        let more = format!(
+            "{port}[[routes]]\nprefix = \"203.0.113.0/24\"\nvia = \"198.51.100.9\"\ndev = \"swp1\"\n"
+        );
+        load(&rules(&more), &rules(port));
+        asks(own, [198, 51, 100, 9]);
+        until_shown("ip", "neighbour show dev swp1", "198.51.100.9");
+    });
+}
+
+#[test]
+fn reports_that_igmp_and_mld_do_not_allow_make_no_members() {
+    isolated("reports_that_igmp_and_mld_do_not_allow_make_no_members", || {
+        ready();
+        let host = Host::on("swp1", "203.0.113.1/32", "10.0.10.2/24");
+        bridge(&["swp1"]);
+        load(&rules(""), "");
+        let mdb = "mdb show dev bridge";
+        host.send(raw::igmp_report(2, [239, 1, 1, 1]));
+        host.send(raw::igmp_report(1, [10, 0, 10, 77]));
+        host.send(raw::mld_report(64, "fe80::2", "ff05::1:1"));
+        host.send(raw::mld_report(1, "2001:db8::2", "ff05::1:2"));
+        host.send(raw::igmp_report(1, [239, 1, 1, 9]));
+        host.send(raw::mld_report(1, "fe80::2", "ff05::1:9"));
+        until_shown("bridge", mdb, "239.1.1.9");
+        let known = until_shown("bridge", mdb, "ff05::1:9");
+        for wrong in ["239.1.1.1 ", "10.0.10.77", "ff05::1:1 ", "ff05::1:2 "] {
+            assert!(!known.contains(wrong), "{wrong} in {known}");
+        }
+    });
+}
+
+#[test]
+fn mac_control_frames_stay_on_their_link() {
+    isolated("mac_control_frames_stay_on_their_link", || {
+        ready();
+        let one = Host::on("swp1", "203.0.113.1/32", "10.0.10.2/24");
+        let two = Host::on("swp2", "203.0.113.2/32", "10.0.10.3/24");
+        bridge(&["swp1", "swp2"]);
+        load(&rules(""), "");
+        let ears = two.run(|| raw::Ears::open());
+        let to_all = |ether_type: u16, last: u8| {
+            let mut frame = [[0xff; 6], [2, 0, 0, 0, 9, 1]].concat();
+            frame.extend(ether_type.to_be_bytes());
+            frame.resize(60, last);
+            frame
+        };
+        one.send(to_all(0x8808, 7));
+        one.send(to_all(0x88b5, 8));
+        // Behind it.
+        let heard = ears.until(PATIENCE, |frame| frame.get(12..14) == Some(&[0x88, 0xb5]));
+        assert!(heard.iter().all(|frame| frame.get(12..14) != Some(&[0x88, 0x08])), "{heard:x?}");
+    });
+}
+
+#[test]
+fn packets_of_link_local_addresses_are_not_routed() {
+    isolated("packets_of_link_local_addresses_are_not_routed", || {
+        ready();
+        forward_packets();
+        let one = Host::on("swp1", "192.0.2.1/24", "192.0.2.2/24");
+        let two = Host::on("swp2", "198.51.100.1/24", "198.51.100.2/24");
+        one.ip("route add default via 192.0.2.1");
+        one.ip("address add 169.254.7.7/32 dev eth0");
+        two.ip("route add default via 198.51.100.1");
+        load(&rules(""), "");
+        let server = two.udp(at("198.51.100.2", 5000));
+        let arrives = |from: &str| {
+            let socket = one.udp(at(from, 0));
+            socket.send_to(b"ping", at("198.51.100.2", 5000)).unwrap();
+            server.set_read_timeout(Some(SILENCE)).unwrap();
+            server.recv_from(&mut [0; 4]).is_ok()
+        };
+        // Until neighbours are resolved.
+        let began = std::time::Instant::now();
+        while !arrives("192.0.2.2") {
+            assert!(began.elapsed() < PATIENCE, "nothing is routed at all");
+        }
+        assert!(!arrives("169.254.7.7"));
+        assert!(arrives("192.0.2.2"));
+    });
+}
+
+#[test]
+fn isolated_hosts_do_not_meet_behind_the_router_either() {
+    isolated("isolated_hosts_do_not_meet_behind_the_router_either", || {
+        ready();
+        forward_packets();
+        let one = Host::on("swp1", "203.0.113.1/32", "10.0.10.2/24");
+        let two = Host::on("swp2", "203.0.113.2/32", "10.0.10.3/24");
+        bridge(&["swp1", "swp2"]);
+        one.ip("route add 10.0.10.3/32 via 10.0.10.1");
+        two.ip("route add 10.0.10.2/32 via 10.0.10.1");
+        let server = two.udp(at("10.0.10.3", 5000));
+        let client = one.udp(at("10.0.10.2", 0));
+        let arrives = || {
+            client.send_to(b"ping", at("10.0.10.3", 5000)).unwrap();
+            server.set_read_timeout(Some(SILENCE)).unwrap();
+            server.recv_from(&mut [0; 4]).is_ok()
+        };
+        // Kernels whose bridge knows no VLANs have no interface of one: the bridge itself stands for it.
+        let with = |isolated: &str| {
+            let document = format!(
+                "[ports.swp1]\nvlan.access = 10\nisolated = true\n[ports.swp2]\nvlan.access = 10\n{isolated}\
+                 [vlans.10]\naddresses = [\"10.0.10.1/24\"]\n"
+            );
+            rules(&document).replace("\"vlan10\"", "\"bridge\"")
+        };
+        load(&with(""), "");
+        let began = std::time::Instant::now();
+        while !arrives() {
+            assert!(began.elapsed() < PATIENCE, "an isolated host does not reach one that is not");
+        }
+        load(&with("isolated = true\n"), &with(""));
+        assert!(!arrives());
+        // To the switch they speak as before.
+        assert!(one.connect(at("10.0.10.1", ALLOWED + 1), SILENCE).is_err());
+        let service = TcpListener::bind(at("0.0.0.0", ALLOWED)).unwrap();
+        let stream = one.connect(at("10.0.10.1", ALLOWED), PATIENCE).expect("the allowed service");
+        exchange(&stream, &service.accept().unwrap().0);
+        load(&with(""), &with("isolated = true\n"));
+        assert!(arrives());
+        assert!(!nft(&["list", "ruleset"]).1.contains("chain output {\n\t\ttype filter hook output priority filter; policy accept;\n\t\toifname { \"swp1\", \"swp2\" }"));
     });
 }
 
