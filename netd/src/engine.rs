@@ -6,6 +6,7 @@
 mod alarms;
 mod attachments;
 mod breakout;
+mod carriers;
 pub mod changes;
 mod drift;
 mod history;

@@ -195,6 +195,9 @@ impl Engine {
         self.problems.clear();
         self.adopt(change.document, change.config, to);
         self.store.tidy(&[to, self.confirmed]);
+        if report.steps > 0 {
+            self.settle_carriers();
+        }
         self.tell_applied(&report, request);
         self.tell_health();
         Ok(to)
