@@ -163,17 +163,14 @@ impl Connection {
         query: &Message,
         mut each: impl FnMut(u16, &[u8]) -> Option<T>,
     ) -> Result<Vec<T>, KernelError> {
-        for _ in 0..DUMP_TRIES {
+        whole(|| {
             let mut rows = Vec::new();
             let interrupted = self.dump_once(query, |kind, payload| {
                 rows.extend(each(kind, payload));
                 ControlFlow::Continue(())
             })?;
-            if !interrupted {
-                return Ok(rows);
-            }
-        }
-        Err(interrupted())
+            Ok((rows, interrupted))
+        })
     }
 
     /// Sends a query and shows each answer to `each` as it comes, however many there are: none is kept. Once `each`
@@ -244,6 +241,17 @@ impl Connection {
     }
 }
 
+/// The rows of a dump that no change interrupted: one that was is never used, since rows may be missing from it that
+/// were there all the time (`NLM_F_DUMP_INTR`).
+fn whole<T>(mut dump: impl FnMut() -> Result<(Vec<T>, bool), KernelError>) -> Result<Vec<T>, KernelError> {
+    for _ in 0..DUMP_TRIES {
+        if let (rows, false) = dump()? {
+            return Ok(rows);
+        }
+    }
+    Err(interrupted())
+}
+
 fn interrupted() -> KernelError {
     KernelError::with_words(Errno::EINTR, "the dump was interrupted by changes again and again")
 }
@@ -284,5 +292,28 @@ pub(super) fn for_each_message(
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Connection({})", self.socket.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dump_that_was_interrupted_is_taken_again_and_never_used() {
+        let mut left = 3;
+        let rows = whole(|| {
+            left -= 1;
+            Ok(if left == 0 { (vec!["swp1", "swp2"], false) } else { (vec!["swp1"], true) })
+        });
+        assert_eq!(rows.expect("the third is whole"), ["swp1", "swp2"]);
+        let mut taken = 0;
+        let error = whole(|| {
+            taken += 1;
+            Ok((vec!["swp1"], true))
+        });
+        let error = error.expect_err("none is whole");
+        assert_eq!(taken, DUMP_TRIES);
+        assert!(error.to_string().contains("interrupted by changes again and again"), "{error}");
     }
 }
