@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use netd_api::config::model::{
-    Allow, DriftSection, Duplex, Fec, HashPolicy, LagMode, ManagementAddress, NextHop, PortRole, PortVlans,
-    Route, RouteTarget,
+    Allow, DriftSection, Duplex, Fec, HashPolicy, LacpSelect, LagMode, ManagementAddress, NextHop, PortRole,
+    PortVlans, Route, RouteTarget,
 };
 use netd_api::config::model::{AttachmentUse, Inventory};
 use netd_api::config::{Config, Place, parse};
@@ -129,7 +129,7 @@ fn members_have_the_mtu_of_their_lag_and_nothing_else_of_it() {
     assert_eq!(uplink.members, ["swp45", "swp46"]);
     assert_eq!(
         (uplink.mode, uplink.hash, uplink.min_links),
-        (LagMode::Lacp { fast: true }, HashPolicy::Layer2And3, 2)
+        (LagMode::Lacp { fast: true, select: LacpSelect::Stable }, HashPolicy::Layer2And3, 2)
     );
     for name in &uplink.members {
         let member = &config.ports[name].ethernet;

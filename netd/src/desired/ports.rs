@@ -1,6 +1,8 @@
 //! Front-panel ports, LAGs, subinterfaces, and the ports of workloads.
 
-use netd_api::config::model::{self, BridgePort, Ethernet, HashPolicy, LagMode, LinkMode, PortRole};
+use netd_api::config::model::{
+    self, BridgePort, Ethernet, HashPolicy, LacpSelect, LagMode, LinkMode, PortRole,
+};
 
 use super::{BRIDGE, DEFAULT_MTU_BYTES, Inputs, add_layer3, vlan_table};
 use crate::attach::{Record, derive_mac};
@@ -122,6 +124,16 @@ pub fn hash_number(policy: HashPolicy) -> u32 {
     }
 }
 
+/// The kernel's number of a way to choose among aggregators (`enum ad_link_speed_type` and `BOND_AD_…`,
+/// net/bond_3ad.h and linux/if_bonding.h).
+fn select_number(select: LacpSelect) -> u32 {
+    match select {
+        LacpSelect::Stable => 0,
+        LacpSelect::Bandwidth => 1,
+        LacpSelect::Count => 2,
+    }
+}
+
 /// Hardware address of a LAG the configuration gives none: of the switch and the LAG's name. By itself the driver
 /// takes the address of whichever member comes first, so that address and LACP system would change with the members
 /// and with the order they came in, and a member that leaves would share its own address with the LAG.
@@ -137,8 +149,9 @@ fn lag_link(inputs: &Inputs, name: &str, lag: &model::Lag) -> Link {
     link.set(Setting::Mac, mac.as_str());
     link.set(Setting::HashPolicy, hash_number(lag.hash));
     link.set(Setting::MinLinks, lag.min_links);
-    if let LagMode::Lacp { fast } = lag.mode {
+    if let LagMode::Lacp { fast, select } = lag.mode {
         link.set(Setting::LacpFast, fast);
+        link.set(Setting::LacpSelect, select_number(select));
         link.set(Setting::LacpSystem, mac);
     }
     link

@@ -157,6 +157,7 @@ fn key_of(setting: Setting) -> &'static str {
         Setting::HashPolicy => "hash",
         Setting::MinLinks => "min-links",
         Setting::LacpFast => "lacp-rate",
+        Setting::LacpSelect => "lacp-select",
         Setting::LacpSystem => "mac",
         Setting::Autoneg => "autoneg",
         Setting::Speed => "speed",

@@ -10,6 +10,7 @@ const IFLA_BOND_MIIMON: u16 = 3;
 const IFLA_BOND_XMIT_HASH_POLICY: u16 = 14;
 const IFLA_BOND_MIN_LINKS: u16 = 18;
 const IFLA_BOND_AD_LACP_RATE: u16 = 21;
+const IFLA_BOND_AD_SELECT: u16 = 22;
 const IFLA_BOND_AD_INFO: u16 = 23;
 const IFLA_BOND_AD_ACTOR_SYSTEM: u16 = 26;
 const IFLA_BOND_AD_INFO_AGGREGATOR: u16 = 1;
@@ -121,6 +122,7 @@ pub(super) fn put(data: Message, setting: Setting, value: &Value) -> Message {
         Setting::HashPolicy => data.u8(IFLA_BOND_XMIT_HASH_POLICY, number as u8),
         Setting::MinLinks => data.u32(IFLA_BOND_MIN_LINKS, number),
         Setting::LacpFast => data.u8(IFLA_BOND_AD_LACP_RATE, number as u8),
+        Setting::LacpSelect => data.u8(IFLA_BOND_AD_SELECT, number as u8),
         // Without one the driver takes the LAG's own address, as it was when the first member came.
         Setting::LacpSystem => {
             data.attribute(IFLA_BOND_AD_ACTOR_SYSTEM, &parse_mac(value.text()).unwrap_or_default())
@@ -134,7 +136,8 @@ pub(super) fn put_new(data: Message, lacp: bool, settings: &Settings) -> Message
     let mode = if lacp { IEEE_8023AD } else { BALANCE_XOR };
     let data = data.u8(IFLA_BOND_MODE, mode).u32(IFLA_BOND_MIIMON, MEMBER_CHECK_MS);
     // A static LAG has no LACP rate or system, and the driver refuses one.
-    let of_lacp = |setting: Setting| matches!(setting, Setting::LacpFast | Setting::LacpSystem);
+    let of_lacp =
+        |setting: Setting| matches!(setting, Setting::LacpFast | Setting::LacpSelect | Setting::LacpSystem);
     let kept = |(setting, _): &(&Setting, &Value)| lacp || !of_lacp(**setting);
     settings.iter().filter(kept).fold(data, |data, (setting, value)| put(data, *setting, value))
 }
@@ -155,6 +158,7 @@ pub(super) fn read(data: &[u8], settings: &mut Settings) -> Option<bool> {
             IFLA_BOND_XMIT_HASH_POLICY => (Setting::HashPolicy, Value::Number(read_u8(value).into())),
             IFLA_BOND_MIN_LINKS => (Setting::MinLinks, Value::Number(read_u32(value))),
             IFLA_BOND_AD_LACP_RATE => (Setting::LacpFast, Value::Flag(read_u8(value) != 0)),
+            IFLA_BOND_AD_SELECT => (Setting::LacpSelect, Value::Number(read_u8(value).into())),
             IFLA_BOND_AD_ACTOR_SYSTEM => (Setting::LacpSystem, Value::Text(read_mac(value))),
             _ => continue,
         };

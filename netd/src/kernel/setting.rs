@@ -62,9 +62,11 @@ pub fn change<'a>(
             let words = format!("{setting} is a matter of the link's making");
             return Err(KernelError::with_words(Errno::EOPNOTSUPP, words));
         }
-        Setting::HashPolicy | Setting::MinLinks | Setting::LacpFast | Setting::LacpSystem => {
-            of_kind(link, "bond", |data| lag::put(data, setting, value))
-        }
+        Setting::HashPolicy
+        | Setting::MinLinks
+        | Setting::LacpFast
+        | Setting::LacpSelect
+        | Setting::LacpSystem => of_kind(link, "bond", |data| lag::put(data, setting, value)),
         Setting::Isolated
         | Setting::Learning
         | Setting::UnicastFlood
@@ -117,6 +119,7 @@ mod tests {
             (Setting::HashPolicy, Value::Number(1)),
             (Setting::MinLinks, Value::Number(2)),
             (Setting::LacpFast, Value::Flag(true)),
+            (Setting::LacpSelect, Value::Number(1)),
             (Setting::LacpSystem, Value::from("02:00:00:00:00:01")),
         ]
         .into();
@@ -125,7 +128,13 @@ mod tests {
         assert_eq!((lacp.lacp, lacp.mac.as_str()), (Some(true), "02:00:00:00:00:01"));
         assert_eq!(
             options(&lacp),
-            [Setting::HashPolicy, Setting::MinLinks, Setting::LacpFast, Setting::LacpSystem]
+            [
+                Setting::HashPolicy,
+                Setting::MinLinks,
+                Setting::LacpFast,
+                Setting::LacpSelect,
+                Setting::LacpSystem
+            ]
         );
         assert!(lacp.settings.iter().all(|(setting, value)| settings[setting] == *value));
         // The driver refuses an LACP rate where there is no LACP.
@@ -152,6 +161,7 @@ mod tests {
             ("bond", Setting::HashPolicy, Value::Number(4)),
             ("bond", Setting::MinLinks, Value::Number(3)),
             ("bond", Setting::LacpFast, Value::Flag(true)),
+            ("bond", Setting::LacpSelect, Value::Number(2)),
             ("bond", Setting::LacpSystem, Value::from("02:00:00:00:00:01")),
             ("bridge", Setting::VlanFiltering, Value::Flag(true)),
             ("bridge", Setting::DefaultPvid, Value::Number(5)),

@@ -110,12 +110,13 @@ fn change(name: &str, want: &Link, found: &Link, recreated: &BTreeSet<String>, s
     }
     // The kernel makes and drops a link's own IPv6 address only as it goes up and down, a link that joins a
     // VRF while up loses its neighbours unseen, a LAG takes members only while they are down, and changes
-    // the rate of its LACP only while it is down itself.
+    // the rate and the selection of its LACP only while it is down itself.
     // A link that gets IPv6 with its MTU gets the address at once.
     let link_local = |link: &Link| link.settings.get(&Setting::LinkLocal).map(Value::is_on);
     let has_address = found.settings.contains_key(&Setting::LinkLocal) || link_local(want) == Some(false);
-    let needs_down =
-        (differs(want, found, Setting::LinkLocal) && has_address) || differs(want, found, Setting::LacpFast);
+    let of_lacp = [Setting::LacpFast, Setting::LacpSelect];
+    let needs_down = (differs(want, found, Setting::LinkLocal) && has_address)
+        || of_lacp.iter().any(|setting| differs(want, found, *setting));
     let bounce = found.up && want.up && (moved || needs_down);
     if bounce || (found.up && !want.up) {
         steps.push(admin_step(name, want, false));

@@ -71,6 +71,8 @@ pub enum Setting {
     MinLinks,
     /// LAG: whether LACP partners are asked for fast time-outs.
     LacpFast,
+    /// LAG: which of several aggregators is used, `BOND_AD_…`.
+    LacpSelect,
     /// LAG: the system identifier that LACP partners see (IEEE 802.1AX 6.3.2), without its priority.
     LacpSystem,
     /// Hardware: whether speed and duplex are negotiated.
@@ -117,6 +119,7 @@ impl fmt::Display for Setting {
             Setting::HashPolicy => "hash policy",
             Setting::MinLinks => "min links",
             Setting::LacpFast => "lacp fast",
+            Setting::LacpSelect => "lacp select",
             Setting::LacpSystem => "lacp system",
             Setting::Autoneg => "autoneg",
             Setting::Speed => "speed",
@@ -184,6 +187,7 @@ impl Setting {
                 | Setting::HashPolicy
                 | Setting::MinLinks
                 | Setting::LacpFast
+                | Setting::LacpSelect
                 | Setting::LacpSystem
         )
     }

@@ -183,7 +183,12 @@ fn lags(random: &mut Random, text: &mut String, vrfs: &[String], devices: &mut V
         }
         let quoted: Vec<String> = here.iter().map(|name| format!("\"{name}\"")).collect();
         let _ = writeln!(text, "[lags.{name}]\nmembers = [{}]", quoted.join(", "));
-        let modes = ["mode = \"lacp\"", "mode = \"static\"", "mode = \"lacp\"\nlacp-rate = \"fast\""];
+        let modes = [
+            "mode = \"lacp\"",
+            "mode = \"static\"",
+            "mode = \"lacp\"\nlacp-rate = \"fast\"",
+            "lacp-select = \"bandwidth\"",
+        ];
         let _ = writeln!(text, "{}", random.pick(&modes));
         if random.chance(30) {
             let _ = writeln!(text, "min-links = {}", 1 + random.below(2));

@@ -313,7 +313,7 @@ impl Model {
                     return Err(failed(Errno::EINVAL, "not a bridge port"));
                 }
                 let link = self.link(link)?;
-                if *setting == Setting::LacpFast && link.up {
+                if matches!(setting, Setting::LacpFast | Setting::LacpSelect) && link.up {
                     return Err(failed(Errno::EPERM, "the LAG is up"));
                 }
                 if *setting == Setting::LinkLocal && is_without_ipv6(link) {

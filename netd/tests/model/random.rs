@@ -47,6 +47,7 @@ pub fn network(random: &mut Random) -> Network {
         let mut link = Link::new(LinkKind::Lag { lacp: random.chance(50) });
         settle(random, &mut link);
         link.set(Setting::LacpFast, random.chance(50));
+        link.set(Setting::LacpSelect, random.below(3) as u32);
         link.set(Setting::Mac, *random.pick(&["02:00:5e:00:53:01", "02:00:5e:00:53:02"]));
         role(random, &mut link, &vrfs);
         network.links.insert((*lag).to_owned(), link);

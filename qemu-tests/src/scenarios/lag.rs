@@ -16,7 +16,7 @@ use super::objects::{lag_document, with_document};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 2] = [
+pub const SCENARIOS: [Scenario; 3] = [
     Scenario::new(
         "an LACP LAG spreads flows over its members, survives one that fails or falls silent, and shows it",
         Topology::Switch,
@@ -28,6 +28,11 @@ pub const SCENARIOS: [Scenario; 2] = [
         "a LAG keeps its address and LACP system whatever its members, and these have their own again",
         Topology::Switch,
         keeps_its_address,
+    ),
+    Scenario::new(
+        "a LAG chooses among members that differ as the document says, and as usual without a word",
+        Topology::Switch,
+        chooses_members,
     ),
 ];
 
@@ -103,6 +108,23 @@ fn keeps_its_address(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(found == own, "without a LAG swp{number} has {found} instead of {own}");
     }
     Ok(format!("{known:?}"))
+}
+
+fn chooses_members(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lag_document(lab, "lacp")?;
+    for (line, expected) in [
+        ("lacp-select = \"bandwidth\"\n", "bandwidth 1"),
+        ("lacp-select = \"count\"\nlacp-rate = \"fast\"\n", "count 2"),
+        ("", "stable 0"),
+    ] {
+        let document = document.replace("mode = \"lacp\"\n", &format!("mode = \"lacp\"\n{line}"));
+        lab.with_document(&document, || {
+            let shown = lab.vm.run("cat /sys/class/net/bundle/bonding/ad_select")?;
+            ensure!(shown.trim() == expected, "with {line:?} it is {shown}");
+            lab.is_well()
+        })?;
+    }
+    Ok(String::new())
 }
 
 /// Waits until both sides use both members.

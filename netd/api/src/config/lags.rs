@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::shortened;
 use super::ethernet;
-use super::model::{Ethernet, HashPolicy, Lag, LagMode, Place, Port, PortRole};
+use super::model::{Ethernet, HashPolicy, LacpSelect, Lag, LagMode, Place, Port, PortRole};
 use super::names;
 use super::reader::{Node, Reader, Section, join};
 
@@ -83,17 +83,20 @@ fn read_mode<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> LagMode {
     let lacp = mode.and_then(|node| reader.choice(&node, &[("lacp", true), ("static", false)]));
     let rate = reader.take(section, "lacp-rate");
     let fast = rate.as_ref().and_then(|node| reader.choice(node, &[("fast", true), ("slow", false)]));
-    match (lacp, rate) {
-        (Some(false), Some(node)) => {
+    let selected = reader.take(section, "lacp-select");
+    let select = selected.as_ref().and_then(|node| reader.choice(node, &LacpSelect::NAMES));
+    if lacp != Some(false) {
+        return LagMode::Lacp { fast: fast.unwrap_or(false), select: select.unwrap_or_default() };
+    }
+    for (key, node) in [("lacp-rate", rate), ("lacp-select", selected)] {
+        if let Some(node) = node {
             reader.wrong_value(
                 &node,
-                "a static LAG does not speak LACP: remove `lacp-rate`, or write `mode = \"lacp\"`",
+                format!("a static LAG does not speak LACP: remove `{key}`, or write `mode = \"lacp\"`"),
             );
-            LagMode::Static
         }
-        (Some(false), None) => LagMode::Static,
-        _ => LagMode::Lacp { fast: fast.unwrap_or(false) },
     }
+    LagMode::Static
 }
 
 fn read_min_links<'d>(reader: &mut Reader<'d>, node: &Node<'d>, members: usize) -> Option<u32> {

@@ -23,7 +23,8 @@ pub use bridging::{Bridge, MacAddress, StaticFdbEntry, StaticMdbEntry, VXLAN_POR
 pub use drift::{Drift, DriftSection};
 pub use interface::{Layer3, Loopback, Routing, StaticNeighbour, Subinterface, Vlan, Vrf, vlan_interface};
 pub use port::{
-    BridgePort, Duplex, Ethernet, Fec, HashPolicy, Lag, LagMode, LinkMode, Port, PortRole, PortVlans,
+    BridgePort, Duplex, Ethernet, Fec, HashPolicy, LacpSelect, Lag, LagMode, LinkMode, Port, PortRole,
+    PortVlans,
 };
 pub use priority::{PcpMaps, PriorityMap, ReservedGroups};
 pub use route::{NextHop, Route, RouteTarget};

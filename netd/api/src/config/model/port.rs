@@ -183,13 +183,34 @@ pub enum LagMode {
     Lacp {
         /// Whether the partner is asked to speak each second instead of every 30 s.
         fast: bool,
+        /// Which members are used where not all agree.
+        select: LacpSelect,
     },
 }
 
 impl Default for LagMode {
     fn default() -> Self {
-        LagMode::Lacp { fast: false }
+        LagMode::Lacp { fast: false, select: LacpSelect::default() }
     }
+}
+
+/// Which of several aggregators of a LAG is used: members of other speeds or partners are in another one (IEEE 802.1AX,
+/// 6.3.6; the names are iproute2's).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LacpSelect {
+    /// The one that was chosen first, for as long as it carries.
+    #[default]
+    Stable,
+    /// The one with the most bandwidth.
+    Bandwidth,
+    /// The one with the most members.
+    Count,
+}
+
+impl LacpSelect {
+    /// All of them by their names in the document.
+    pub const NAMES: [(&str, LacpSelect); 3] =
+        [("stable", LacpSelect::Stable), ("bandwidth", LacpSelect::Bandwidth), ("count", LacpSelect::Count)];
 }
 
 /// What spreads frames over the members of a LAG.
