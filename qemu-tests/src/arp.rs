@@ -33,7 +33,7 @@ fn packet(operation: u16, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr), to: 
 }
 
 /// Sender and target address of a packet.
-fn addresses(view: &View<'_>) -> Option<(Ipv4Addr, Ipv4Addr)> {
+pub fn addresses(view: &View<'_>) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(view.payload.get(at..at + 4)?).ok()?));
     (view.ethertype == ETHERTYPE && view.payload.get(..6)? == ETHERNET_IPV4).then_some(())?;
     Some((address(14)?, address(24)?))

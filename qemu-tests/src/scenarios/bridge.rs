@@ -11,7 +11,7 @@ use super::reach::{ports_reached, ports_reached_before, ports_reached_by, reache
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 10] = [
+pub const SCENARIOS: [Scenario; 11] = [
     Scenario::new("a frame never leaves by the port it came in by", Topology::Switch, never_back),
     Scenario::new("an address that moves takes its frames along", Topology::Switch, moving),
     Scenario::new("an address that is silent for the ageing time is forgotten", Topology::Switch, ageing)
@@ -56,6 +56,11 @@ pub const SCENARIOS: [Scenario; 10] = [
     )
     .waits()
     .takes(60),
+    Scenario::new(
+        "a host that speaks from addresses without end fills the table to its limit and no further",
+        Topology::Switch,
+        addresses_without_end,
+    ),
 ];
 
 const SOON: Duration = Duration::from_secs(20);
@@ -174,8 +179,8 @@ fn jumbo_frames(lab: &Lab, _: &Run) -> Result<String> {
         "[ports.\"swp[1-2]\"]\nvlan.access = 10\n",
         &format!("[ports.\"swp[1-2]\"]\nvlan.access = 10\nmtu = {JUMBO_BYTES}\n"),
     )?;
-    // Where nothing is said, 1500 bytes are the most.
-    for (bytes, ports) in [(1500, &[2, 5, 6][..]), (JUMBO_BYTES, &[])] {
+    // Where nothing is said, 1500 bytes are the most, and room for a tag whether there is one or not.
+    for (bytes, ports) in [(1500, &[2, 5, 6][..]), (1504, &[2, 5, 6]), (1505, &[]), (JUMBO_BYTES, &[])] {
         largest(lab, bytes + HEADER_BYTES, ports)?;
     }
     with_document(lab, &document, || {
@@ -246,6 +251,28 @@ fn subinterface_is_apart(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(reached.is_empty(), "a frame of the subinterface to {destination} left by {reached:?}");
         }
         Ok(())
+    })
+}
+
+/// Most addresses, and how many a host speaks from.
+const MOST_LEARNED: usize = 100;
+const SPOKEN: u16 = 400;
+
+fn addresses_without_end(lab: &Lab, _: &Run) -> Result<String> {
+    let document = lab.document.clone() + &format!("\n[bridge]\nmost-learned = {MOST_LEARNED}\n");
+    with_document(lab, &document, || {
+        let flood = |number: u16| Mac([0x06, 0, 0, 1, (number >> 8) as u8, number as u8]);
+        for number in 0..SPOKEN {
+            let itself = frame(flood(number), flood(number), None, "here");
+            ensure!(lab.vm.wire(1)?.send(&itself), "the machine did not take a frame on swp1");
+        }
+        // Behind them: once this has come out, the bridge has heard them all.
+        ports_reached(lab, At(1, None), station(70), Mac::BROADCAST)?;
+        let learned = lab.show("fdb")?.iter().filter(|row| row["kind"] == "learned").count();
+        ensure!(learned <= MOST_LEARNED, "{learned} addresses are learned");
+        ensure!(learned > MOST_LEARNED / 2, "only {learned} addresses are learned");
+        // Frames to those that found no room go to all.
+        reaches(lab, At(2, None), station(71), flood(SPOKEN - 1), &[1, 5, 6])
     })
 }
 

@@ -13,11 +13,11 @@ use qemu_tests::wire::Capture;
 
 use super::bridge::mac_of;
 use super::objects::{changed, with_document};
-use super::sender::SOON;
+use super::sender::{SOON, Sender};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 2] = [
+pub const SCENARIOS: [Scenario; 3] = [
     Scenario::new(
         "hosts hear of an address when it is new, when its hardware address is, and when their port comes up",
         Topology::Switch,
@@ -32,6 +32,11 @@ pub const SCENARIOS: [Scenario; 2] = [
     )
     .waits()
     .takes(60),
+    Scenario::new(
+        "the switch asks as the first of its addresses, also once their order is another",
+        Topology::Switch,
+        order_of_addresses,
+    ),
 ];
 
 const CUSTOM: &str = "02:aa:00:00:00:07";
@@ -140,5 +145,35 @@ fn address_of_another(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(!problems.contains(WORDS), "{problems}");
             Ok(())
         })
+    })
+}
+
+fn order_of_addresses(lab: &Lab, _: &Run) -> Result<String> {
+    let of = |addresses: [&str; 2]| {
+        changed(lab, "\"10.0.7.1/24\"", &format!("\"{}/24\", \"{}/24\"", addresses[0], addresses[1]))
+    };
+    let (one, two) = ("10.0.7.1", "10.0.7.5");
+    let sender = Sender::in_vlan_10(lab, 1)?;
+    let mut stranger = 90;
+    let mut asks_as = |address: &str| -> Result<()> {
+        // Somebody whom nobody asked for yet.
+        stranger += 1;
+        let (to, expected) = (Ipv4Addr::new(10, 0, 7, stranger), address.parse::<Ipv4Addr>()?);
+        let capture = lab.vm.wire(7)?.capture();
+        eventually("the switch asks for a host", SOON, || {
+            sender.send(&sender.packet(&to.to_string())?)?;
+            let asks = |view: &View<'_>| arp::asks_for(view, to);
+            let asked = capture.wait_for("question", Duration::from_secs(2), asks)?;
+            let (asker, _) = asked.view().and_then(|view| arp::addresses(&view)).context("no question")?;
+            ensure!(asker == expected, "{asker} asks instead of {expected}");
+            Ok(())
+        })
+    };
+    with_document(lab, &of([one, two])?, || {
+        asks_as(one)?;
+        lab.apply_ok(&of([two, one])?)?;
+        asks_as(two)?;
+        lab.apply_ok(&of([one, two])?)?;
+        asks_as(one)
     })
 }

@@ -1,6 +1,6 @@
 //! How packets are routed one by one: which route, how large, how far, and who is told when they are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
@@ -11,6 +11,7 @@ use qemu_tests::frame::{Mac, View};
 use qemu_tests::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, advertisement, asks_for, icmp_error};
 use serde_json::Value;
 
+use super::flows::{used, ways};
 use super::objects::{changed, with_document};
 use super::routing::on_routed_port;
 use super::sender::{SOON, Sender, resolved, route};
@@ -277,7 +278,8 @@ fn carrier_of_a_vlan(lab: &Lab, _: &Run) -> Result<String> {
         + "\n[vlans.60]\naddresses = [\"10.0.60.1/24\"]\n\
            [[neighbours]]\naddress = \"10.0.60.2\"\nmac = \"02:aa:00:00:00:60\"\ndev = \"vlan60\"\n"
         + &route("10.77.0.0/24", "via = [\"10.0.60.2\"]")
-        + &route("10.77.0.0/24", "via = [\"10.0.8.2\"]\nmetric = 10");
+        + &route("10.77.0.0/24", "via = [\"10.0.8.2\"]\nmetric = 10")
+        + &route("10.79.0.0/24", "via = [\"10.0.60.2\", \"10.0.8.2\"]");
     with_document(lab, &document, || {
         let sender = Sender::in_vlan_10(lab, 1)?;
         let at8 = on_routed_port(lab, 8, None)?;
@@ -291,9 +293,25 @@ fn carrier_of_a_vlan(lab: &Lab, _: &Run) -> Result<String> {
                 capture.next_before(deadline).map(drop).context("nothing came")
             })
         };
+        // Of flows over both none is lost.
+        let flows = || {
+            ways(lab, [8, 11], |flow, payload| {
+                let packet = sender.packet(&format!("10.79.0.{flow}"))?.from_port(20_000 + flow);
+                sender.send(&packet.payload(payload))
+            })
+        };
         leaves_by(11)?;
+        let spread = used(&flows()?);
+        ensure!(spread == BTreeSet::from([8, 11]), "flows leave by {spread:?}");
         lab.vm.set_link(11, false)?;
-        let moved = leaves_by(8);
+        let moved = leaves_by(8).and_then(|()| {
+            let left = used(&flows()?);
+            ensure!(left == BTreeSet::from([8]), "flows leave by {left:?}");
+            let rows = lab.show("interfaces")?;
+            let row = rows.iter().find(|row| row["name"] == "vlan60").context("no vlan60")?;
+            ensure!(row["oper_state"] != "up", "vlan60 is up without a port: {row}");
+            Ok(())
+        });
         lab.vm.set_link(11, true)?;
         moved?;
         leaves_by(11)

@@ -35,6 +35,9 @@
 //! | VRFs are apart | `vrfs`, `control_plane` | two VRFs; a port in a VRF of its own; a host with an address |
 //! | a VLAN has the carrier of its ports | `layer3` | a route by a VLAN |
 //! | what may be said can be applied | `layer3` | ports of every kind |
+//! | ports become something else | `roles` | a port forwards; an untagged member; a port goes |
+//! | tunnels are as wide as their way out | `tunnels` | a tunnel over wide links |
+//! | history does not matter | `platforms` | random histories |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
 mod boot;
@@ -70,10 +73,12 @@ mod questions;
 mod reach;
 mod resilience;
 mod rocker;
+mod roles;
 mod routing;
 mod sender;
 mod shim_suite;
 mod spanning_tree;
+mod tunnels;
 mod vrfs;
 
 use crate::lab::Topology;
@@ -83,7 +88,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 33] = [
+    let files: [(&str, &[Scenario]); 35] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -99,7 +104,9 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("ecmp", &ecmp::SCENARIOS),
         ("vrfs", &vrfs::SCENARIOS),
         ("objects", &objects::SCENARIOS),
+        ("tunnels", &tunnels::SCENARIOS),
         ("lag", &lag::SCENARIOS),
+        ("roles", &roles::SCENARIOS),
         ("changes", &changes::SCENARIOS),
         ("mistakes", &mistakes::SCENARIOS),
         ("control-plane", &control_plane::SCENARIOS),

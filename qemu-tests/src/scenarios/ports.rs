@@ -83,6 +83,13 @@ fn driver_refuses(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(text.contains(&format!("line {line}: swp")), "the error does not say line {line}: {text}");
         ensure!(text.contains(words), "the error lacks the driver's words, {words:?}: {text}");
         ensure!(lab.visible_state()? == before, "a refused change left something behind");
+        // Who tried it, and why it did not come about, is in the log, too.
+        let log = lab.vm.run("journalctl -b -u netd --no-pager -o cat -n 20")?;
+        let logged = |line: &str| line.contains("configuration not applied") && line.contains("user=");
+        ensure!(
+            log.lines().any(|line| line.contains("ERROR") && logged(line) && line.contains(words)),
+            "the refusal is not in the log: {log}"
+        );
         told += text.lines().find(|line| line.contains("swp1")).unwrap_or_default();
         told += "\n";
     }

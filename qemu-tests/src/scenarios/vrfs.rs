@@ -4,10 +4,10 @@ use anyhow::{Context, Result, ensure};
 
 use super::objects::with_document;
 use super::sender::{Sender, resolved, route};
-use crate::lab::{Lab, Topology};
+use crate::lab::{Lab, Topology, USER};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 2] = [
+pub const SCENARIOS: [Scenario; 3] = [
     Scenario::new("two VRFs have the same prefixes and never meet", Topology::Switch, vrfs_are_apart)
         .takes(16),
     Scenario::new(
@@ -16,6 +16,12 @@ pub const SCENARIOS: [Scenario; 2] = [
         local_addresses_are_of_one_vrf,
     )
     .takes(16),
+    Scenario::new(
+        "a port with the address of whoever manages the switch locks nobody out",
+        Topology::Switch,
+        management_is_apart,
+    )
+    .takes(12),
 ];
 
 /// Two VRFs, each with 10.0.7.0/24, 10.0.8.0/24 and a route to 10.77.0.0/24: blue on swp7 and swp8, green on
@@ -110,6 +116,26 @@ fn local_addresses_are_of_one_vrf(lab: &Lab, _: &Run) -> Result<String> {
         let sender = Sender::new(lab, 7, "swp7", near)?;
         for to in ["10.0.8.2", "2001:db8:8::2", "198.51.100.1"] {
             sender.goes_to(to, 8, &far)?;
+        }
+        Ok(())
+    })
+}
+
+/// QEMU's own address on the management network: all sessions come from there.
+const MANAGER: &str = "10.0.2.2";
+
+fn management_is_apart(lab: &Lab, _: &Run) -> Result<String> {
+    let from = "description = \"pulled\"\nvlan.access = 60\n";
+    ensure!(lab.document.contains(from), "the lab's document lacks {from:?}");
+    ensure!(lab.document.contains("vrf = \"mgmt\""), "the management port is in no VRF");
+    let document = lab.document.replace(from, &format!("addresses = [\"{MANAGER}/24\"]\n"));
+    with_document(lab, &document, || {
+        let way = lab.vm.run(&format!("/usr/bin/ip route get {MANAGER} vrf mgmt"))?;
+        ensure!(way.contains("dev mgmt0") && !way.starts_with("local"), "to {MANAGER} in VRF mgmt: {way}");
+        for _ in 0..2 {
+            let session = lab.ssh(USER, "show ports swp11")?;
+            let text = String::from_utf8_lossy(&session.stdout).into_owned();
+            ensure!(session.status.success() && text.contains("swp11"), "no session: {session:?}");
         }
         Ok(())
     })
