@@ -15,28 +15,35 @@ use super::{layer3, quoted};
 const ISOLATED: &str = "0x40000000";
 const RETURNS: &str = "0x80000000";
 
-/// Lets hosts ask for the switch's addresses as members of its subnets alone: the kernel takes whoever asks for a
-/// neighbour. Probes are of nobody (RFC 5227, section 1.1). Interfaces that have no subnet take anybody.
+/// Most prefixes that lead to an interface and have a rule. One that more is behind is no interface of hosts.
+const MOST_PREFIXES: usize = 64;
+
+/// Lets hosts ask for the switch's addresses as members of its subnets alone, as other switches do: the kernel takes
+/// whoever asks for a neighbour. Hosts with several interfaces ask as whom they speak, so that those behind them may ask
+/// as well. Probes are of nobody (RFC 5227, section 1.1). Interfaces that have no subnet take anybody.
 pub(super) fn arp_senders(config: &Config) -> String {
-    let reachable = reachable(config);
+    let behind = behind(config);
     let mut text = String::new();
     for (name, layer3) in layer3(config) {
         let subnets = layer3.addresses.iter().filter_map(ipv4);
-        let mut subnets: Vec<Ipv4Net> = subnets.map(|address| address.trunc()).collect();
-        if subnets.iter().all(|subnet| subnet.prefix_len() == 32) {
+        let mut senders: Vec<Ipv4Net> = subnets.map(|address| address.trunc()).collect();
+        let behind = behind.get(name.as_str());
+        if senders.iter().all(|net| net.prefix_len() == 32)
+            || behind.is_some_and(|prefixes| prefixes.len() > MOST_PREFIXES)
+        {
             continue;
         }
-        subnets.extend(reachable.get(name.as_str()).into_iter().flatten());
+        senders.extend(behind.into_iter().flatten());
         // One that holds all others would leave nothing to drop.
-        let subnets = Ipv4Net::aggregate(&subnets);
-        if subnets.iter().any(|subnet| subnet.prefix_len() == 0) {
+        let senders = Ipv4Net::aggregate(&senders);
+        if senders.iter().any(|net| net.prefix_len() == 0) {
             continue;
         }
-        let subnets: Vec<String> = subnets.iter().map(Ipv4Net::to_string).collect();
+        let senders: Vec<String> = senders.iter().map(Ipv4Net::to_string).collect();
         let _ = writeln!(
             text,
             "\t\tiifname \"{name}\" arp operation request arp saddr ip != {{ 0.0.0.0, {} }} drop",
-            subnets.join(", ")
+            senders.join(", ")
         );
     }
     text
@@ -49,29 +56,41 @@ fn ipv4(net: &IpNet) -> Option<Ipv4Net> {
     }
 }
 
-/// What the document says is on an interface's link besides its subnets.
-fn reachable(config: &Config) -> BTreeMap<&str, BTreeSet<Ipv4Net>> {
+/// What the document says is behind an interface, or on its link besides its subnets. Of more than [`MOST_PREFIXES`] it
+/// is enough to know that.
+fn behind(config: &Config) -> BTreeMap<&str, BTreeSet<Ipv4Net>> {
     let mut found = BTreeMap::<&str, BTreeSet<Ipv4Net>>::new();
-    let mut last: *const NextHop = std::ptr::null();
+    // Routes that are written alike share one list, and there may be a million.
+    let mut enough: *const NextHop = std::ptr::null();
     for route in &config.routes {
-        let RouteTarget::NextHops(hops) = &route.target else { continue };
-        // Routes that are written alike share one list: there may be a million.
-        let shared = std::ptr::eq(last, hops.as_ptr());
-        last = hops.as_ptr();
+        let (RouteTarget::NextHops(hops), Some(prefix)) = (&route.target, ipv4(&route.prefix)) else {
+            continue;
+        };
+        if std::ptr::eq(enough, hops.as_ptr()) {
+            continue;
+        }
+        let mut is_enough = true;
         for hop in hops.iter() {
-            let net = match hop.via {
-                None => ipv4(&route.prefix),
-                Some(IpAddr::V4(via)) if hop.on_link && !shared => Some(via.into()),
-                Some(_) => None,
-            };
-            if let Some(net) = net {
-                found.entry(&hop.device).or_default().insert(net);
+            let prefixes = found.entry(&hop.device).or_default();
+            if prefixes.len() > MOST_PREFIXES {
+                continue;
             }
+            is_enough = false;
+            prefixes.insert(prefix);
+            if let (Some(IpAddr::V4(via)), true) = (hop.via, hop.on_link) {
+                prefixes.insert(via.into());
+            }
+        }
+        if is_enough {
+            enough = hops.as_ptr();
         }
     }
     for neighbour in &config.neighbours {
         if let IpAddr::V4(address) = neighbour.address {
-            found.entry(&neighbour.device).or_default().insert(address.into());
+            let prefixes = found.entry(&neighbour.device).or_default();
+            if prefixes.len() <= MOST_PREFIXES {
+                prefixes.insert(address.into());
+            }
         }
     }
     found
@@ -118,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn arp_senders_are_of_the_subnets_or_named_in_the_document() {
+    fn arp_senders_are_of_the_subnets_or_behind_the_interface() {
         let rules = |document: &str| arp_senders(&of(document));
         assert_eq!(rules("[ports.swp1]\naddresses = [\"2001:db8::1/64\"]\n"), "");
         // Without a subnet it is not known who may be there.
@@ -136,9 +155,17 @@ mod tests {
                     [[routes]]\nprefix = \"203.0.115.0/24\"\nvia = \"10.0.0.9\"\n\
                     [[neighbours]]\naddress = \"192.0.2.7\"\nmac = \"02:00:00:00:00:07\"\ndev = \"swp1\"\n";
         let found = rules(&format!("{swp1}{more}"));
-        assert_eq!(found, rule("10.0.0.0/23, 192.0.2.7/32, 192.0.2.9/32, 198.51.100.0/24"));
-        let all = "[[routes]]\nprefix = \"0.0.0.0/0\"\ndev = \"swp1\"\n";
+        let behind = "192.0.2.7/32, 192.0.2.9/32, 198.51.100.0/24, 203.0.113.0/24, 203.0.114.0/23";
+        assert_eq!(found, rule(&format!("10.0.0.0/23, {behind}")));
+        // Behind an uplink may be anybody.
+        let all = "[[routes]]\nprefix = \"0.0.0.0/0\"\nvia = \"10.0.0.9\"\n";
         assert_eq!(rules(&format!("{swp1}{all}")), "");
+        let many = |count: u8| -> String {
+            let route = |number| format!("[[routes]]\nprefix = \"10.{number}.7.7/32\"\nvia = \"10.0.0.9\"\n");
+            (1..=count).map(route).collect()
+        };
+        assert_eq!(rules(&format!("{swp1}{}", many(64))).matches(".7.7/32").count(), 64);
+        assert_eq!(rules(&format!("{swp1}{}", many(65))), "");
     }
 
     #[test]
