@@ -8,6 +8,7 @@ mod attachments;
 mod breakout;
 mod carriers;
 pub mod changes;
+mod comparing;
 mod drift;
 mod history;
 mod hosts;
@@ -69,6 +70,8 @@ pub struct Paths {
     pub ports: PathBuf,
     /// Where sysfs is, which tells where ports are.
     pub sysfs: PathBuf,
+    /// What there was before the change that waits.
+    pub comparison: PathBuf,
     /// The program that loads the rules.
     pub nft: PathBuf,
 }
@@ -79,6 +82,8 @@ const RULES: &str = "/run/corten/control-plane.nft";
 const PORTS_FILE: &str = "/var/lib/corten/netd/ports.json";
 /// Where netd notes how ports were set before.
 const LINK_MODES_FILE: &str = "/run/corten/link-modes.json";
+/// Where netd notes what there was before the change that waits: for this boot, as the change itself.
+const COMPARISON_FILE: &str = "/run/corten/comparison.json";
 
 impl Default for Paths {
     fn default() -> Self {
@@ -91,6 +96,7 @@ impl Default for Paths {
             sysfs: "/sys".into(),
             platforms: paths::PLATFORMS_DIR.into(),
             rules: RULES.into(),
+            comparison: COMPARISON_FILE.into(),
             nft: policy::NFT.into(),
         }
     }
@@ -144,6 +150,8 @@ pub struct Engine {
     confirmed: u64,
     /// The running generation, while it waits for its confirmation.
     pending: Option<Pending>,
+    /// What it did to the network; `None` where that is not known.
+    comparing: Option<comparing::Comparing>,
     /// When it was applied, by CLOCK_BOOTTIME; 0 for before this start of netd.
     pending_since_ns: u64,
     /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
@@ -239,6 +247,7 @@ impl Engine {
             generation: 0,
             confirmed: 0,
             pending: None,
+            comparing: None,
             pending_since_ns: 0,
             stable_at_ns: None,
             degraded: false,

@@ -12,6 +12,7 @@ pub mod announce;
 pub mod attach;
 pub mod background;
 pub mod clock;
+pub mod comparison;
 pub mod daemon;
 pub mod dbus;
 pub mod desired;

@@ -5,6 +5,8 @@
 #[path = "kernel/addresses.rs"]
 mod addresses;
 mod common;
+#[path = "kernel/comparison.rs"]
+mod comparison;
 #[path = "kernel/entries.rs"]
 mod entries;
 #[path = "kernel/events.rs"]

@@ -22,6 +22,7 @@ use netd::plan::{Action, Network};
 use netd::transaction::Backend;
 use netd_api::attach::AttachRequest;
 use netd_api::bus::{Attach1Proxy, Config1Proxy, PATH, State1Proxy, error};
+use netd_api::comparison::Comparison;
 use netd_api::descriptor;
 use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Health, State, Status};
@@ -100,7 +101,13 @@ fn a_change_is_looked_at_applied_confirmed_and_rolled_back_over_the_bus() {
             let status = config.status().await.unwrap();
             assert_eq!((status.state, status.generation), (Health::Unconfirmed, 1));
             assert!(status.confirm_by_s > 1_600_000_000);
+            let state = State1Proxy::new(&client).await.unwrap();
+            let comparison = state.comparison().await.unwrap();
+            assert_eq!((comparison.generation, comparison.if_same), (1, false));
             assert_eq!(config.confirm(ChangeOptions::default()).await.unwrap(), 1);
+            assert_eq!(state.comparison().await.unwrap(), Comparison::default());
+            let no_time = ChangeOptions { if_same: Some(true), ..options() };
+            assert_eq!(refusal(config.apply(sent("version = 1\n"), 1, 0, no_time).await).0, error::INVALID);
             assert_eq!(config.apply(sent("version = 1\n"), 1, 600, options()).await.unwrap(), 2);
             let history = config.history().await.unwrap();
             assert_eq!(
@@ -135,7 +142,7 @@ fn options_nobody_knows_are_refused() {
             for (options, said) in [
                 (
                     unknown,
-                    "unknown field `unknown`, expected one of `comment`, `key_fingerprint`, `force`, `confirm_timeout_s`",
+                    "unknown field `unknown`, expected one of `comment`, `key_fingerprint`, `force`, `confirm_timeout_s`, `if_same`",
                 ),
                 (wrong, "invalid value: string \"u\", expected a value of signature `s`"),
             ] {

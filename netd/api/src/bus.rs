@@ -4,6 +4,7 @@ use zbus::OwnedFd;
 use zbus::proxy;
 
 use crate::attach::{AttachRequest, Attached};
+use crate::comparison::Comparison;
 use crate::diagnostic::Diagnostic;
 use crate::generation::{ChangeOptions, Generation, Status};
 use crate::state::{Interface, Lag, Port, Vlan};
@@ -110,6 +111,8 @@ pub trait State1 {
     fn table(&self, table: &str, filter: &Filter) -> zbus::Result<OwnedFd>;
     /// What somebody else changed and is only reported, as `[drift]` says: the steps that would put it right.
     fn drift(&self) -> zbus::Result<Vec<String>>;
+    /// What the change that waits for its confirmation did to the network: what held before it and is gone.
+    fn comparison(&self) -> zbus::Result<Comparison>;
 }
 
 /// Ports of workloads. Root only.

@@ -32,6 +32,10 @@ pub struct ChangeOptions {
     /// [`apply`](crate::bus::Config1Proxy::apply) has it; without it, or with 0, it is for good.
     #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
     pub confirm_timeout_s: Option<u32>,
+    /// Of a change with a time to confirm it in: whether it confirms itself at the end of that time if nothing is lost
+    /// then of what held before it, see [`crate::comparison`]. Refused without such a time.
+    #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
+    pub if_same: Option<bool>,
 }
 
 /// What a generation is now. A string over D-Bus and in JSON.

@@ -28,6 +28,7 @@ fn request(caller: &Caller, options: ChangeOptions) -> Request {
         comment: options.comment.unwrap_or_default(),
         force: options.force.unwrap_or_default(),
         confirm_timeout_s: options.confirm_timeout_s.unwrap_or_default(),
+        if_same: options.if_same.unwrap_or_default(),
     }
 }
 
@@ -80,7 +81,8 @@ impl Config1 {
     /// Applies a document whole, or leaves everything as it was, and answers the new generation.
     /// `base_generation` is the generation the caller edited, or 0 for any. With a `confirm_timeout_s` other
     /// than 0 the document is rolled back after so many seconds, unless it is confirmed. Options: `comment`,
-    /// a line, and `key_fingerprint`, that of the SSH key the caller came in with.
+    /// a line, `key_fingerprint`, that of the SSH key the caller came in with, and `if_same`, with which it confirms
+    /// itself then if nothing of what was there before is lost.
     async fn apply(
         &self,
         document: OwnedFd,

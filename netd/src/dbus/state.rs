@@ -1,5 +1,6 @@
 //! `org.corten.Netd1.State1`.
 
+use netd_api::comparison::Comparison;
 use netd_api::state::{Interface, Lag, Port, Vlan};
 use netd_api::table::Filter;
 use zbus::message::Header;
@@ -84,5 +85,15 @@ impl State1 {
     ) -> Result<Vec<String>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         self.0.ask(&caller, |engine| Ok(engine.drift().to_vec())).await
+    }
+
+    /// What the change that waits for its confirmation did to the network: what held before it and is gone.
+    async fn comparison(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Comparison, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| Ok(engine.comparison())).await
     }
 }

@@ -10,6 +10,7 @@ use netd_api::generation::{MAX_COMMENT_CHARS, key_fingerprint};
 
 use crate::clock::{self, Moment};
 use crate::engine::Engine;
+use crate::engine::comparing::Before;
 use crate::engine::upkeep::Look;
 use crate::failure::Failure;
 use crate::policy;
@@ -33,6 +34,8 @@ pub struct Request {
     pub force: bool,
     /// Of a roll-back to an earlier generation: in what time it must be confirmed; 0 for good.
     pub confirm_timeout_s: u32,
+    /// Of a change that must be confirmed in some time: whether it confirms itself at the end of that if nothing is lost.
+    pub if_same: bool,
 }
 
 /// A document that a caller sent, with its meaning. Making one needs no engine.
@@ -151,6 +154,12 @@ impl Engine {
         let to = self.generation.max(self.store.last_generation()) + 1;
         let now = Moment::now();
         let unconfirmed = change.confirm_timeout_s != 0;
+        if request.if_same && !unconfirmed {
+            let words = "what confirms itself if nothing is lost needs a time after which it does";
+            return Err(Failure::Invalid(words.to_owned()));
+        }
+        // Beside what is written to the disk.
+        let before = unconfirmed.then(|| self.begin_record());
         let meta = Meta {
             time_s: clock::unix_s(),
             author: request.author.clone(),
@@ -166,6 +175,7 @@ impl Engine {
         self.undo_left = false;
         let old_rules = self.ruleset.clone();
         let done = self.load_rules(&policy::ruleset(&change.config));
+        let record = before.and_then(Before::end);
         let done = done.and_then(|()| self.break_out(&change.config));
         let (report, desired) = match done.and_then(|_| self.commit_wanted(&change.config)) {
             Ok(done) => done,
@@ -176,7 +186,12 @@ impl Engine {
                 return Err(failure);
             }
         };
-        let pending = unconfirmed.then(|| self.pending_of(to, change.confirm_timeout_s, request));
+        let recorded_ns = record.as_ref().map(|record| record.taken_ns);
+        let pending =
+            unconfirmed.then(|| self.pending_of(to, change.confirm_timeout_s, recorded_ns, request));
+        if let Some(record) = &record {
+            self.save_record(record);
+        }
         if !unconfirmed && self.refused_startup.is_some() {
             self.store.keep_refused();
         }
@@ -186,6 +201,10 @@ impl Engine {
         if !unconfirmed {
             self.confirmed = to;
             self.refused_startup = None;
+        }
+        match &pending {
+            Some(_) => self.begin_comparing(record),
+            None => self.end_comparing(),
         }
         self.pending = pending;
         self.pending_since_ns = clock::boottime_ns();
@@ -230,7 +249,13 @@ impl Engine {
 
     /// What is kept of a generation until it is confirmed. One that takes the place of another unconfirmed
     /// one is rolled back to the same confirmed one.
-    fn pending_of(&self, generation: u64, confirm_timeout_s: u32, request: &Request) -> Pending {
+    fn pending_of(
+        &self,
+        generation: u64,
+        confirm_timeout_s: u32,
+        recorded_ns: Option<u64>,
+        request: &Request,
+    ) -> Pending {
         let now = Moment::now();
         Pending {
             generation,
@@ -239,6 +264,9 @@ impl Engine {
             since_s: clock::unix_s(),
             boot_id: now.boot_id,
             deadline_ns: now.boottime_ns.saturating_add(u64::from(confirm_timeout_s) * SECOND_NS),
+            recorded_ns,
+            if_same: request.if_same,
+            force: request.if_same && request.force,
         }
     }
 
@@ -303,15 +331,26 @@ impl Engine {
                 "generation {number} was applied after this confirmation was sent: look at it, then confirm it"
             )));
         }
+        let lost = self.lost();
+        let generation = self.make_confirmed(&pending, request)?;
+        if let Some(lost) = lost {
+            tracing::info!("generation {generation} is confirmed with what it changed: {lost}");
+        }
+        Ok(generation)
+    }
+
+    /// Makes the generation that waits the one the switch starts with.
+    pub(super) fn make_confirmed(&mut self, pending: &Pending, request: &Request) -> Result<u64, Failure> {
         self.check_lockout(&self.config, request)?;
         if self.refused_startup.is_some() {
             self.store.keep_refused();
         }
-        self.store.confirm(&pending).map_err(|error| Failure::Failed(format!("not confirmed: {error}")))?;
+        self.store.confirm(pending).map_err(|error| Failure::Failed(format!("not confirmed: {error}")))?;
         if pending.previous != 0 && self.store.meta(pending.generation).restores.is_some() {
             self.note_left(pending.previous, pending.generation, request);
         }
         self.pending = None;
+        self.end_comparing();
         rights::confirm();
         self.confirmed = pending.generation;
         self.refused_startup = None;
@@ -434,6 +473,7 @@ impl Engine {
             return Ok(());
         };
         let taken_back = pending.generation;
+        self.end_comparing();
         self.store.roll_back(&pending, reason);
         self.tell("rolled back", request, None);
         self.run_startup();
@@ -487,11 +527,13 @@ impl Engine {
     }
 
     fn expire_at(&mut self, now_ns: u64) {
-        if self.pending.as_ref().is_some_and(|pending| pending.deadline_ns <= now_ns) {
-            // Nobody asked for it, so nobody is told but the log.
-            if let Err(failure) = self.take_back("not confirmed in time", &Request::default()) {
-                tracing::error!("{}", failure.words());
-            }
+        let Some(pending) = self.pending.clone().filter(|pending| pending.deadline_ns <= now_ns) else {
+            return;
+        };
+        let Some(reason) = self.conclude(&pending) else { return };
+        // Nobody asked for it, so nobody is told but the log.
+        if let Err(failure) = self.take_back(&reason, &Request::default()) {
+            tracing::error!("{}", failure.words());
         }
     }
 

@@ -30,6 +30,7 @@ impl Engine {
         }
         let resumed = found.pending.is_some_and(|(pending, document)| self.resume(pending, document, &now));
         if !resumed {
+            self.end_comparing();
             self.run_startup();
             if self.managing && self.generation != 0 && self.ended_badly(self.generation, &now) {
                 self.drop_startup();
@@ -58,6 +59,7 @@ impl Engine {
                 Ok(config) => {
                     tracing::info!("generation {number} still waits for its confirmation");
                     self.confirmed = pending.previous;
+                    self.resume_comparing(&pending);
                     self.pending = Some(pending);
                     self.managing = true;
                     self.adopt(document, config, number);

@@ -98,15 +98,17 @@ impl FdbRecord {
                 libc::NDA_VLAN => entry.vlan_id = read_u16(value),
                 libc::NDA_DST => entry.remote = read_ip(value),
                 libc::NDA_MASTER => entry.bridge = read_u32(value),
-                // `struct nda_cacheinfo`: confirmed, used, updated, references.
-                libc::NDA_CACHEINFO => {
-                    entry.age_s = read_u32(value.get(8..).unwrap_or_default()) / TICKS_PER_SECOND;
-                }
+                libc::NDA_CACHEINFO => entry.age_s = read_age_s(value),
                 _ => {}
             }
         }
         (entry.mac.len() == 17).then_some(entry)
     }
+}
+
+/// Reads when the address was last heard, of a `struct nda_cacheinfo`: confirmed, used, updated, references.
+fn read_age_s(value: &[u8]) -> u32 {
+    read_u32(value.get(8..).unwrap_or_default()) / TICKS_PER_SECOND
 }
 
 /// Whether the ASIC holds an entry with these flags.
@@ -152,6 +154,34 @@ pub fn dump_each<T>(
     connection.dump(&query, |_, payload| {
         let row = FdbRecord::parse(payload).filter(|row| row.is_in(bridge))?;
         each(row)
+    })
+}
+
+/// The VLAN of each address that is learned in the bridge with this index, by itself or by its ASIC, and heard within
+/// so many seconds. Of those that an ASIC told the kernel knows no such time: all of them count.
+pub fn dump_learned(
+    connection: &mut Connection,
+    bridge: u32,
+    heard_within_s: u32,
+) -> Result<Vec<u16>, KernelError> {
+    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
+    connection.dump(&query, |_, payload| {
+        // Ports times VLANs many others are the bridge's own, which their heads tell.
+        let head = payload.get(..12)?;
+        let kind = kind(read_u16(&head[8..]), head[10]);
+        if !["learned", "external"].contains(&kind) {
+            return None;
+        }
+        let (mut vlan_id, mut age_s, mut master) = (NO_VLAN, 0, 0);
+        for (kind, value) in attributes(&payload[12..]) {
+            match kind {
+                libc::NDA_VLAN => vlan_id = read_u16(value),
+                libc::NDA_MASTER => master = read_u32(value),
+                libc::NDA_CACHEINFO => age_s = read_age_s(value),
+                _ => {}
+            }
+        }
+        (master == bridge && (kind == "external" || age_s <= heard_within_s)).then_some(vlan_id)
     })
 }
 

@@ -73,6 +73,13 @@ pub struct MemberRecord {
     pub partner_state: u8,
 }
 
+impl MemberRecord {
+    /// Whether frames of the LAG go through it; with LACP, only through those of the aggregator in use.
+    pub fn carries_frames(&self, lacp: bool, aggregator: &Aggregator) -> bool {
+        self.active && self.link_up && (!lacp || self.aggregator == aggregator.id)
+    }
+}
+
 /// The names of a port's state (IEEE 802.1AX 6.4.2.3).
 pub fn state_names(state: u8) -> Vec<String> {
     let bits = STATE_BITS.iter().enumerate().filter(|(bit, _)| state & (1 << bit) != 0);

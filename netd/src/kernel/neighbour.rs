@@ -12,6 +12,8 @@ use crate::plan::NeighbourKey;
 
 /// Who set an entry (linux/neighbour.h).
 pub(super) const NDA_PROTOCOL: u16 = 12;
+/// What the kernel counts times in for programs (`USER_HZ`).
+const MS_PER_TICK: u64 = 10;
 
 /// An ARP or ND entry as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct NeighbourRecord {
     pub flags: u8,
     /// `RTPROT_…` of who set it; 0 for learned ones.
     pub protocol: u8,
+    /// How long ago the neighbour was last known to be there, in milliseconds; `None` where the kernel does not say.
+    pub confirmed_ms: Option<u64>,
 }
 
 impl NeighbourRecord {
@@ -51,6 +55,17 @@ impl NeighbourRecord {
         self.protocol == OWN_PROTOCOL
     }
 
+    /// Whether packets to the neighbour can be sent, by an entry that was learned.
+    pub fn is_resolved(&self) -> bool {
+        let resolved = libc::NUD_REACHABLE | libc::NUD_STALE | libc::NUD_DELAY | libc::NUD_PROBE;
+        self.state & resolved != 0
+    }
+
+    /// Whether the kernel asks the neighbour right now.
+    pub fn is_being_asked(&self) -> bool {
+        self.state & (libc::NUD_INCOMPLETE | libc::NUD_PROBE) != 0
+    }
+
     /// Whether it stays until it is removed.
     pub fn is_permanent(&self) -> bool {
         self.state & libc::NUD_PERMANENT != 0
@@ -62,12 +77,14 @@ impl NeighbourRecord {
         if ![libc::AF_INET, libc::AF_INET6].contains(&i32::from(header[0])) {
             return None;
         }
-        let (mut address, mut mac, mut protocol) = (None, String::new(), 0);
+        let (mut address, mut mac, mut protocol, mut confirmed_ms) = (None, String::new(), 0, None);
         for (kind, value) in attributes(&payload[12..]) {
             match kind {
                 libc::NDA_DST => address = read_ip(value),
                 libc::NDA_LLADDR => mac = read_mac(value),
                 NDA_PROTOCOL => protocol = read_u8(value),
+                // `struct nda_cacheinfo`: confirmed, used, updated, references.
+                libc::NDA_CACHEINFO => confirmed_ms = Some(u64::from(read_u32(value)) * MS_PER_TICK),
                 _ => {}
             }
         }
@@ -78,6 +95,7 @@ impl NeighbourRecord {
             state: read_u16(&header[8..]),
             flags: header[10],
             protocol,
+            confirmed_ms,
         })
     }
 }
@@ -119,12 +137,29 @@ pub fn delete(key: &NeighbourKey, index: u32) -> Message {
     Message::new(libc::RTM_DELNEIGH, 0, &header(key, index)).ip(libc::NDA_DST, key.address)
 }
 
-/// `struct ndmsg`.
+/// Has the kernel find out whether the neighbour of an entry is still there, by asking it directly (RFC 4861 7.3.3);
+/// packets go on to be sent meanwhile. Without `NLM_F_REPLACE` all else of the entry stays as it is.
+pub fn probe(index: u32, address: IpAddr, mac: &str) -> Result<Message, KernelError> {
+    let message = Message::new(libc::RTM_NEWNEIGH, 0, &head(index, address, libc::NUD_PROBE, 0));
+    Ok(message.ip(libc::NDA_DST, address).attribute(libc::NDA_LLADDR, &hardware_address(mac)?))
+}
+
+/// Has the kernel look for a neighbour that has no entry, or one that failed, as if there were a packet for it.
+pub fn resolve(index: u32, address: IpAddr) -> Message {
+    let header = head(index, address, libc::NUD_NONE, libc::NTF_USE);
+    Message::new(libc::RTM_NEWNEIGH, libc::NLM_F_CREATE as u16, &header).ip(libc::NDA_DST, address)
+}
+
 fn header(key: &NeighbourKey, index: u32) -> [u8; 12] {
-    let family = if key.address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    head(index, key.address, libc::NUD_PERMANENT, 0)
+}
+
+/// `struct ndmsg`.
+fn head(index: u32, address: IpAddr, state: u16, flags: u8) -> [u8; 12] {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let [a, b, c, d] = index.to_ne_bytes();
-    let [e, f] = libc::NUD_PERMANENT.to_ne_bytes();
-    [family as u8, 0, 0, 0, a, b, c, d, e, f, 0, 0]
+    let [e, f] = state.to_ne_bytes();
+    [family as u8, 0, 0, 0, a, b, c, d, e, f, flags, 0]
 }
 
 #[cfg(test)]

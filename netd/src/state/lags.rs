@@ -23,11 +23,10 @@ impl View<'_> {
         let lacp = link.lacp == Some(true);
         let member = |member: &LinkRecord| {
             let record = member.member;
-            let chosen = !lacp || record.aggregator == link.aggregator.id;
             LagMember {
                 port: member.name.clone(),
                 link_up: record.link_up,
-                active: record.active && record.link_up && chosen,
+                active: record.carries_frames(lacp, &link.aggregator),
                 link_failures: record.link_failures,
                 aggregator: if lacp { record.aggregator } else { 0 },
                 actor_state: if lacp { lag::state_names(record.actor_state) } else { Vec::new() },

@@ -81,6 +81,19 @@ pub struct Pending {
     pub boot_id: String,
     /// When it is rolled back, in nanoseconds of CLOCK_BOOTTIME.
     pub deadline_ns: u64,
+    /// When what there was before it was recorded, by CLOCK_BOOTTIME; `None` when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_ns: Option<u64>,
+    /// Whether it confirms itself at that time if nothing is lost then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub if_same: bool,
+    /// Whether it does so even if it locks out administrators.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A change that is on its way: `journal.json`.

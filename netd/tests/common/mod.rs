@@ -92,6 +92,7 @@ impl Folder {
             attachments: self.0.join("run/attachments"),
             platforms: self.0.join("platforms"),
             rules: self.0.join("control-plane.nft"),
+            comparison: self.0.join("run/comparison.json"),
             link_modes: self.0.join("run/link-modes.json"),
             ports: self.0.join("ports.json"),
             // Of no machine: what hardware the one that runs the tests has must not matter.

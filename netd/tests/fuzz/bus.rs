@@ -47,7 +47,7 @@ const ATTACH: &str = "org.corten.Netd1.Attach1";
 /// Every method there is.
 const METHODS: [(&str, &[&str]); 4] = [
     (CONFIG, &["Validate", "Diff", "Apply", "Confirm", "RollBack", "TakeBack", "Get", "History", "Status"]),
-    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Table", "Drift"]),
+    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Table", "Drift", "Comparison"]),
     (EVENTS, &["Watch"]),
     (ATTACH, &["Attach", "Detach"]),
 ];
@@ -394,7 +394,7 @@ impl Caller {
 
     /// Options as they should not be.
     fn dictionary(&mut self) -> HashMap<String, Variant<'static>> {
-        let keys = ["comment", "key_fingerprint", "force", "confirm_timeout_s", ""];
+        let keys = ["comment", "key_fingerprint", "force", "confirm_timeout_s", "if_same", ""];
         (0..self.below(4))
             .map(|_| {
                 let key = keys[self.below(keys.len() as u64) as usize].to_owned();
