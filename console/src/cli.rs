@@ -97,6 +97,10 @@ pub enum Command {
         /// Take back unless `corten confirm` follows within this time: seconds, or 90s, 2m, 1h
         #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
         confirm: Option<u32>,
+        /// With --confirm: at the end of that time the change confirms itself, unless something that was there before
+        /// it is gone
+        #[arg(long, requires = "confirm")]
+        if_same: bool,
         /// Apply for good, even what may end this SSH session; without it, such a change has --confirm 2m by itself
         #[arg(long, conflicts_with = "confirm")]
         no_confirm: bool,
@@ -153,8 +157,11 @@ pub enum Command {
         /// Take back unless `corten confirm` follows within this time; without it, 2m
         #[arg(long, value_name = "TIME", value_parser = timespan::parse)]
         confirm: Option<u32>,
+        /// At the end of that time the change confirms itself, unless something that was there before it is gone
+        #[arg(long)]
+        if_same: bool,
         /// Go back for good
-        #[arg(long, conflicts_with = "confirm")]
+        #[arg(long, conflicts_with_all = ["confirm", "if_same"])]
         no_confirm: bool,
         /// What the history is to say about it
         #[arg(long, value_name = "TEXT")]
@@ -406,7 +413,10 @@ pub enum Show {
         #[command(flatten)]
         format: Format,
     },
-    /// The change that waits for its confirmation: whose, for how long, and what it changed
+    /// The change that waits for its confirmation: whose, for how long, what is gone since, and what it changed
+    ///
+    /// What is gone is compared with before the change: ports with a carrier, active members of LAGs, neighbours,
+    /// addresses learned in each VLAN, default routes, workloads' ports.
     Pending {
         #[command(flatten)]
         format: Format,

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use netd_api::bus::{self, Config1Proxy, State1Proxy};
+use netd_api::comparison::Comparison;
 use netd_api::descriptor::{self, ADMIN_DOCUMENT_BYTES};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::Events1Proxy;
@@ -166,6 +167,11 @@ impl Netd {
     /// All VLANs.
     pub async fn vlans(&self) -> Result<Vec<Vlan>, Error> {
         Ok(self.state.vlans().await?)
+    }
+
+    /// What the change that waits for its confirmation did to the network.
+    pub async fn comparison(&self) -> Result<Comparison, Error> {
+        Ok(self.state.comparison().await?)
     }
 
     /// Hands the rows of a table that fit a filter to `each`, one after the other, as netd reads them from the kernel.

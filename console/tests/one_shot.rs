@@ -6,6 +6,7 @@ mod support;
 
 use std::process::{Output, Stdio};
 
+use netd_api::comparison::{Compared, Comparison, Difference, Progress, Verdict};
 use netd_api::state::{Discard, FdbEntry};
 use support::{Bus, CORTEN, Failure, Netd, Vanishes, switch};
 use tokio::io::AsyncWriteExt;
@@ -397,7 +398,7 @@ async fn a_change_that_waits_says_until_when_and_how_to_confirm() {
     assert!(text.starts_with("stdin: applied as generation 8\n"), "{text}");
     assert!(text.contains("\nIt is taken back at "), "{text}");
     assert!(text.contains(", in 2 min unless you confirm it: `corten confirm`.\n"), "{text}");
-    assert!(text.ends_with("`corten take-back` takes it back at once.\n"), "{text}");
+    assert!(text.contains("`corten take-back` takes it back at once.\nWhat was there before"), "{text}");
     assert_eq!(netd.switch.lock().options.comment.as_deref(), Some("new uplink"));
     let system = out(&corten(&bus, &["show", "system"]).await);
     assert!(system.contains("unconfirmed, to be confirmed by ana until "), "{system}");
@@ -510,6 +511,88 @@ async fn what_waits_is_shown_with_its_time_and_its_changes() {
     netd.switch.lock().take_back();
     let shown = out(&corten(&bus, &["show", "pending"]).await);
     assert!(shown.contains("Generation 8 was taken back already (not confirmed in time)"), "{shown}");
+}
+
+/// A comparison in which a neighbour is gone and addresses are fewer.
+fn comparison() -> Comparison {
+    let row = |object: &str, now, before| Difference { object: object.into(), before, now };
+    let kind = |kind: &str, verdict, objects, [lost, fewer]: [u64; 2], differences| Compared {
+        kind: kind.into(),
+        verdict,
+        objects,
+        lost,
+        fewer,
+        differences,
+        reason: String::new(),
+    };
+    Comparison {
+        progress: Progress::Compared,
+        looks: 9,
+        age_ms: 1200,
+        kinds: vec![
+            kind("port", Verdict::Same, 2, [0, 0], Vec::new()),
+            kind("neighbour", Verdict::Lost, 9, [1, 0], vec![row("vlan10 10.0.10.7", 0, 1)]),
+            kind("fdb", Verdict::Fewer, 2, [0, 1], vec![row("VLAN 10", 312, 340)]),
+            kind("attachment", Verdict::Same, 0, [0, 0], Vec::new()),
+        ],
+        ..Comparison::default()
+    }
+}
+
+const COMPARED: &str = "\
+What was there before the change, looked at 1s ago:
+ lost    neighbour      vlan10 10.0.10.7                       1 of 9 neighbours
+ fewer   FDB            VLAN 10: 312 addresses of 340
+ same    ports
+";
+
+#[tokio::test]
+async fn what_a_change_cost_is_told_when_it_is_applied_and_while_it_waits() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().comparison = comparison();
+    // What is missing has half of so short a time to come back.
+    let applied = out(&corten_with(&bus.address, &["apply", "-", "--confirm", "2"], VALID).await);
+    assert!(
+        applied.ends_with(&format!("`corten take-back` takes it back at once.\n{COMPARED}")),
+        "{applied}"
+    );
+    netd.switch.lock().confirm_by_s = support::now_s() + 600;
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert!(shown.contains(COMPARED), "{shown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&corten(&bus, &["show", "pending", "--json"]).await)).unwrap();
+    let row = &json["comparison"]["kinds"][1];
+    assert_eq!((&row["kind"], &row["verdict"]), (&"neighbour".into(), &"lost".into()));
+    assert_eq!(row["differences"][0]["object"], "vlan10 10.0.10.7");
+    // A record that is lost is told, never taken for the same.
+    netd.switch.lock().comparison = Comparison { progress: Progress::NotRecorded, ..Comparison::default() };
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert!(shown.contains("Not compared: what was there before the change is not recorded."), "{shown}");
+}
+
+#[tokio::test]
+async fn change_that_confirms_itself_says_so_and_needs_a_time() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let refused = corten_with(&bus.address, &["apply", "-", "--if-same"], VALID).await;
+    assert_eq!((code(&refused), netd.switch.lock().generation), (Some(2), 7));
+    assert!(err(&refused).contains("--confirm <TIME>"), "{}", err(&refused));
+    let arguments = ["apply", "-", "--confirm", "2m", "--if-same"];
+    let applied = out(&corten_with(&bus.address, &arguments, VALID).await);
+    assert_eq!(netd.switch.lock().options.if_same, Some(true));
+    let words = ", in 2 min if nothing is lost then, else it is taken back; `corten confirm` keeps it now.\n";
+    assert!(applied.contains("It confirms itself at ") && applied.contains(words), "{applied}");
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert!(
+        shown.contains("It confirms itself then if nothing is lost. Else generation 7 runs again."),
+        "{shown}"
+    );
+    corten(&bus, &["confirm"]).await;
+    assert_eq!(code(&corten(&bus, &["rollback", "3", "--no-confirm", "--if-same"]).await), Some(2));
+    let back = out(&corten(&bus, &["rollback", "3", "--if-same"]).await);
+    let options = netd.switch.lock().options.clone();
+    assert_eq!((options.if_same, options.confirm_timeout_s), (Some(true), Some(120)), "{back}");
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use netd_api::generation::ChangeOptions;
+
 use super::risks::{self, Risks};
-use super::{Context, check};
+use super::{Context, check, comparison};
 use crate::caret;
 use crate::client::{Error, Netd};
 use crate::document::{self, Document, Sources};
@@ -44,20 +46,31 @@ pub enum Confirm {
     Unsaid,
     /// Within so many seconds.
     Within(u32),
+    /// The same, and at their end it confirms itself if nothing is lost.
+    IfSame(u32),
     /// It need not.
     Never,
 }
 
 impl Confirm {
-    /// What `--confirm` and `--no-confirm` say.
-    pub fn of(confirm: Option<u32>, no_confirm: bool) -> Confirm {
-        if no_confirm { Confirm::Never } else { confirm.map_or(Confirm::Unsaid, Confirm::Within) }
+    /// What `--confirm`, `--no-confirm` and `--if-same` say.
+    pub fn of(confirm: Option<u32>, no_confirm: bool, if_same: bool) -> Confirm {
+        match (no_confirm, if_same, confirm) {
+            (true, ..) => Confirm::Never,
+            (false, true, confirm) => Confirm::IfSame(confirm.unwrap_or(CONFIRM_TIMEOUT_S)),
+            (false, false, confirm) => confirm.map_or(Confirm::Unsaid, Confirm::Within),
+        }
+    }
+
+    /// Whether it confirms itself if nothing is lost.
+    pub fn is_if_same(self) -> bool {
+        matches!(self, Confirm::IfSame(_))
     }
 
     /// In what time, 0 for none; `cut` is whether the change may end the session.
     fn timeout_s(self, cut: bool) -> u32 {
         match self {
-            Confirm::Within(seconds) => seconds,
+            Confirm::Within(seconds) | Confirm::IfSame(seconds) => seconds,
             Confirm::Never => 0,
             Confirm::Unsaid if cut => CONFIRM_TIMEOUT_S,
             Confirm::Unsaid => 0,
@@ -137,7 +150,11 @@ pub(super) async fn apply(
     {
         return Ok(not_applied(format!("{}: {warning}.\n{lockout_advice}\n", document.name)));
     }
-    let options = crate::client::options(change.comment, change.force);
+    let if_same = change.confirm.is_if_same();
+    let options = ChangeOptions {
+        if_same: if_same.then_some(true),
+        ..crate::client::options(change.comment, change.force)
+    };
     let applying = netd.apply(&document.text, base_generation, timeout_s, options);
     let generation = match answer(applying, (&document.text, running), patience, context).await? {
         Answer::Made(generation) => generation,
@@ -149,7 +166,7 @@ pub(super) async fn apply(
         if change.confirm == Confirm::Unsaid {
             out.push_str("As it may end this session it must be confirmed; --no-confirm applies for good.\n");
         }
-        out.push_str(&until_confirmed(timeout_s, netd, context).await);
+        out.push_str(&until_confirmed(timeout_s, if_same, netd, context).await);
     }
     Ok(Outcome::done(out))
 }
@@ -168,16 +185,21 @@ pub(super) fn warning_lines(risks: &Risks) -> String {
     risks.lines().map(|warning| format!("Warning: {}.\n", text::clean(warning))).collect()
 }
 
-/// Until when a change must be confirmed, and how.
-pub(super) async fn until_confirmed(timeout_s: u32, netd: &Netd, context: &Context) -> String {
+/// Until when a change must be confirmed, and how; and what it cost, once links and hosts had some seconds.
+pub(super) async fn until_confirmed(timeout_s: u32, if_same: bool, netd: &Netd, context: &Context) -> String {
     // It is applied, whatever becomes of this question.
     let until = netd.status().await.map_or(0, |status| status.confirm_by_s);
     let way = if context.sources == Sources::RegularFiles { ":" } else { "corten " };
-    format!(
-        "It is taken back {} unless you confirm it: `{way}confirm`.\n\
-         `{way}take-back` takes it back at once.\n",
-        when(until, timeout_s)
-    )
+    let when = when(until, timeout_s);
+    let mut words = match if_same {
+        false => format!("It is taken back {when} unless you confirm it: `{way}confirm`.\n"),
+        true => format!(
+            "It confirms itself {when} if nothing is lost then, else it is taken back; `{way}confirm` keeps it now.\n"
+        ),
+    };
+    words.push_str(&format!("`{way}take-back` takes it back at once.\n"));
+    words.push_str(&comparison::after_change(timeout_s, netd, context).await);
+    words
 }
 
 /// `at 14:05:09 UTC, in 2 min`.
@@ -283,9 +305,11 @@ mod tests {
 
     #[test]
     fn change_that_may_end_the_session_must_be_confirmed_unless_that_is_refused() {
-        assert_eq!(Confirm::of(None, false).timeout_s(false), 0);
-        assert_eq!(Confirm::of(None, false).timeout_s(true), 120);
-        assert_eq!(Confirm::of(Some(30), false).timeout_s(true), 30);
-        assert_eq!(Confirm::of(None, true).timeout_s(true), 0);
+        assert_eq!(Confirm::of(None, false, false).timeout_s(false), 0);
+        assert_eq!(Confirm::of(None, false, false).timeout_s(true), 120);
+        assert_eq!(Confirm::of(Some(30), false, false).timeout_s(true), 30);
+        assert_eq!(Confirm::of(None, true, false).timeout_s(true), 0);
+        assert_eq!(Confirm::of(Some(30), false, true), Confirm::IfSame(30));
+        assert_eq!(Confirm::of(None, false, true).timeout_s(false), 120);
     }
 }

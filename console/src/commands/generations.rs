@@ -1,12 +1,13 @@
 //! `corten confirm`, `take-back`, `rollback`, `history` and `show pending`: what becomes of changes, and what became
 //! of them.
 
-use netd_api::generation::{Generation, State};
+use netd_api::comparison::Comparison;
+use netd_api::generation::{ChangeOptions, Generation, State};
 use serde::Serialize;
 
-use super::apply::{self, Answer, CONFIRM_TIMEOUT_S, until_confirmed, warning_lines};
+use super::apply::{self, Answer, CONFIRM_TIMEOUT_S, Confirm, until_confirmed, warning_lines};
 use super::risks::Risks;
-use super::{Context, diff, risks};
+use super::{Context, comparison, diff, risks};
 use crate::cli::Format;
 use crate::client::{self, Error, Netd};
 use crate::document::Sources;
@@ -89,6 +90,8 @@ pub struct RollBack {
     pub generation: u64,
     /// In what time it must be confirmed, in seconds; 0 for good.
     pub timeout_s: u32,
+    /// Whether it confirms itself at the end of that if nothing is lost.
+    pub if_same: bool,
     /// Whether it is made even if it locks out administrators.
     pub force: bool,
     /// What the history is to say.
@@ -99,15 +102,13 @@ pub struct RollBack {
 
 impl RollBack {
     /// What `rollback` and its options ask for.
-    pub fn new(
-        target: Option<Target>,
-        confirm: Option<u32>,
-        no_confirm: bool,
-        force: bool,
-        comment: Option<String>,
-    ) -> RollBack {
-        let timeout_s = if no_confirm { 0 } else { confirm.unwrap_or(CONFIRM_TIMEOUT_S) };
-        RollBack { target, generation: 0, timeout_s, force, comment, compared_with: 0 }
+    pub fn new(target: Option<Target>, confirm: Confirm, force: bool, comment: Option<String>) -> RollBack {
+        let (timeout_s, if_same) = match confirm {
+            Confirm::Never => (0, false),
+            Confirm::Unsaid => (CONFIRM_TIMEOUT_S, false),
+            Confirm::Within(seconds) | Confirm::IfSame(seconds) => (seconds, confirm.is_if_same()),
+        };
+        RollBack { target, generation: 0, timeout_s, if_same, force, comment, compared_with: 0 }
     }
 }
 
@@ -184,7 +185,7 @@ pub async fn review_roll_back(request: RollBack, context: &Context) -> Result<Ro
 
 /// Applies the document of the generation that was compared.
 pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, Error> {
-    let RollBack { generation, timeout_s, force, .. } = request;
+    let RollBack { generation, timeout_s, if_same, force, .. } = request;
     let netd = super::connect().await?;
     let running = netd.status().await?.generation;
     if running != request.compared_with {
@@ -203,7 +204,8 @@ pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, 
             "generation {generation}: {warning}.\nGo back to it with a time to confirm it in, or with --force.\n"
         )));
     }
-    let options = client::options(request.comment, force);
+    let if_same_wanted = (if_same && timeout_s != 0).then_some(true);
+    let options = ChangeOptions { if_same: if_same_wanted, ..client::options(request.comment, force) };
     let going = netd.roll_back(generation, timeout_s, options);
     match apply::answer(going, (&document, running), super::CALL_TIMEOUT, context).await {
         Ok(Answer::Lost(words)) => Ok(not_gone(words)),
@@ -212,7 +214,7 @@ pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, 
                 format!("Applied as generation {to}: the document of generation {generation} again.\n");
             out.push_str(&warning_lines(&risks));
             if timeout_s != 0 {
-                out.push_str(&until_confirmed(timeout_s, &netd, context).await);
+                out.push_str(&until_confirmed(timeout_s, if_same, &netd, context).await);
             }
             Ok(Outcome::done(out))
         }
@@ -250,9 +252,11 @@ struct Pending {
     left_s: u64,
     /// The generation that runs again unless this one is confirmed; 0 for none.
     previous: u64,
+    /// What was there before it and is gone; `null` when netd does not tell.
+    comparison: Option<Comparison>,
 }
 
-/// Shows what waits for its confirmation, for how long, and what it changed.
+/// Shows what waits for its confirmation, for how long, what is gone since, and what it changed.
 pub async fn pending(format: Format, context: &Context) -> Result<Outcome, Error> {
     let netd = super::connect().await?;
     let status = netd.status().await?;
@@ -274,6 +278,7 @@ pub async fn pending(format: Format, context: &Context) -> Result<Outcome, Error
         confirm_by_s: status.confirm_by_s,
         left_s: status.confirm_by_s.saturating_sub(text::now_s()),
         previous,
+        comparison: netd.comparison().await.ok(),
     };
     if format.json {
         return super::json(&Some(pending));
@@ -287,11 +292,17 @@ pub async fn pending(format: Format, context: &Context) -> Result<Outcome, Error
     if !pending.comment.is_empty() {
         out.push_str(&format!("Comment: {}\n", pending.comment));
     }
+    let if_same = pending.comparison.as_ref().is_some_and(|comparison| comparison.if_same);
+    let unless = match if_same {
+        true => "It confirms itself then if nothing is lost. Else",
+        false => "Unless it is confirmed",
+    };
     match pending.previous {
-        0 => out.push_str("Unless it is confirmed no configuration runs then.\n"),
-        previous => out.push_str(&format!("Unless it is confirmed generation {previous} runs again.\n")),
+        0 => out.push_str(&format!("{unless} no configuration runs then.\n")),
+        previous => out.push_str(&format!("{unless} generation {previous} runs again.\n")),
     }
     out.push_str(&format!("`{way}confirm` keeps it, `{way}take-back` ends it.\n"));
+    out.push_str(&comparison::show(pending.comparison.as_ref(), context));
     if previous != 0 {
         out.push_str(&diff::documents(previous, status.generation, &netd, context.look).await?);
     }

@@ -4,6 +4,7 @@
 mod apply;
 pub mod change;
 mod check;
+mod comparison;
 mod config;
 mod diff;
 mod events;
@@ -85,14 +86,16 @@ async fn run(command: Command, context: &Context) -> Outcome {
         Command::Show(what) => show::run(what, context).await,
         Command::Check { file, json, anew: _ } => check::run(&file, json, context).await,
         Command::Diff { file, with, json, anew: _ } => diff::run(&file, with, json, context).await,
-        Command::Apply { file, base, force, confirm, no_confirm, comment, timeout, anew: _ } => {
-            let (base, confirm) = (apply::Base::of(base, force), apply::Confirm::of(confirm, no_confirm));
+        Command::Apply { file, base, force, confirm, if_same, no_confirm, comment, timeout, anew: _ } => {
+            let confirm = apply::Confirm::of(confirm, no_confirm, if_same);
+            let base = apply::Base::of(base, force);
             apply::run(&file, apply::Change { base, confirm, force, comment }, timeout, context).await
         }
         Command::Confirm { force } => generations::confirm(force, context).await,
         Command::TakeBack { comment } => generations::take_back(comment).await,
-        Command::Rollback { generation, force, confirm, no_confirm, comment } => {
-            let request = generations::RollBack::new(generation, confirm, no_confirm, force, comment);
+        Command::Rollback { generation, force, confirm, if_same, no_confirm, comment } => {
+            let confirm = apply::Confirm::of(confirm, no_confirm, if_same);
+            let request = generations::RollBack::new(generation, confirm, force, comment);
             generations::roll_back(request, context).await
         }
         Command::History { format } => generations::history(format, context).await,

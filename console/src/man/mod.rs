@@ -147,7 +147,35 @@ Meanwhile only the user who applied it may apply another one or confirm it; ever
 back with
 .BR "corten take\-back" .
 .B corten show pending
-tells whose it is, how long it has, and what it changed.
+tells whose it is, how long it has, what was there before it and is gone, and what it changed.
+.PP
+What was there before a change with a time to confirm it in is recorded, and looked for again every two seconds for as
+long as the change waits: ports with a carrier, active members of each LAG, neighbours, addresses learned in each VLAN,
+default routes of each VRF with the number of their usable next hops, and ports of workloads. What is missing is
+.IR lost ,
+a number that is clearly less is
+.IR fewer :
+any less of members and next hops, less than 95 in 100 of learned addresses.
+.B apply
+waits for at most five seconds for what a change interrupts to come back, then tells the rest; so do the screens.
+A neighbour counts if it was known to be there within five minutes before the change, and afterwards if it answered:
+the switch asks each one again. More than 1024 of them are counted for each interface instead. A learned address counts
+if it was heard within a minute before the change or since. What a change takes away on purpose is lost as well, and a
+neighbour on another interface is another one.
+.PP
+With
+.B \-\-if\-same
+a change decides by itself at the end of its time, whether or not the session it was made in is still there: it is
+confirmed if nothing is lost or fewer then, nor was in the last five seconds (of less than 20 seconds, in their last
+quarter); else it is taken back, and the history tells what was lost.
+So a port that comes back after some seconds does no harm, and what is missing for good does. Give it the time that
+links, protocols and hosts need.
+What could not be recorded or read is never the same, nor is anything at an end that netd does not live to see: then
+the change is taken back.
+.B corten confirm
+and
+.B corten take\-back
+decide at once.
 .PP
 .B corten rollback
 goes back to an earlier generation: it is compared with what runs, applied again as a new one, and taken back by itself
@@ -215,6 +243,7 @@ corten show fdb \-\-vlan 10 \-\-json
 corten check switch.toml
 corten diff switch.toml
 corten apply switch.toml \-\-confirm 2m \-\-comment \(dqnew uplink\(dq
+corten apply switch.toml \-\-confirm 2m \-\-if\-same
 corten confirm
 corten rollback \-1
 corten diff 2 4

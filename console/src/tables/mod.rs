@@ -1,5 +1,6 @@
 //! The tables of the switch: which columns each object has.
 
+pub mod comparison;
 pub mod discards;
 pub mod fdb;
 pub mod history;

@@ -9,6 +9,7 @@ mod search;
 
 use std::time::Instant;
 
+use netd_api::comparison::Comparison;
 use netd_api::generation::Status;
 
 use super::editor::Editor;
@@ -134,6 +135,8 @@ pub struct App {
     pub link: Link,
     /// Why netd answers no more to this user: then the session is over.
     pub denied: Option<String>,
+    /// What the change that waits did to the network, once known.
+    pub comparison: Option<Comparison>,
     /// What was taken back, until a key is pressed.
     pub taken_back: Option<TakenBack>,
     /// Whether it is asked whether to leave.
@@ -186,6 +189,7 @@ impl App {
             interfaces: Vec::new(),
             link: Link::default(),
             denied: None,
+            comparison: None,
             taken_back: None,
             leaving: false,
             rollback: None,
@@ -228,6 +232,7 @@ impl App {
                 return self.update(Update::Away(format!("not allowed: {why}")));
             }
             Update::Status(status) => self.update_status(status),
+            Update::Comparison(comparison) => self.update_comparison(comparison),
             Update::Generations(history) => self.update_history(&history),
             Update::Interfaces(interfaces) => self.interfaces = interfaces,
             Update::Ports(at, ports) => self.update_ports(at, ports),

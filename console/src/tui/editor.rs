@@ -107,14 +107,18 @@ impl Editor {
 
     /// The change, to be taken back unless it is confirmed.
     pub fn confirmed_change(&self) -> Change {
-        Change { confirm: Confirm::Within(self.timeout_s()), ..self.change.clone() }
+        let confirm = match self.change.confirm {
+            Confirm::IfSame(seconds) => Confirm::IfSame(seconds),
+            _ => Confirm::Within(self.timeout_s()),
+        };
+        Change { confirm, ..self.change.clone() }
     }
 
     /// The change for good, but for what may end this session, unless it was said that this shall not matter.
     pub fn change_for_good(&self) -> Change {
         let confirm = match self.change.confirm {
             Confirm::Never => Confirm::Never,
-            Confirm::Within(_) | Confirm::Unsaid => Confirm::Unsaid,
+            Confirm::Within(_) | Confirm::IfSame(_) | Confirm::Unsaid => Confirm::Unsaid,
         };
         Change { confirm, ..self.change.clone() }
     }
@@ -122,7 +126,7 @@ impl Editor {
     /// In what time such a change must be confirmed.
     pub fn timeout_s(&self) -> u32 {
         match self.change.confirm {
-            Confirm::Within(seconds) => seconds,
+            Confirm::Within(seconds) | Confirm::IfSame(seconds) => seconds,
             Confirm::Never | Confirm::Unsaid => CONFIRM_TIMEOUT_S,
         }
     }

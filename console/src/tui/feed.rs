@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use netd_api::comparison::Comparison;
 use netd_api::generation::{Generation, Status};
 use netd_api::state::{FdbEntry, Port, Vlan};
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,8 @@ pub enum Update {
     Denied(String),
     /// What runs, and how that is doing.
     Status(Status),
+    /// What the change that waits did to the network.
+    Comparison(Comparison),
     /// Generations that are kept, the newest first.
     Generations(Vec<Generation>),
     /// Kinds and names of the interfaces that are no ports, and of LAGs.
@@ -117,6 +120,9 @@ async fn ask(
             let now = (status.generation, waits);
             let other = known.replace(now) != Some(now);
             send(updates, Update::Status(status)).await?;
+            if waits {
+                send(updates, Update::Comparison(netd.comparison().await?)).await?;
+            }
             if other {
                 send(updates, Update::Generations(netd.history().await?)).await?;
                 send(updates, Update::Interfaces(interfaces(&netd).await?)).await?;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use netd_api::bus::{NAME, PATH};
+use netd_api::comparison::{Comparison, Progress};
 use netd_api::descriptor;
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
@@ -103,6 +104,8 @@ pub struct Switch {
     pub role: String,
     /// What came with the last change.
     pub options: ChangeOptions,
+    /// What a change did to the network; generation and option are filled in.
+    pub comparison: Comparison,
     /// Documents that ran confirmed before, by generation.
     pub past: std::collections::BTreeMap<u64, String>,
     /// What is wrong.
@@ -470,6 +473,15 @@ impl State {
         self.0.lock().vlans.clone()
     }
 
+    fn comparison(&self) -> Comparison {
+        let switch = self.0.lock();
+        if switch.confirm_by_s == 0 {
+            return Comparison::default();
+        }
+        let if_same = switch.options.if_same == Some(true);
+        Comparison { generation: switch.generation, if_same, ..switch.comparison.clone() }
+    }
+
     /// As netd does it, but for the lookup of addresses, which finds every route.
     fn table(&self, table: &str, filter: Filter) -> zbus::fdo::Result<zbus::OwnedFd> {
         let mut switch = self.0.lock();
@@ -589,6 +601,7 @@ pub fn switch() -> Switch {
             .collect(),
         document: "version = 1\n".into(),
         generation: 7,
+        comparison: Comparison { progress: Progress::NotRecorded, ..Comparison::default() },
         ..Switch::default()
     }
 }

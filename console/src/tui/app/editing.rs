@@ -20,10 +20,10 @@ impl App {
             {
                 (Some(Editor::paste_to_look()), anew, None)
             }
-            Command::Apply { file, base, force, confirm, no_confirm, comment, timeout: _, anew }
+            Command::Apply { file, base, force, confirm, if_same, no_confirm, comment, timeout: _, anew }
                 if file == "-" =>
             {
-                let confirm = Confirm::of(confirm, no_confirm);
+                let confirm = Confirm::of(confirm, no_confirm, if_same);
                 let change = Change { base: Base::of(base, force), confirm, force, comment };
                 (Some(Editor::paste(change)), anew, None)
             }

@@ -1,15 +1,21 @@
 //! What waits for its confirmation, for every screen: how long it has, that it was taken back, and whether to leave
 //! while it waits.
 
+use netd_api::comparison::Comparison;
 use netd_api::generation::{Generation, State, Status};
 
 use super::{App, Effect};
+use crate::look::Tone;
+use crate::tables::comparison::{self, Line};
 use crate::text;
 use crate::tui::editor::Editor;
 use crate::tui::keys::Key;
 
 /// A change that was taken back so long ago is no news to who opens the screens.
 const NEWS_S: u64 = 3600;
+
+/// Objects of a kind that every screen names.
+const MOST_OBJECTS: usize = 2;
 
 /// A generation that was taken back while nobody confirmed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,10 +38,32 @@ impl App {
         {
             self.taken_back = Some(TakenBack { generation: before.generation, ..TakenBack::default() });
         }
-        if status.confirm_by_s != 0 {
-            self.taken_back = None;
+        match status.confirm_by_s {
+            0 => self.comparison = None,
+            _ => self.taken_back = None,
         }
         self.status = Some(status);
+    }
+
+    /// Takes what the change that waits did to the network.
+    pub(super) fn update_comparison(&mut self, comparison: Comparison) {
+        // It may have ended meanwhile.
+        let waits = self.status.as_ref().filter(|status| status.confirm_by_s != 0);
+        let is_its = waits.is_some_and(|status| status.generation == comparison.generation);
+        self.comparison = is_its.then_some(comparison);
+    }
+
+    /// What every screen tells of that, a line each object, within so many columns and lines.
+    pub fn comparison_lines(&self, columns: usize, most: usize) -> Vec<Line> {
+        let Some(comparison) = &self.comparison else { return Vec::new() };
+        let mut lines = comparison::lines(comparison, MOST_OBJECTS, columns);
+        if lines.len() > most {
+            lines.truncate(most.saturating_sub(1));
+            let words = " and more: :show pending".to_owned();
+            lines.push(Line { text: words, tone: Tone::Normal });
+            lines.truncate(most);
+        }
+        lines
     }
 
     /// Takes the history: why something was taken back, also shortly before the screens were opened.
@@ -72,8 +100,12 @@ impl App {
                 user if user.is_empty() || user == self.user => String::new(),
                 user => format!(" of {user}"),
             };
+            let what = match self.comparison.as_ref().is_some_and(|comparison| comparison.if_same) {
+                true => format!("kept in {left} if nothing is lost then, else taken back"),
+                false => format!("taken back in {left}"),
+            };
             return Some(format!(
-                "Generation {generation}{by} is not confirmed: taken back in {left}. :confirm keeps it, :take-back ends it."
+                "Generation {generation}{by} is not confirmed: {what}. :confirm keeps it, :take-back ends it."
             ));
         }
         let TakenBack { generation, reason, .. } = self.taken_back.as_ref()?;

@@ -2,19 +2,20 @@
 
 use super::{App, Effect, Over, Page};
 use crate::cli::Command;
-use crate::commands::change::{RollBack, RollBackReview};
+use crate::commands::change::{Confirm, RollBack, RollBackReview};
 use crate::tui::keys::Key;
 
 impl App {
     /// Takes a command that goes back; `None` for others.
     pub(super) fn rolling_back(&mut self, line: &str) -> Option<Option<Effect>> {
         let words = crate::login::split(line).ok()?;
-        let Command::Rollback { generation, force, confirm, no_confirm, comment } =
+        let Command::Rollback { generation, force, confirm, if_same, no_confirm, comment } =
             crate::cli::parse(&words).ok()?.command
         else {
             return None;
         };
-        let request = RollBack::new(generation, confirm, no_confirm, force, comment);
+        let confirm = Confirm::of(confirm, no_confirm, if_same);
+        let request = RollBack::new(generation, confirm, force, comment);
         if self.running.is_some() {
             self.show(Page::new(line, vec!["Another command is still running.".to_owned()]));
             return Some(None);
@@ -66,6 +67,11 @@ impl App {
         self.over = Over::Nothing;
         self.running = Some(format!("rollback {}", request.generation));
         Some(Some(Effect::RollBack(request)))
+    }
+
+    /// Whether it confirms itself then if nothing is lost.
+    pub fn rollback_is_if_same(&self) -> bool {
+        self.rollback.as_ref().is_some_and(|request| request.if_same)
     }
 
     /// In what time the roll-back on the screen must be confirmed, 0 for none; `None` when there is none.

@@ -45,13 +45,16 @@ fn keys(app: &App) -> String {
 
 /// The keys of a comparison.
 fn review_keys(app: &App) -> String {
-    let window = match (app.rollback_window_s(), &app.editor) {
+    let (window, if_same) = match (app.rollback_window_s(), &app.editor) {
         (Some(0), _) => return "a go back for good  / search  Esc back".into(),
-        (Some(seconds), _) => seconds,
-        (None, Some(editor)) if !editor.look_only => editor.timeout_s(),
+        (Some(seconds), _) => (seconds, app.rollback_is_if_same()),
+        (None, Some(editor)) if !editor.look_only => (editor.timeout_s(), editor.change.confirm.is_if_same()),
         (None, _) => return "Up/Down PgUp/PgDn Left/Right scroll  / search  Esc back".into(),
     };
     let window = crate::timespan::show(window);
+    if if_same {
+        return format!("a apply for {window}, kept if nothing is lost  g apply for good  Esc back");
+    }
     format!("a apply, taken back in {window} unless confirmed  g apply for good  Esc back")
 }
 

@@ -16,7 +16,7 @@ const LINES: &[(&str, &str)] = &[
     ("", "system, pending; words may be shortened: sh po swp1"),
     (":edit", "edit the configuration, check, compare, apply"),
     (":apply -", "the same with a text you paste; Ctrl-D ends it"),
-    (":check :diff :apply", "with a FILE; apply takes --confirm 2m"),
+    (":check :diff :apply", "with a FILE; apply takes --confirm 2m --if-same"),
     (":confirm :take-back", "keep a change that waits, or end it"),
     (":rollback -1", "back to the generation before, compared first"),
     (":history :config", "what was applied; a document as it was applied"),

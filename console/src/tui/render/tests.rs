@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use netd_api::comparison::Comparison;
 use netd_api::generation::{Generation, Health, State, Status};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,6 +14,7 @@ use crate::journal::{Entry, News};
 use crate::look::Look;
 use crate::outcome::Exit;
 use crate::outcome::Outcome;
+use crate::tables::comparison::tests::comparison;
 use crate::tables::tests as switch;
 use crate::target::Target;
 use crate::tui::app::{App, Effect};
@@ -169,6 +171,45 @@ fn change_that_waits_is_a_banner_over_the_screen() {
 }
 
 #[test]
+fn what_a_change_cost_is_under_its_banner_on_every_screen() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    app.update(Update::Comparison(comparison()));
+    insta::assert_snapshot!(screen(&mut app));
+    press(&mut app, &[Key::Char('3')]);
+    assert!(screen(&mut app).contains("lost    neighbour      vlan20 10.0.20.7"), "{}", screen(&mut app));
+    // On a small screen less of it, and never the banner less.
+    for (width, height) in [(80, 12), (40, 12), (40, 24)] {
+        let shown = text(&picture_of(&mut app, width, height));
+        assert!(shown.contains("not confirmed"), "{width}x{height}:\n{shown}");
+    }
+    // That of another change, or of one that ended, is not told.
+    app.update(Update::Comparison(Comparison { generation: 12, ..comparison() }));
+    assert!(!screen(&mut app).contains("vlan20"), "{}", screen(&mut app));
+    app.update(Update::Comparison(comparison()));
+    app.update(Update::Status(Status { generation: 13, role: "admin".into(), ..Status::default() }));
+    assert!(!screen(&mut app).contains("vlan20"), "{}", screen(&mut app));
+}
+
+#[test]
+fn change_that_confirms_itself_says_so() {
+    let mut app = app(Look::PLAIN);
+    waiting(&mut app);
+    let kinds = Vec::new();
+    app.update(Update::Comparison(Comparison { if_same: true, kinds, ..comparison() }));
+    let shown = screen(&mut app);
+    assert!(shown.contains("kept in 1:43 if nothing is lost then"), "{shown}");
+    command(&mut app, "apply - --confirm 2m --if-same");
+    paste(&mut app, "mine");
+    press(&mut app, &[Key::Ctrl('d')]);
+    app.reviewed(difference(13));
+    let shown = screen(&mut app);
+    assert!(shown.contains("a apply for 2 min, kept if nothing is lost  g apply for good"), "{shown}");
+    let Some(Effect::Apply(_, change)) = app.press(Key::Char('a')) else { panic!("not applied") };
+    assert_eq!(change.confirm, Confirm::IfSame(120));
+}
+
+#[test]
 fn change_that_ran_out_says_so_until_a_key_that_saw_it() {
     let mut app = app(Look::PLAIN);
     waiting(&mut app);
@@ -289,7 +330,7 @@ fn keys_of_the_comparison_do_not_depend_on_caps_lock() {
 fn roll_back_is_compared_before_it_is_made() {
     let mut app = app(Look::PLAIN);
     let Some(Effect::ReviewRollBack(request)) = command(&mut app, "rollback -1") else { panic!("no review") };
-    assert_eq!(request, RollBack::new(Some(Target::Back(1)), None, false, false, None));
+    assert_eq!(request, RollBack::new(Some(Target::Back(1)), Confirm::Unsaid, false, None));
     let found = RollBack { generation: 11, ..request };
     let compared =
         || RollBackReview::Compared { text: "1 step on the network:\n".into(), request: found.clone() };
