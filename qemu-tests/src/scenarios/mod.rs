@@ -43,6 +43,7 @@
 mod boot;
 mod bridge;
 mod changes;
+mod comparison;
 mod console;
 mod containers;
 mod control_plane;
@@ -88,7 +89,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 35] = [
+    let files: [(&str, &[Scenario]); 36] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -108,6 +109,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("lag", &lag::SCENARIOS),
         ("roles", &roles::SCENARIOS),
         ("changes", &changes::SCENARIOS),
+        ("comparison", &comparison::SCENARIOS),
         ("mistakes", &mistakes::SCENARIOS),
         ("control-plane", &control_plane::SCENARIOS),
         ("resilience", &resilience::SCENARIOS),
