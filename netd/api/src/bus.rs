@@ -105,7 +105,7 @@ pub trait State1 {
     fn interfaces(&self) -> zbus::Result<Vec<Interface>>;
     /// All VLANs of the bridge.
     fn vlans(&self) -> zbus::Result<Vec<Vlan>>;
-    /// A long table, named `routes`, `neighbours`, `fdb`, `mdb` or `discards`, as a stream: each line read from the
+    /// A table, named `routes`, `neighbours`, `fdb`, `mdb`, `discards` or `alarms`, as a stream: each line read from the
     /// descriptor is a row as JSON, the last one an [`End`](crate::table::End). A reader that does not read for long is
     /// cut off.
     fn table(&self, table: &str, filter: &Filter) -> zbus::Result<OwnedFd>;

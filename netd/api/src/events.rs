@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use zbus::OwnedFd;
 use zbus::proxy;
 
+use crate::alarm::AlarmKind;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -16,17 +18,13 @@ pub enum EventKind {
     PortAdded,
     /// A port is gone.
     PortRemoved,
-    /// A route meant for the hardware is not in it: `trapped` or `failed` in the detail. Many at once are one event, of
-    /// the object `routes`: the detail tells how many, and the first.
-    RouteAlarm,
-    /// The route is as it should be again.
-    RouteAlarmCleared,
-    /// Something is not as wanted, and is only reported: the detail tells what would put it right.
-    Drift,
+    /// An alarm begins: `alarm` tells of which kind, the detail what is wrong. Many of a kind at once are one event: the
+    /// detail tells how many, and the first.
+    Alarm,
+    /// The alarm has ended.
+    AlarmCleared,
     /// Something was not as wanted and was put right: the detail tells how.
     Repaired,
-    /// Another host uses an address of the switch.
-    DuplicateAddress,
     /// A configuration was applied; the object is its generation.
     Applied,
     /// A configuration waits for its confirmation.
@@ -38,10 +36,6 @@ pub enum EventKind {
     /// A driver refused the usual way to do something, so netd does it another way: the detail has the
     /// driver's words.
     Fallback,
-    /// Something cannot be made as wanted; the detail tells what.
-    Degraded,
-    /// Everything is as wanted again.
-    Recovered,
     /// A workload got a port.
     Attached,
     /// A workload's port is gone.
@@ -54,16 +48,14 @@ pub enum EventKind {
 impl EventKind {
     /// Whether a state ends with it, so that there is none of its object any more: a snapshot does not show it.
     pub fn ends_state(self) -> bool {
-        matches!(self, EventKind::RouteAlarmCleared | EventKind::Repaired | EventKind::Detached)
+        matches!(self, EventKind::AlarmCleared | EventKind::Detached)
     }
 
     /// The kinds that tell one state of an object: the last of them counts.
     pub fn state_of(self) -> Option<&'static str> {
         Some(match self {
             EventKind::LinkUp | EventKind::LinkDown => "link",
-            EventKind::RouteAlarm | EventKind::RouteAlarmCleared => "route",
-            EventKind::Degraded | EventKind::Recovered => "health",
-            EventKind::Drift | EventKind::Repaired => "drift",
+            EventKind::Alarm | EventKind::AlarmCleared => "alarm",
             EventKind::Applied | EventKind::Unconfirmed | EventKind::Confirmed | EventKind::RolledBack => {
                 "configuration"
             }
@@ -98,6 +90,9 @@ pub struct Event {
     pub kind: EventKind,
     /// The object: a port, a route, a generation.
     pub object: String,
+    /// Of an alarm: which kind. An object may have one of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<AlarmKind>,
     /// Who told.
     pub source: EventSource,
     /// More, for people; empty when there is no more to say.

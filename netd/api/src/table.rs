@@ -2,7 +2,8 @@
 //!
 //! `State1.Table` answers a descriptor. Each line read from it is a row as JSON, one of
 //! [`Route`](crate::state::Route), [`Neighbour`](crate::state::Neighbour), [`FdbEntry`](crate::state::FdbEntry),
-//! [`MdbEntry`](crate::state::MdbEntry) and [`Discard`](crate::state::Discard); the last line is an [`End`]. A stream without one was cut off.
+//! [`MdbEntry`](crate::state::MdbEntry), [`Discard`](crate::state::Discard) and [`Alarm`](crate::alarm::Alarm); the
+//! last line is an [`End`]. A stream without one was cut off.
 
 use std::io::{self, BufRead};
 use std::marker::PhantomData;
@@ -30,12 +31,14 @@ pub enum TableName {
     Mdb,
     /// What ports discarded, and why: a few questions to drivers for each port that is asked for.
     Discards,
+    /// What is wrong, and since when.
+    Alarms,
 }
 
 impl TableName {
     /// All tables.
-    pub const ALL: [TableName; 5] =
-        [TableName::Routes, TableName::Neighbours, TableName::Fdb, TableName::Mdb, TableName::Discards];
+    pub const ALL: [TableName; 6] =
+        [TableName::Routes, TableName::Neighbours, TableName::Fdb, TableName::Mdb, TableName::Discards, TableName::Alarms];
 
     /// The name over D-Bus.
     pub fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl TableName {
             TableName::Fdb => "fdb",
             TableName::Mdb => "mdb",
             TableName::Discards => "discards",
+            TableName::Alarms => "alarms",
         }
     }
 
