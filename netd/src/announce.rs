@@ -17,7 +17,6 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netd_api::events::{EventKind, EventSource};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -52,7 +51,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Announcer {
-    /// One that knows of no address yet. Conflicts are events of the hub.
+    /// One that knows of no address yet. The hub has the engine look when conflicts begin or end.
     pub fn new(hub: Hub) -> Announcer {
         Announcer { hub, shared: None }
     }
@@ -190,17 +189,8 @@ fn send(socket: &PacketSocket, frame: &Frame) -> io::Result<()> {
     socket.send(*index, &bytes)
 }
 
-/// Tells of addresses that others begin or cease to use; the engine has them in its status.
+/// Has the engine look at the addresses that others begin or cease to use: they are alarms.
 fn report(hub: &Hub, news: &[News]) {
-    for News { conflict, begins } in news {
-        let Conflict { interface, address, mac, .. } = conflict;
-        if *begins {
-            let (object, detail) = (address.to_string(), format!("{interface}: used by {mac}"));
-            hub.tell(EventKind::DuplicateAddress, &object, EventSource::Netd, detail);
-        } else {
-            tracing::info!("{interface}: no other host uses the address {address} any more");
-        }
-    }
     if !news.is_empty() {
         hub.ask_for_look();
     }

@@ -48,6 +48,27 @@ pub fn wall_s(moment_ns: u64) -> u64 {
     if moment_ns >= now_ns { now_s.saturating_add(distance_s) } else { now_s.saturating_sub(distance_s) }
 }
 
+/// What both clocks show at one moment: moments of this boot told by it do not jump against each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    boottime_ns: u64,
+    wall_ns: u128,
+}
+
+impl Now {
+    /// Reads the clocks.
+    pub fn take() -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { boottime_ns: boottime_ns(), wall_ns: wall.as_nanos() }
+    }
+
+    /// The wall clock's time, in seconds since 1970, at an earlier moment of this boot.
+    pub fn wall_s(&self, moment_ns: u64) -> u64 {
+        let ago_ns = self.boottime_ns.saturating_sub(moment_ns);
+        u64::try_from(self.wall_ns.saturating_sub(ago_ns.into()) / 1_000_000_000).unwrap_or(u64::MAX)
+    }
+}
+
 /// A time as people read it: `2026-01-31 14:05:09 UTC`.
 pub fn show(unix_s: u64) -> String {
     let time = i64::try_from(unix_s).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
@@ -70,6 +91,16 @@ mod tests {
         let now = Moment::now();
         assert!(now.is_in(&now.boot_id) && !now.is_in("another") && now.boottime_ns > 0);
         assert!(!Moment::default().is_in(""));
+    }
+
+    #[test]
+    fn earlier_moment_is_told_by_the_wall_clock_of_now() {
+        let now = Now { boottime_ns: 100_500_000_000, wall_ns: 1_700_000_000_250_000_000 };
+        assert_eq!(
+            [100_500_000_000, 100_400_000_000, 500_000_000].map(|moment| now.wall_s(moment)),
+            [1_700_000_000, 1_700_000_000, 1_699_999_900]
+        );
+        assert!(Now::take().wall_s(boottime_ns()).abs_diff(unix_s()) <= 1);
     }
 
     #[test]

@@ -119,10 +119,11 @@ pub async fn serve(
     loop {
         // Long work shows by itself that it goes on.
         watchdog::alive();
-        if hear_recoveries(&mut monitor, &mut engine) {
+        if hear_recoveries(&mut monitor, &engine) {
             watchdog::watch();
-            engine.check_alarms();
+            engine.check_routes();
         }
+        hear_growth(&mut monitor, &engine);
         let deadline = deadline(&engine, &arrivals);
         tokio::select! {
             biased;
@@ -170,9 +171,16 @@ async fn start(paths: &Paths, hub: &Hub, stopped: &mut oneshot::Receiver<()>) ->
     }
 }
 
-/// Has the monitor tell of routes' recoveries while there are alarms. Answers whether some may have gone unheard.
-fn hear_recoveries(monitor: &mut Monitor, engine: &mut Engine) -> bool {
-    monitor.hear_recoveries(engine.has_alarms()).unwrap_or_else(|error| {
+/// Has the monitor tell that hosts make tables grow, unless what it told is still to be looked at.
+fn hear_growth(monitor: &mut Monitor, engine: &Engine) {
+    if let Err(error) = monitor.hear_growth(engine.growth_heard()) {
+        tracing::error!("listening for what hosts do: {error}");
+    }
+}
+
+/// Has the monitor tell of routes' recoveries while some are not in the hardware. Answers whether some may have gone unheard.
+fn hear_recoveries(monitor: &mut Monitor, engine: &Engine) -> bool {
+    monitor.hear_recoveries(engine.has_failed_routes()).unwrap_or_else(|error| {
         tracing::error!("listening for what becomes of routes: {error}");
         false
     })
@@ -197,7 +205,8 @@ enum Work {
     Carrier,
     Look,
     Rest,
-    Alarms,
+    FailedRoutes,
+    Limits,
 }
 
 /// Waits for some, whichever comes first. Safe to be cancelled.
@@ -212,7 +221,8 @@ async fn other_work(
         events = monitor.next() => Work::Events(events),
         () = hub.carrier_changed() => Work::Carrier,
         () = at(looks.due) => Work::Look,
-        () = at(looks.alarms_due) => Work::Alarms,
+        () = at(looks.failed_routes_due) => Work::FailedRoutes,
+        () = at(looks.limits_due) => Work::Limits,
         () = at(watchdog::rest_due().map(Instant::from_std)) => Work::Rest,
     }
 }
@@ -227,9 +237,10 @@ async fn do_other_work(work: Work, monitor: &mut Monitor, engine: &mut Engine, l
             if engine.note(&events) {
                 looks.ask();
             }
-            if engine.has_alarm_news() {
-                looks.alarms_due.get_or_insert_with(|| Instant::now() + ALARM_SETTLE);
+            if engine.has_route_news() {
+                looks.failed_routes_due.get_or_insert_with(|| Instant::now() + ALARM_SETTLE);
             }
+            looks.ask_limits(engine);
         }
         Work::Events(Err(error)) => {
             tracing::error!("events of the kernel: {error}: subscribing again");
@@ -241,11 +252,19 @@ async fn do_other_work(work: Work, monitor: &mut Monitor, engine: &mut Engine, l
         Work::Look => {
             let found = engine.look();
             looks.found(&found);
+            looks.ask_limits(engine);
             notify(&format!("STATUS={}", engine.status()));
         }
-        Work::Alarms => {
-            looks.alarms_due = None;
-            engine.tell_alarms();
+        Work::FailedRoutes => {
+            looks.failed_routes_due = None;
+            engine.tell_failed_routes();
+        }
+        Work::Limits => {
+            looks.limits_due = None;
+            if engine.check_limits(|engine| hear_growth(monitor, engine)) {
+                looks.ask();
+            }
+            looks.ask_limits(engine);
         }
         Work::Rest => watchdog::rest(),
     }
@@ -293,8 +312,10 @@ fn run_job(engine: &mut Engine, job: Job) {
 #[derive(Default)]
 struct Looks {
     due: Option<Instant>,
-    /// When readers are told of routes that the hardware does not have.
-    alarms_due: Option<Instant>,
+    /// When it is told which routes the hardware does not have.
+    failed_routes_due: Option<Instant>,
+    /// When tables are looked at that hosts fill.
+    limits_due: Option<Instant>,
     pause: Duration,
     last: Option<Instant>,
 }
@@ -305,6 +326,12 @@ impl Looks {
         let soon = Instant::now() + SETTLE;
         let allowed = self.last.map_or(soon, |last| (last + self.pause).max(soon));
         self.due = Some(self.due.map_or(allowed, |due| due.min(allowed)));
+    }
+
+    /// Has tables looked at when the engine wants it, or earlier where that is planned.
+    fn ask_limits(&mut self, engine: &Engine) {
+        let due = engine.limits_due().map(|time| Instant::now() + time);
+        self.limits_due = self.limits_due.into_iter().chain(due).min();
     }
 
     fn found(&mut self, look: &Look) {

@@ -3,7 +3,6 @@
 //! It is synchronous and runs on one thread; [`crate::daemon`] drives it with requests and events. Start
 //! reading at [`Engine::start`] and [`Engine::apply`].
 
-mod alarms;
 mod attachments;
 mod breakout;
 mod carriers;
@@ -12,12 +11,16 @@ mod comparing;
 mod drift;
 mod history;
 mod hosts;
+mod limits;
 mod objects;
 mod originals;
 mod places;
+mod problems;
 mod queries;
+mod route_alarms;
 mod startup;
 mod step_words;
+mod storage;
 mod system;
 pub mod upkeep;
 
@@ -30,10 +33,12 @@ use netd_api::config::model::Inventory;
 use netd_api::diagnostic::Diagnostic;
 use netd_api::paths;
 
+use crate::alarms::Alarms;
 use crate::announce::Announcer;
 use crate::attach::{Record, derive_mac, records};
 use crate::desired::{self, BRIDGE, Inputs};
 use crate::engine::changes::Document;
+use crate::engine::problems::{Drift, Problem};
 use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::bus::Sysfs;
@@ -66,6 +71,10 @@ pub struct Paths {
     pub rules: PathBuf,
     /// How ports were set before netd set them.
     pub link_modes: PathBuf,
+    /// What was wrong when netd ended.
+    pub alarms: PathBuf,
+    /// The partition of images and logs.
+    pub data: PathBuf,
     /// Where ports were seen.
     pub ports: PathBuf,
     /// Where sysfs is, which tells where ports are.
@@ -80,6 +89,10 @@ pub struct Paths {
 const RULES: &str = "/run/corten/control-plane.nft";
 /// Where netd remembers which port is where: with the configuration, so that a factory reset clears it.
 const PORTS_FILE: &str = "/var/lib/corten/netd/ports.json";
+/// Where the partition of images and logs is.
+const DATA_FOLDER: &str = "/data";
+/// Where netd notes what is wrong, for its next start.
+const ALARMS_FILE: &str = "/run/corten/alarms.json";
 /// Where netd notes how ports were set before.
 const LINK_MODES_FILE: &str = "/run/corten/link-modes.json";
 /// Where netd notes what there was before the change that waits: for this boot, as the change itself.
@@ -92,6 +105,8 @@ impl Default for Paths {
             running: paths::RUNNING_CONFIG.into(),
             attachments: paths::ATTACHMENTS_DIR.into(),
             link_modes: LINK_MODES_FILE.into(),
+            alarms: ALARMS_FILE.into(),
+            data: DATA_FOLDER.into(),
             ports: PORTS_FILE.into(),
             sysfs: "/sys".into(),
             platforms: paths::PLATFORMS_DIR.into(),
@@ -124,7 +139,7 @@ pub struct Engine {
     /// Whether the kernel was as wanted once.
     settled: bool,
     /// What somebody else changed and is only reported.
-    drift: Vec<String>,
+    drift: Vec<Drift>,
     connection: Connection,
     /// What takes the kernel's place, in tests.
     stand_in: Option<Box<dyn Backend>>,
@@ -156,8 +171,6 @@ pub struct Engine {
     pending_since_ns: u64,
     /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
     stable_at_ns: Option<u64>,
-    /// Whether listeners were told that something is not as wanted.
-    degraded: bool,
     /// Whether the last change that failed left something behind that could not be undone.
     undo_left: bool,
     /// False while no valid configuration was found: the kernel is left as it is until one is applied.
@@ -172,14 +185,18 @@ pub struct Engine {
     to_restore: Option<Arc<Network>>,
     /// Whether routes go by next hop objects; a driver may refuse them.
     next_hop_objects: bool,
+    /// What is wrong, and since when.
+    alarms: Alarms,
+    /// How full the tables are that hosts fill.
+    limits: limits::Limits,
     /// Routes that are meant for the hardware and are not in it, with what it said.
-    alarms: BTreeMap<RouteKey, &'static str>,
-    /// What became of them that nobody was told yet.
-    alarm_news: alarms::News,
+    failed_routes: BTreeMap<RouteKey, &'static str>,
+    /// Whether some are new or gone that alarms do not tell yet.
+    failed_routes_changed: bool,
     /// Whether the hardware may have said something that was not heard.
     unheard: bool,
-    /// What could not be done, for the log to say once and the status to show.
-    problems: Vec<String>,
+    /// What could not be done.
+    problems: Vec<Problem>,
 }
 
 impl Engine {
@@ -213,6 +230,7 @@ impl Engine {
         engine.adopt_inline_routes()?;
         // From here on this start counts against the configuration; so nothing may fail any more that is no fault of it.
         engine.read_configuration();
+        engine.check_records();
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
         // Rules first: no port may be up without them.
         engine.look();
@@ -223,6 +241,7 @@ impl Engine {
     /// An engine that has not looked at anything yet.
     fn open(paths: Paths, hub: Hub, disk: Box<dyn Disk>) -> Result<Engine, KernelError> {
         let link_modes = originals::load(&paths.link_modes);
+        let alarms = Alarms::load(hub.clone(), &paths.alarms);
         Ok(Engine {
             announcer: Announcer::new(hub.clone()),
             forwarding: BTreeMap::new(),
@@ -250,7 +269,6 @@ impl Engine {
             comparing: None,
             pending_since_ns: 0,
             stable_at_ns: None,
-            degraded: false,
             undo_left: false,
             managing: false,
             attachments: BTreeMap::new(),
@@ -259,8 +277,10 @@ impl Engine {
             refused_startup: None,
             to_restore: None,
             next_hop_objects: true,
-            alarms: BTreeMap::new(),
-            alarm_news: alarms::News::default(),
+            alarms,
+            limits: limits::Limits::default(),
+            failed_routes: BTreeMap::new(),
+            failed_routes_changed: false,
             unheard: true,
             problems: Vec::new(),
         })
@@ -347,7 +367,7 @@ impl Engine {
         if !error.left.is_empty() {
             tracing::error!("{words}");
             self.undo_left = true;
-            self.problems.extend(error.left.into_iter().map(|left| format!("not undone: {left}")));
+            self.problems.extend(error.left.iter().map(|left| Problem::left(left)));
             // Otherwise what is wanted is the way back.
             if !self.managing {
                 self.to_restore = Some(Arc::new(*error.before));
@@ -474,6 +494,11 @@ mod tests {
             engine.note_failed(error, &Config::default());
             assert_eq!(engine.status(), "degraded: not undone: swp1: set mtu 9000");
             assert_eq!(engine.health().state, netd_api::generation::Health::Degraded);
+            let alarms = engine.alarms.rows();
+            assert_eq!(
+                (alarms[0].object.as_str(), alarms[0].text.as_str()),
+                ("swp1", "not undone: set mtu 9000")
+            );
             assert_eq!(engine.to_restore, (!managing).then_some(Arc::new(before)));
         }
     }

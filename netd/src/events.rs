@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use netd_api::alarm::AlarmKind;
 use netd_api::events::{EventKind, EventSource};
 use tokio::sync::{Notify, watch as watcher};
 
@@ -63,6 +64,20 @@ impl Hub {
     /// Tells an event.
     pub fn tell(&self, kind: EventKind, object: &str, source: EventSource, detail: impl Into<String>) {
         self.0.tell(kind, object, source, detail.into());
+    }
+
+    /// Tells that an alarm begins ([`EventKind::Alarm`]) or has ended.
+    pub fn tell_alarm(&self, kind: EventKind, alarm: AlarmKind, object: &str, detail: impl Into<String>) {
+        let seq = lock(&self.0.ring).push_alarm(kind, alarm, object, detail.into());
+        self.0.last.send_replace(seq);
+    }
+
+    /// Events after this number.
+    #[cfg(test)]
+    pub fn events_after(&self, after: u64) -> Vec<netd_api::events::Event> {
+        match lock(&self.0.ring).after(after, usize::MAX) {
+            ring::Next::Events(events, _) | ring::Next::Snapshot(events, _) => events,
+        }
     }
 
     /// Takes in which links there are, which of them matter at once, and the groups of next hops.

@@ -179,13 +179,17 @@ impl<D: Disk> Store<D> {
 
     /// Reads a record. One that cannot be read counts as none: what it was about ends as if it had not been.
     fn record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        let read = self.read_record(path)?;
+        read.inspect_err(|reason| tracing::error!("{}: ignored: {reason}", path.display())).ok()
+    }
+
+    /// The same with why it cannot be read; `None` where there is none.
+    fn read_record<T: DeserializeOwned>(&self, path: &Path) -> Option<Result<T, String>> {
         if self.disk.length(path)? > MAX_RECORD_BYTES {
-            tracing::error!("{}: ignored: it is too long", path.display());
-            return None;
+            return Some(Err("it is too long".to_owned()));
         }
         let read = self.disk.read(path).map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
-        read.inspect_err(|reason| tracing::error!("{}: ignored: {reason}", path.display())).ok()
+        Some(read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())))
     }
 
     /// Removes a file that is not needed any more.

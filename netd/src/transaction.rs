@@ -341,8 +341,8 @@ pub struct Reconciled {
     pub repaired: Vec<Action>,
     /// How many were done.
     pub count: usize,
-    /// What is still wrong, the first of it.
-    pub failed: Vec<String>,
+    /// What is still wrong, the first of it, each with why.
+    pub failed: Vec<(Action, String)>,
     /// What of that the kernel or a driver refused, with its words.
     pub refused: Vec<(Action, KernelError)>,
     /// Differences that were let be, the first of them.
@@ -379,7 +379,7 @@ pub fn reconcile(
                         note(&mut result.repaired, || step.action.clone());
                     }
                     Err(error) => {
-                        note(&mut result.failed, || format!("{}: {error}", step.action));
+                        note(&mut result.failed, || (step.action.clone(), error.to_string()));
                         note(&mut result.refused, || (step.action.clone(), error));
                     }
                 }
@@ -393,7 +393,7 @@ pub fn reconcile(
         // Acknowledged each time, and yet not there: nobody but a later look can put it right.
         let steps = plan(desired, &backend.snapshot()?).into_iter();
         for step in steps.filter(|step| allows(&step.action)) {
-            note(&mut result.failed, || format!("{}: acknowledged but not done", step.action));
+            note(&mut result.failed, || (step.action, "acknowledged but not done".to_owned()));
         }
     }
     Ok(result)

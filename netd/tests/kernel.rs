@@ -277,7 +277,7 @@ fn routes_that_a_link_takes_along_are_noticed_and_brought_back() {
             }));
             assert!(noticed.is_ok(), "within 10 s only {seen:?}");
             let done = reconcile(kernel, &wanted(), |_| true).expect("reconcile");
-            assert_eq!(done.failed, Vec::<String>::new());
+            assert_eq!(done.failed, []);
             let repaired: Vec<String> = done.repaired.iter().map(ToString::to_string).collect();
             for object in ["route 203.0.113.0/24", "next hop 1073741825", "neighbour 192.0.2.7"] {
                 assert!(repaired.iter().any(|step| step.contains(object)), "{object}: {repaired:?}");

@@ -22,6 +22,7 @@ use netd::failure::Failure;
 use netd::kernel::{Connection, KernelError, link};
 use netd::plan::{Action, Link, LinkKind, Network, VlanMembership};
 use netd::transaction::Backend;
+use netd_api::alarm::AlarmKind;
 use netd_api::attach::AttachRequest;
 
 /// Two mistakes, the first in line 2.
@@ -402,5 +403,92 @@ fn kernel_that_does_not_answer_ends_nothing_and_counts_against_nobody() {
         is_mute.set(false);
         assert_eq!(engine.look(), netd::engine::upkeep::Look::Same);
         assert!(engine.status().starts_with("generation 1, "), "{}", engine.status());
+    });
+}
+
+#[test]
+fn switch_without_a_confirmed_configuration_says_so_until_it_has_one() {
+    isolated("switch_without_a_confirmed_configuration_says_so_until_it_has_one", || {
+        let folder = Folder::new("no-startup");
+        stubborn_nft(&folder, 0);
+        let start = || {
+            let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+            let stand_in = Box::new(Model::new(Network::default()));
+            Engine::start_on(paths, Hub::open().expect("a thread"), Some(stand_in)).expect("the engine")
+        };
+        let told = |engine: &mut Engine| -> Vec<(AlarmKind, u64)> {
+            engine.alarm_table().into_iter().map(|row| (row.kind, row.since_s)).collect()
+        };
+        let mut engine = start();
+        let before = told(&mut engine);
+        assert_eq!(before.iter().map(|row| row.0).collect::<Vec<_>>(), [AlarmKind::NoStartup]);
+        assert!(engine.status().starts_with("generation 0, "), "it is as it should be: {}", engine.status());
+        drop(engine);
+        std::thread::sleep(Duration::from_millis(1100));
+        // A restart of netd does not make it younger.
+        let mut engine = start();
+        let since = told(&mut engine);
+        assert!(since.len() == 1 && since[0].1.abs_diff(before[0].1) <= 1, "{before:?}, then {since:?}");
+        engine
+            .apply("version = 1\n[system]\nhostname = \"a\"\n", 0, 600, &Request::default())
+            .expect("applied");
+        engine.look();
+        assert_eq!(told(&mut engine).len(), 1, "it is not confirmed yet");
+        engine.confirm(&Request::default()).expect("confirmed");
+        engine.look();
+        assert_eq!(told(&mut engine), []);
+    });
+}
+
+#[test]
+fn generation_whose_record_cannot_be_read_is_an_alarm() {
+    isolated("generation_whose_record_cannot_be_read_is_an_alarm", || {
+        let folder = Folder::new("broken-record");
+        stubborn_nft(&folder, 0);
+        let document = |name: &str| format!("version = 1\n[system]\nhostname = \"{name}\"\n");
+        folder.write("startup.toml", document("b"));
+        for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
+            folder.write(&format!("generations/{number}.toml"), document(name));
+        }
+        folder.write("generations/3.json", "{");
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let stand_in = Box::new(Model::new(Network::default()));
+        let mut engine = Engine::start_on(paths, Hub::open().expect("a thread"), Some(stand_in)).expect("it");
+        let told = |engine: &mut Engine| -> Vec<String> {
+            engine.alarm_table().into_iter().map(|row| format!("{}: {}", row.object, row.remedy)).collect()
+        };
+        assert_eq!(told(&mut engine), ["generation 3: config 3"]);
+        fs::remove_file(folder.0.join("generations/3.toml")).unwrap();
+        engine.apply(document("d"), 0, 0, &Request::default()).expect("applied");
+        assert_eq!(told(&mut engine), [""; 0]);
+    });
+}
+
+#[test]
+fn drift_that_is_only_reported_is_an_alarm_that_an_apply_ends() {
+    isolated("drift_that_is_only_reported_is_an_alarm_that_an_apply_ends", || {
+        let folder = Folder::new("drift");
+        stubborn_nft(&folder, 0);
+        let document =
+            "version = 1\n[drift]\nloopbacks = \"report\"\n[loopbacks.lo1]\naddresses = [\"192.0.2.1/32\"]\n";
+        folder.write("startup.toml", document);
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let mut engine = Engine::start(paths, Hub::open().expect("a thread")).expect("the engine");
+        let told = |engine: &mut Engine| -> Vec<String> {
+            let rows = engine.alarm_table();
+            rows.into_iter()
+                .map(|row| format!("{} {}: {}", row.kind.as_str(), row.object, row.text))
+                .collect()
+        };
+        assert_eq!(told(&mut engine), [""; 0]);
+        let ip = |words: &str| assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success());
+        ip("address del 192.0.2.1/32 dev lo1");
+        engine.look();
+        let words = "drift lo1: changed by others, only reported; right is: add address 192.0.2.1/32";
+        assert_eq!(told(&mut engine), [words]);
+        assert_eq!(engine.drift(), ["lo1: add address 192.0.2.1/32"]);
+        engine.apply(document.to_owned(), 0, 0, &Request::default()).expect("made again");
+        engine.look();
+        assert_eq!(told(&mut engine), [""; 0]);
     });
 }

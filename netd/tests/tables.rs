@@ -26,6 +26,7 @@ fn source(desired: Network) -> Source {
         desired: Arc::new(desired),
         ports: BTreeSet::new(),
         attachments: BTreeMap::new(),
+        alarms: Vec::new(),
     }
 }
 
@@ -293,4 +294,24 @@ fn table_costs_grow_no_faster_than_the_table() {
         });
         assert!(found * 4 <= after[0] + after[1], "{found:?} for one of {after:?}");
     });
+}
+
+#[test]
+fn alarms_are_told_without_asking_the_kernel_and_take_no_filter() {
+    use netd_api::alarm::{Alarm, AlarmKind, Severity};
+    // Outside of any namespace of its own: nothing of the kernel is read.
+    let alarm = |object: &str| Alarm {
+        kind: AlarmKind::GroupsFull,
+        object: object.to_owned(),
+        severity: Severity::Warning,
+        since_s: 7,
+        text: "full".to_owned(),
+        remedy: String::new(),
+    };
+    let alarms = vec![alarm("swp1"), alarm("swp2")];
+    let source = Source { alarms: alarms.clone(), ..source(Network::default()) };
+    let (read, end): (Vec<Alarm>, End) = read(&source, "alarms", Filter::default());
+    assert_eq!((read, end), (alarms, End::Complete { rows: 2, local: 0 }));
+    let filter = Filter { vlan_id: Some(7), ..Filter::default() };
+    assert_eq!(Query::parse("alarms", filter).expect_err("refused").words(), "filter: alarms has no vlan_id");
 }

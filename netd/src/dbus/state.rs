@@ -57,9 +57,9 @@ impl State1 {
         self.0.ask(&caller, |engine| engine.vlan_table()).await
     }
 
-    /// A long table, named `routes`, `neighbours`, `fdb`, `mdb` or `discards`, as a stream of one dump: each line read
-    /// from the descriptor is a row as JSON, the last one tells how it ended. A reader that does not read for 10 s is
-    /// cut off. The filter has the keys `prefixes`, `addresses`, `vrf`, `protocol`, `macs`, `vlan_id`, `interfaces` and
+    /// A table, named `routes`, `neighbours`, `fdb`, `mdb`, `discards` or `alarms`, as a stream of one dump: each line
+    /// read from the descriptor is a row as JSON, the last one tells how it ended. A reader that does not read for 10 s
+    /// is cut off. The filter has the keys `prefixes`, `addresses`, `vrf`, `protocol`, `macs`, `vlan_id`, `interfaces` and
     /// `without_local`, as far as the table has a use for them.
     async fn table(
         &self,
@@ -71,7 +71,8 @@ impl State1 {
         let caller = Caller::viewer(connection, &header).await?;
         let query = Query::parse(&table, filter)?;
         let permit = self.0.tables.take(&caller)?;
-        let source = self.0.ask(&caller, |engine| Ok(engine.source())).await?;
+        let name = query.table();
+        let source = self.0.ask(&caller, move |engine| Ok(engine.source(name))).await?;
         let stream =
             stream::open(source, query, permit).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(stream.into())
@@ -84,7 +85,7 @@ impl State1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<String>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, |engine| Ok(engine.drift().to_vec())).await
+        self.0.ask(&caller, |engine| Ok(engine.drift())).await
     }
 
     /// What the change that waits for its confirmation did to the network: what held before it and is gone.

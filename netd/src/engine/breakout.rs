@@ -7,6 +7,7 @@ use std::fmt;
 use netd_api::config::{Config, split_name};
 
 use crate::engine::Engine;
+use crate::engine::problems::Problem;
 use crate::failure::Failure;
 use crate::kernel::{KernelError, devlink};
 
@@ -97,7 +98,7 @@ impl Engine {
             && let Err(failure) = self.break_out(&config)
         {
             tracing::error!("undoing: {}", failure.words());
-            self.problems.push(failure.words());
+            self.problems.push(Problem::breakout(failure.words()));
         }
     }
 }

@@ -93,6 +93,8 @@ impl Engine {
         request: &Request,
     ) -> Result<u64, Failure> {
         let outcome = self.try_apply(document.into(), base_generation, confirm_timeout_s, request);
+        // A refusal may come from a partition that is full.
+        self.check_storage();
         self.log_refusal("applied", request, outcome)
     }
 
@@ -146,7 +148,6 @@ impl Engine {
         self.drift.clear();
         self.problems.clear();
         self.tell("unchanged", request, Some(report.steps));
-        self.tell_health();
         Ok(self.generation)
     }
 
@@ -211,14 +212,16 @@ impl Engine {
         self.desired = desired;
         self.managing = true;
         self.to_restore = None;
+        // What is still wrong shows at the look that follows, which brings alarms in line with it: those that stay keep
+        // their beginning.
         self.problems.clear();
         self.adopt(change.document, change.config, to);
         self.store.tidy(&[to, self.confirmed]);
         if report.steps > 0 {
             self.settle_carriers();
         }
+        self.check_records();
         self.tell_applied(&report, request);
-        self.tell_health();
         Ok(to)
     }
 
@@ -518,6 +521,7 @@ impl Engine {
     pub fn on_deadline_at(&mut self, now_ns: u64) {
         if self.stable_at_ns.is_some_and(|at| at <= now_ns) {
             self.forget_starts();
+            self.alarms.forget_remembered();
         }
         self.expire_at(now_ns);
     }

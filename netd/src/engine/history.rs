@@ -1,7 +1,6 @@
 //! What Config1 answers without changing anything.
 
 use netd_api::config::{self, Config};
-use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{Generation, Health, Status};
 
 use crate::clock;
@@ -122,21 +121,6 @@ impl Engine {
             user: user.unwrap_or_default(),
             // That is the caller's, whom the engine does not know.
             role: String::new(),
-        }
-    }
-
-    /// What is not as it should be, the gravest first. Empty on a switch that is well.
-    pub fn problems(&self) -> Vec<&str> {
-        self.refused_startup.iter().chain(&self.problems).map(String::as_str).collect()
-    }
-
-    /// Tells listeners when the switch gets degraded and when it is well again.
-    pub(super) fn tell_health(&mut self) {
-        let first = self.problems().first().map(|problem| (*problem).to_owned());
-        let degraded = first.is_some();
-        if std::mem::replace(&mut self.degraded, degraded) != degraded {
-            let kind = if degraded { EventKind::Degraded } else { EventKind::Recovered };
-            self.hub.tell(kind, "", EventSource::Netd, first.unwrap_or_default());
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::announce::schedule::{Conflict, Interface};
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
+use crate::engine::problems::Problem;
 use crate::kernel::address::{self, AddressRecord};
 use crate::kernel::link::LinkRecord;
 use crate::kernel::wire::parse_mac;
@@ -13,7 +14,7 @@ use crate::plan::{LinkKind, Network};
 
 impl Engine {
     /// Tells hosts of addresses that are new to them. Answers which addresses of the switch other hosts use.
-    pub(super) fn tell_hosts(&mut self) -> Result<Vec<String>, KernelError> {
+    pub(super) fn tell_hosts(&mut self) -> Result<Vec<Problem>, KernelError> {
         let links = link::dump(&mut self.connection, false)?;
         let addresses = address::dump(&mut self.connection)?;
         let forwarding = forwarding_ports(&links);
@@ -27,17 +28,18 @@ impl Engine {
         let name = |index: u32| links.iter().find(|link| link.index == index).map_or("", |link| &link.name);
         let unusable = addresses.iter().filter(|record| record.is_own() && record.is_duplicate());
         let unusable = unusable.map(|AddressRecord { index, address, .. }| {
-            format!("{}: another host on the link uses the address {address}", name(*index))
+            Problem::duplicate(name(*index), &address.to_string(), "", "")
         });
         let conflicts = self.announcer.conflicts();
         Ok(unusable.chain(conflicts.iter().map(describe)).collect())
     }
 }
 
-fn describe(conflict: &Conflict) -> String {
+fn describe(conflict: &Conflict) -> Problem {
     let Conflict { interface, address, mac, defended } = conflict;
-    let what = if *defended { "the switch defends it" } else { "hosts are not told that it is the switch's" };
-    format!("{interface}: another host on the link ({mac}) uses the address {address}: {what}")
+    let outcome =
+        if *defended { ": the switch defends it" } else { ": hosts are not told that it is the switch's" };
+    Problem::duplicate(interface, &address.to_string(), &format!(" ({mac})"), outcome)
 }
 
 /// Ports of the bridge that forward, by index, each with how often it got its carrier.

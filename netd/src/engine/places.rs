@@ -38,15 +38,18 @@ fn driver_limit(reason: &Reason, devices: &[Device]) -> Option<String> {
 
 fn with_line(config: &Config, error: &CommitError) -> String {
     let line = match &error.reason {
-        Reason::Refused { action, .. } | Reason::Duplicate(action) => {
-            place(config, action).map(|place| place.line)
-        }
+        Reason::Refused { action, .. } | Reason::Duplicate(action) => line_of(config, action),
         Reason::Unstable(_) | Reason::Snapshot(_) => None,
     };
-    match line.filter(|line| *line > 0) {
+    match line {
         Some(line) => format!("line {line}: {error}"),
         None => error.to_string(),
     }
+}
+
+/// The line at which the document asks for what an action does; `None` where it does not mention it.
+pub(super) fn line_of(config: &Config, action: &Action) -> Option<u32> {
+    place(config, action).map(|place| place.line).filter(|line| *line > 0)
 }
 
 /// Where the document asks for what an action does; `None` for what it does not mention, such as a link that

@@ -1,6 +1,8 @@
 //! What State1 answers.
 
+use netd_api::alarm::Alarm;
 use netd_api::state::{Interface, Lag, Port, Vlan};
+use netd_api::table::TableName;
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
@@ -58,9 +60,10 @@ impl Engine {
         Ok(rows)
     }
 
-    /// What long tables are joined from, which streams read beside the engine.
-    pub fn source(&self) -> Source {
+    /// What tables are joined from, which streams read beside the engine.
+    pub fn source(&mut self, table: TableName) -> Source {
         Source {
+            alarms: if table == TableName::Alarms { self.alarm_table() } else { Vec::new() },
             config: self.config.clone(),
             desired: self.desired.clone(),
             ports: self.ports.clone(),
@@ -68,8 +71,15 @@ impl Engine {
         }
     }
 
+    /// What is wrong, and since when.
+    pub fn alarm_table(&mut self) -> Vec<Alarm> {
+        // Nothing tells that it fills up, and who asks wants to know.
+        self.check_storage();
+        self.alarms.rows()
+    }
+
     /// What somebody else changed and is only reported: the steps that would put it right.
-    pub fn drift(&self) -> &[String] {
-        &self.drift
+    pub fn drift(&self) -> Vec<String> {
+        self.drift.iter().map(|drift| drift.words.clone()).collect()
     }
 }

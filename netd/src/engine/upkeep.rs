@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use netd_api::alarm::AlarmKind;
 use netd_api::config::is_port_name;
 use netd_api::config::model::Inventory;
 use netd_api::diagnostic::Diagnostic;
@@ -9,6 +10,7 @@ use netd_api::events::{EventKind, EventSource};
 
 use crate::engine::Engine;
 use crate::engine::drift::Judge;
+use crate::engine::problems::{Drift, Problem};
 use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link, next_hop};
@@ -16,9 +18,6 @@ use crate::plan::{Action, LinkKind};
 use crate::platform::MANAGEMENT;
 use crate::policy;
 use crate::transaction::{self, Reconciled};
-
-/// How a problem begins while the kernel's state cannot be read.
-const UNREADABLE: &str = "the kernel's state cannot be read";
 
 /// What a look at the kernel found.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,12 +48,8 @@ impl Engine {
                     self.forget_port(name);
                     look |= self.desired.links.contains_key(name);
                 }
-                Event::AddressLost(address) if address.is_duplicate() => {
-                    let address = address.address.to_string();
-                    self.hub.tell(EventKind::DuplicateAddress, &address, EventSource::Netlink, "");
-                    look = true;
-                }
                 Event::RouteHardware(route) => self.note_route(route),
+                Event::Growth => self.limits.hear(),
                 Event::BridgePort { name, .. } => {
                     look |= name.is_empty() || self.desired.links.contains_key(name)
                 }
@@ -106,6 +101,7 @@ impl Engine {
         let links = link::dump(&mut self.connection, false)?;
         let indexes = links.iter().map(|link| (link.name.clone(), link.index)).collect();
         self.hub.set_links(indexes, needed, groups);
+        self.judge_bridge(&links);
         for link in links.iter().filter(|link| self.has_port(&link.name)) {
             self.hub.link_seen(&link.name, link.has_carrier());
         }
@@ -117,8 +113,8 @@ impl Engine {
     pub fn look(&mut self) -> Look {
         self.try_look().unwrap_or_else(|error| {
             let mut problems = self.problems.clone();
-            problems.retain(|problem| !problem.starts_with(UNREADABLE));
-            problems.insert(0, format!("{UNREADABLE}: {error}: trying again"));
+            problems.retain(|problem| problem.condition.kind != AlarmKind::KernelUnreadable);
+            problems.insert(0, Problem::unreadable(&error.to_string()));
             self.take_note(problems);
             Look::Wrong
         })
@@ -134,8 +130,7 @@ impl Engine {
         // Also while nothing is managed: what the switch itself is reached by must not depend on it.
         if let Err(failure) = self.load_rules(&policy::ruleset(&self.config)) {
             // What guards the switch itself is not known: no port may come up before the rules are in force.
-            let words = failure.words() + ": ports stay as they are until the rules can be loaded";
-            self.take_note(vec![words]);
+            self.take_note(vec![Problem::no_rules(&failure.words())]);
             return Ok(Look::Wrong);
         }
         let breakout = self.bring_back_ports();
@@ -152,14 +147,19 @@ impl Engine {
             self.all_undone();
         }
         self.tell_links()?;
-        if self.has_alarms() || self.unheard && self.has_asic() {
+        if self.has_failed_routes() || self.unheard && self.has_asic() {
             self.unheard = false;
-            self.check_alarms();
+            self.check_routes();
         }
         // A port that is missing comes with an event of its own, so it is no reason to look again.
         let duplicates = self.tell_hosts()?;
-        let problems = self.missing_ports().into_iter().chain(breakout).chain(result.failed);
-        self.take_note(problems.chain(duplicates).collect());
+        let missing = self.missing_ports();
+        let missing = missing.iter().map(Problem::missing);
+        let failed = result.failed.iter().map(|(action, why)| Problem::failed(action, why, &self.config));
+        let problems = missing.chain(breakout.map(Problem::breakout)).chain(failed).chain(duplicates);
+        let problems = problems.collect();
+        self.take_note(problems);
+        self.check_storage();
         Ok(match (wrong, result.count == 0) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,
@@ -203,7 +203,7 @@ impl Engine {
         outcome
     }
 
-    /// Logs and tells what was found changed, and what became of it.
+    /// Logs and tells what was put right, and keeps what is only reported.
     fn tell_drift(&mut self, result: &Reconciled) {
         for action in &result.repaired {
             tracing::info!("{action}");
@@ -215,37 +215,21 @@ impl Engine {
         if result.count > result.repaired.len() {
             tracing::info!("and {} steps more", result.count - result.repaired.len());
         }
-        let drift: Vec<String> = result.let_be.iter().map(ToString::to_string).collect();
-        for (action, words) in
-            result.let_be.iter().zip(&drift).filter(|(_, words)| !self.drift.contains(words))
-        {
-            tracing::warn!("drift, only reported: {words}");
-            self.hub.tell(EventKind::Drift, &action.object(), EventSource::Netlink, words.clone());
-        }
-        self.drift = drift;
+        self.drift = result.let_be.iter().map(|action| Drift::of(action, &self.config)).collect();
         self.settled = true;
     }
 
-    /// Keeps problems for the status; those that are new are logged.
-    fn take_note(&mut self, problems: Vec<String>) {
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            tracing::error!("{problem}");
-        }
-        self.problems = problems;
-        self.tell_health();
-    }
-
     /// What the running configuration says of ports this switch does not have, or not yet.
-    fn missing_ports(&self) -> Vec<String> {
+    fn missing_ports(&self) -> Vec<Diagnostic> {
         let known = self.ports.union(&self.naming.remembered_ports()).cloned().collect();
         let inventory = Inventory { ports: known, attachments: Vec::new() };
         let missing = self.config.ports.iter().filter(|(name, _)| !self.ports.contains(*name));
         let missing = missing.filter_map(|(name, port)| {
             let message = format!("the port is missing: no device at {}", self.naming.location(name)?);
             let (line, column) = (port.place.line, port.place.column);
-            Some(Diagnostic { line, column, path: format!("ports.{name}"), message }.to_string())
+            Some(Diagnostic { line, column, path: format!("ports.{name}"), message })
         });
-        missing.chain(self.config.admit(&inventory).iter().map(ToString::to_string)).collect()
+        missing.chain(self.config.admit(&inventory)).collect()
     }
 
     /// Gives new devices their names. Answers whether the set of ports changed.

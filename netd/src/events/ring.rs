@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use netd_api::alarm::AlarmKind;
 use netd_api::events::{Event, EventKind, EventSource};
 use nix::time::{ClockId, clock_gettime};
 
@@ -50,6 +51,22 @@ impl Ring {
 
     /// Adds an event and answers its number.
     pub fn push(&mut self, kind: EventKind, object: &str, source: EventSource, detail: String) -> u64 {
+        self.add(kind, None, object, source, detail)
+    }
+
+    /// Adds the begin or end of an alarm and answers its number.
+    pub fn push_alarm(&mut self, kind: EventKind, alarm: AlarmKind, object: &str, detail: String) -> u64 {
+        self.add(kind, Some(alarm), object, EventSource::Netd, detail)
+    }
+
+    fn add(
+        &mut self,
+        kind: EventKind,
+        alarm: Option<AlarmKind>,
+        object: &str,
+        source: EventSource,
+        detail: String,
+    ) -> u64 {
         let seq = self.next;
         self.next += 1;
         let event = Event {
@@ -58,11 +75,13 @@ impl Ring {
             monotonic_ns: monotonic_ns(),
             kind,
             object: object.to_owned(),
+            alarm,
             source,
             detail,
             snapshot: false,
         };
-        match (kind.state_of(), kind.ends_state()) {
+        // An object may have an alarm of each kind.
+        match (alarm.map(AlarmKind::as_str).or(kind.state_of()), kind.ends_state()) {
             (Some(state), true) => self.forget(state, object),
             (Some(state), false) => self.keep(state, object, event.clone()),
             (None, _) => {}
@@ -124,6 +143,7 @@ impl Ring {
             monotonic_ns: monotonic_ns(),
             kind: EventKind::Lagged,
             object: String::new(),
+            alarm: None,
             source: EventSource::Netd,
             detail: format!("events after {after} are missing up to {last}"),
             snapshot: false,
@@ -216,15 +236,11 @@ mod tests {
             ring.push(kind, object, EventSource::Netd, String::new());
             snapshot(&ring)
         };
-        use EventKind::{Attached, Detached, Drift, LinkUp, PortAdded, PortRemoved, Repaired};
-        use EventKind::{RouteAlarm, RouteAlarmCleared};
+        use EventKind::{Attached, Detached, LinkUp, PortAdded, PortRemoved, Repaired};
         assert_eq!(push(PortAdded, "swp1"), []);
         assert_eq!(push(LinkUp, "swp1").len(), 1);
-        assert_eq!(push(RouteAlarm, "10.0.0.0/8").len(), 2);
-        assert_eq!(push(Drift, "swp2").len(), 3);
-        assert_eq!(push(Attached, "a/b/eth0").len(), 4);
-        assert_eq!(push(RouteAlarmCleared, "10.0.0.0/8").len(), 3);
-        assert_eq!(push(Repaired, "swp2").len(), 2);
+        assert_eq!(push(Repaired, "swp2").len(), 1);
+        assert_eq!(push(Attached, "a/b/eth0").len(), 2);
         assert_eq!(push(Detached, "a/b/eth0").len(), 1);
         assert_eq!(push(PortRemoved, "swp1"), []);
         link(&mut ring, "web-eth0", true);
@@ -233,11 +249,26 @@ mod tests {
     }
 
     #[test]
+    fn object_has_an_alarm_of_each_kind_and_each_ends_alone() {
+        let mut ring = Ring::new();
+        let mut push = |kind, alarm| {
+            ring.push_alarm(kind, alarm, "swp1", String::new());
+            let Next::Snapshot(events, _) = ring.snapshot(None) else { panic!("no snapshot") };
+            events.into_iter().filter_map(|event| event.alarm).collect::<Vec<_>>()
+        };
+        use AlarmKind::{GroupsFull, NotApplied};
+        assert_eq!(push(EventKind::Alarm, GroupsFull), [GroupsFull]);
+        assert_eq!(push(EventKind::Alarm, NotApplied), [GroupsFull, NotApplied]);
+        assert_eq!(push(EventKind::AlarmCleared, GroupsFull), [NotApplied]);
+        assert_eq!(push(EventKind::AlarmCleared, NotApplied), []);
+    }
+
+    #[test]
     fn event_states_are_bounded_and_links_never_give_way() {
         let mut ring = Ring::new();
         link(&mut ring, "swp1", true);
         for number in 0..STATES + 100 {
-            ring.push(EventKind::Drift, &number.to_string(), EventSource::Netd, String::new());
+            ring.push(EventKind::Attached, &number.to_string(), EventSource::Netd, String::new());
         }
         link(&mut ring, "swp2", true);
         let states = snapshot(&ring);

@@ -10,8 +10,8 @@ use super::neighbour::NeighbourRecord;
 use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
 use super::{
-    devlink, devlink_traps, ethtool, ethtool_stats, filter, generic, mdb, monitor, port_monitor, qdisc,
-    querier, rule, vlan,
+    devlink, devlink_traps, ethtool, ethtool_stats, filter, generic, mdb, monitor, neighbour, neighbour_table,
+    port_monitor, qdisc, querier, rule, vlan,
 };
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever
@@ -24,6 +24,7 @@ pub fn decode(bytes: &[u8]) {
     black_box(NeighbourRecord::parse(bytes).map(|entry| entry.state_name()));
     black_box(NextHopObjectRecord::parse(bytes).map(|object| object.to_object(|index| index.to_string())));
     black_box(mdb::parse(bytes));
+    black_box((neighbour::read_unanswered(bytes), neighbour_table::parse(bytes)));
     black_box(vlan::parse(bytes));
     black_box(querier::parse(bytes));
     black_box(rule::parse(bytes));

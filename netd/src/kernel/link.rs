@@ -21,6 +21,8 @@ pub const OWN_GROUP: u32 = 199;
 const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_PERM_ADDRESS: u16 = 54;
 const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MCAST_N_GROUPS: u16 = 41;
+const IFLA_BR_FDB_N_LEARNED: u16 = 48;
 /// `BR_STATE_FORWARDING` (linux/if_bridge.h).
 const STATE_FORWARDING: u8 = 3;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -78,6 +80,10 @@ pub struct LinkRecord {
     pub vxlan: VxlanRecord,
     /// Of a bridge port: whether it forwards frames (IEEE 802.1D, 7.4); the spanning tree may keep it from that.
     pub forwards: bool,
+    /// Of a bridge: how many addresses are learned now; 0 where the kernel does not count them (before Linux 6.7).
+    pub learned: u32,
+    /// Of a bridge port: how many multicast groups it is in now, static ones included.
+    pub groups: u32,
     /// How often it got its carrier.
     pub carriers: u32,
     /// RFC 2863 state, `IF_OPER_…`.
@@ -160,11 +166,15 @@ impl LinkRecord {
                 IFLA_INFO_SLAVE_KIND => self.part_of = read_text(value),
                 IFLA_INFO_SLAVE_DATA if self.part_of == "bridge" => {
                     self.forwards = find(value, IFLA_BRPORT_STATE).map(read_u8) == Some(STATE_FORWARDING);
+                    self.groups = find(value, IFLA_BRPORT_MCAST_N_GROUPS).map_or(0, read_u32);
                     bridge_port::read(value, &mut self.settings);
                 }
                 IFLA_INFO_SLAVE_DATA if self.part_of == "bond" => self.member = lag::read_member(value),
                 libc::IFLA_INFO_DATA => match self.kind.as_str() {
-                    "bridge" => bridge::read(value, &mut self.settings),
+                    "bridge" => {
+                        self.learned = find(value, IFLA_BR_FDB_N_LEARNED).map_or(0, read_u32);
+                        bridge::read(value, &mut self.settings);
+                    }
                     "bond" => {
                         self.lacp = lag::read(value, &mut self.settings);
                         self.aggregator = lag::read_aggregator(value);
@@ -220,6 +230,14 @@ pub fn dump(connection: &mut Connection, counters: bool) -> Result<Vec<LinkRecor
     let filter = if counters { 0 } else { libc::RTEXT_FILTER_SKIP_STATS as u32 };
     let query = Message::new(libc::RTM_GETLINK, 0, &header(0, 0, 0)).u32(libc::IFLA_EXT_MASK, filter);
     connection.dump(&query, |_, payload| LinkRecord::parse(payload))
+}
+
+/// The ports of a bridge, without counters.
+pub fn dump_ports(connection: &mut Connection, bridge: u32) -> Result<Vec<LinkRecord>, KernelError> {
+    let query = Message::new(libc::RTM_GETLINK, 0, &header(0, 0, 0))
+        .u32(libc::IFLA_MASTER, bridge)
+        .u32(libc::IFLA_EXT_MASK, libc::RTEXT_FILTER_SKIP_STATS as u32);
+    connection.dump(&query, |_, payload| LinkRecord::parse(payload).filter(|link| link.master == bridge))
 }
 
 /// The link of this name.

@@ -41,6 +41,7 @@ pub mod monitor;
 mod multipath;
 mod names;
 pub mod neighbour;
+pub mod neighbour_table;
 pub mod netns;
 pub mod next_hop;
 pub mod packet;

@@ -9,7 +9,7 @@ use nix::libc;
 
 use super::address::AddressRecord;
 use super::connection::for_each_message;
-use super::event_filter;
+use super::event_filter::{self, Heard};
 use super::event_socket::EventSocket;
 use super::extack::KernelError;
 use super::fdb::FdbRecord;
@@ -84,6 +84,9 @@ pub enum Event {
     Rule,
     /// Filters of frames on a link were changed.
     Filter,
+    /// What hosts do makes a table grow: of addresses the bridge learns, of groups they join, or of neighbours, some of
+    /// which do not answer.
+    Growth,
     /// A driver was told another speed, duplex, negotiation or error correction, perhaps by netd.
     PortSet,
     /// Events were lost: anything may have changed.
@@ -94,9 +97,7 @@ pub enum Event {
 pub struct Monitor {
     routing: EventSocket,
     ports: PortMonitor,
-    /// Port id of the connection whose changes are no news; 0 for none.
-    own: u32,
-    recoveries: bool,
+    heard: Heard,
 }
 
 impl Monitor {
@@ -107,36 +108,52 @@ impl Monitor {
 
     /// As [`Monitor::open`], with room for so many bytes of events that are not read yet.
     pub fn with_receive_buffer(bytes: usize) -> Result<Monitor, KernelError> {
-        let filter = |socket: &Socket| event_filter::attach(socket, 0, false);
+        let heard = Heard::default();
+        let filter = |socket: &Socket| event_filter::attach(socket, heard);
         let routing = EventSocket::open(NETLINK_ROUTE, &GROUPS, bytes, filter)?;
-        Ok(Monitor { routing, ports: PortMonitor::open()?, own: 0, recoveries: false })
+        Ok(Monitor { routing, ports: PortMonitor::open()?, heard })
     }
 
     /// From now on, says nothing of routes and next hops that the connection with this port id changes:
     /// whoever makes changes reads them back itself. Other things are told all the same: links and addresses
     /// since one change brings about another, entries since the kernel does not say who changed them.
     pub fn ignore_changes_by(&mut self, port_id: u32) -> Result<(), KernelError> {
-        self.own = port_id;
-        event_filter::attach(self.routing.socket(), self.own, self.recoveries)
+        self.hear(Heard { own: port_id, ..self.heard })
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<(), KernelError> {
+        if self.heard != heard {
+            event_filter::attach(self.routing.socket(), heard)?;
+            self.heard = heard;
+        }
+        Ok(())
     }
 
     /// From now on, tells also of routes of netd's that the hardware takes, or gives back to the kernel: worth
     /// its while only where something is wrong with some, since hardware says so of each route. Answers whether
     /// that is new, so that what happened before was not heard.
     pub fn hear_recoveries(&mut self, hear: bool) -> Result<bool, KernelError> {
-        if self.recoveries == hear {
-            return Ok(false);
-        }
-        self.recoveries = hear;
-        event_filter::attach(self.routing.socket(), self.own, hear)?;
-        Ok(hear)
+        let is_new = hear && !self.heard.recoveries;
+        self.hear(Heard { recoveries: hear, ..self.heard })?;
+        Ok(is_new)
+    }
+
+    /// From now on, tells also that hosts make tables grow, of which netd is not woken otherwise: of one in so many
+    /// addresses that the bridge learns (a power of two; 1 for each), and of some of the neighbours that do not answer.
+    /// `None` for none of that.
+    pub fn hear_growth(&mut self, one_of: Option<u32>) -> Result<(), KernelError> {
+        self.hear(Heard { growth: one_of, ..self.heard })
     }
 
     /// Waits for the next events: all of one datagram. May be empty when none concerns netd.
     pub async fn next(&mut self) -> Result<Vec<Event>, KernelError> {
         tokio::select! {
             datagram = self.routing.next() => {
-                Ok(datagram?.map_or_else(|| vec![Event::Overrun], |datagram| decode(datagram, self.own)))
+                let Heard { own, growth, .. } = self.heard;
+                let mut events = datagram?.map_or_else(|| vec![Event::Overrun], |datagram| decode(datagram, own));
+                // Of groups the kernel tells in any case.
+                events.retain(|event| growth.is_some() || *event != Event::Growth);
+                Ok(events)
             }
             set = self.ports.next() => Ok(if set? { vec![Event::PortSet] } else { Vec::new() }),
         }
@@ -224,15 +241,23 @@ fn interpret(kind: u16, flags: u16, payload: &[u8], cause: Cause, events: &mut V
             Some(_) => {}
         },
         libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH if family == libc::AF_BRIDGE => {
-            events.extend(FdbRecord::parse(payload).filter(FdbRecord::is_static).map(Event::Fdb));
+            events.extend(FdbRecord::parse(payload).and_then(|entry| match entry.is_static() {
+                true => Some(Event::Fdb(entry)),
+                false => (kind == libc::RTM_NEWNEIGH).then_some(Event::Growth),
+            }));
         }
         libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => {
-            events.extend(
-                NeighbourRecord::parse(payload).filter(NeighbourRecord::is_own).map(Event::Neighbour),
-            );
+            events.extend(NeighbourRecord::parse(payload).and_then(|entry| match entry.is_own() {
+                true => Some(Event::Neighbour(entry)),
+                false => (entry.state == libc::NUD_FAILED).then_some(Event::Growth),
+            }));
         }
         libc::RTM_NEWMDB | libc::RTM_DELMDB => {
-            events.extend(mdb::parse(payload).into_iter().filter(MdbRecord::is_own).map(Event::Mdb));
+            let (own, joined): (Vec<_>, Vec<_>) =
+                mdb::parse(payload).into_iter().partition(MdbRecord::is_own);
+            events.extend(own.into_iter().map(Event::Mdb));
+            let grows = kind == libc::RTM_NEWMDB && !joined.is_empty();
+            events.extend(grows.then_some(Event::Growth));
         }
         libc::RTM_NEWRULE | libc::RTM_DELRULE => events.extend((!caused_by_us).then_some(Event::Rule)),
         // Those that came and went with their link, which has events of its own, nobody caused.

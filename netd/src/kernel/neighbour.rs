@@ -1,5 +1,6 @@
 //! ARP and ND entries: `RTM_GETNEIGH` of the IP families.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nix::libc;
@@ -105,6 +106,38 @@ pub fn dump(connection: &mut Connection) -> Result<Vec<NeighbourRecord>, KernelE
     dump_each(connection, Some)
 }
 
+/// How long an address that does not answer counts among those that are asked for now.
+pub const UNANSWERED_FOR: std::time::Duration = std::time::Duration::from_secs(30);
+/// `struct nda_cacheinfo`: how long ago an entry was confirmed, used and updated, in hundredths of a second
+/// (`USER_HZ`), and how often it is held.
+const NDA_CACHEINFO: u16 = 3;
+const UPDATED: usize = 8;
+
+/// How many addresses do not answer, by the index of the interface they were asked for at: those that wait for an
+/// answer, and those that gave none in the last [`UNANSWERED_FOR`]. Older ones may stay for ever in a table that is not
+/// full.
+pub fn unanswered(connection: &mut Connection) -> Result<BTreeMap<u32, usize>, KernelError> {
+    let mut counts = BTreeMap::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut header = [0; 12];
+        header[0] = family as u8;
+        let query = Message::new(libc::RTM_GETNEIGH, 0, &header);
+        let found = connection.dump(&query, |_, payload| read_unanswered(payload))?;
+        found.into_iter().for_each(|index| *counts.entry(index).or_default() += 1);
+    }
+    Ok(counts)
+}
+
+pub(super) fn read_unanswered(payload: &[u8]) -> Option<u32> {
+    let header = payload.get(..12)?;
+    if read_u16(&header[8..]) & (libc::NUD_INCOMPLETE | libc::NUD_FAILED) == 0 {
+        return None;
+    }
+    let (_, times) = attributes(&payload[12..]).find(|(kind, _)| *kind == NDA_CACHEINFO)?;
+    let updated = read_u32(times.get(UPDATED..)?);
+    (u64::from(updated) <= UNANSWERED_FOR.as_secs() * 100).then(|| read_u32(&header[4..]))
+}
+
 /// What `each` makes of them, one after the other.
 pub fn dump_each<T>(
     connection: &mut Connection,
@@ -165,6 +198,24 @@ fn head(index: u32, address: IpAddr, state: u16, flags: u8) -> [u8; 12] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unanswered_addresses_count_while_they_are_asked_for() {
+        let entry = |state: u16, updated: u32| {
+            let mut head = [0; 12];
+            head[0] = libc::AF_INET as u8;
+            head[4] = 7;
+            head[8..10].copy_from_slice(&state.to_ne_bytes());
+            let times = [1, 2, updated, 1].map(u32::to_ne_bytes).concat();
+            let message = Message::new(0, 0, &head).ip(libc::NDA_DST, "192.0.2.7".parse().unwrap());
+            read_unanswered(&message.attribute(NDA_CACHEINFO, &times).finish(1, 0)[16..])
+        };
+        for state in [libc::NUD_INCOMPLETE, libc::NUD_FAILED] {
+            assert_eq!([0, 3000, 3001].map(|updated| entry(state, updated)), [Some(7), Some(7), None]);
+        }
+        assert_eq!(entry(libc::NUD_REACHABLE, 0), None);
+        assert_eq!(read_unanswered(&[0; 11]), None);
+    }
 
     #[test]
     fn entries_read_back_as_they_were_written_and_are_own() {

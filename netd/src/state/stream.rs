@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use netd_api::alarm::Alarm;
 use netd_api::config::Config;
 use netd_api::table::{End, TableName};
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub struct Source {
     pub ports: BTreeSet<String>,
     /// Attachments by key.
     pub attachments: BTreeMap<String, Record>,
+    /// What is wrong, where that is asked for.
+    pub alarms: Vec<Alarm>,
 }
 
 /// Why a stream ended before its table did.
@@ -81,9 +84,12 @@ pub fn open<P: Send + 'static>(source: Source, query: Query, permit: P) -> io::R
 /// What ended it before; the kernel's failures are in the stream as well.
 pub fn write_table(source: &Source, query: &Query, out: &mut dyn Write) -> Result<u64, StreamError> {
     let mut writer = Writer::new(out);
-    let written = Connection::open()
-        .map_err(StreamError::from)
-        .and_then(|mut connection| write_rows(source, query, &mut connection, &mut writer));
+    let written = match query.table() {
+        TableName::Alarms => write_alarms(&source.alarms, &mut writer),
+        _ => Connection::open()
+            .map_err(StreamError::from)
+            .and_then(|mut connection| write_rows(source, query, &mut connection, &mut writer)),
+    };
     match written {
         Ok(()) => writer.end(&End::Complete { rows: writer.rows, local: writer.local })?,
         Err(StreamError::Kernel(error)) => {
@@ -93,6 +99,15 @@ pub fn write_table(source: &Source, query: &Query, out: &mut dyn Write) -> Resul
         Err(error) => return Err(error),
     }
     Ok(writer.rows)
+}
+
+/// Alarms are netd's own: the kernel is not asked.
+fn write_alarms(alarms: &[Alarm], writer: &mut Writer<'_>) -> Result<(), StreamError> {
+    let _ = alarms.iter().try_for_each(|alarm| match writer.row(alarm) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(()),
+    });
+    writer.check()
 }
 
 fn write_rows(
@@ -116,6 +131,7 @@ fn write_rows(
         TableName::Fdb => view.write_fdb(connection, query, writer),
         TableName::Mdb => view.write_mdb(connection, query, writer),
         TableName::Discards => view.write_discards(query, writer),
+        TableName::Alarms => write_alarms(&source.alarms, writer),
     }
 }
 

@@ -64,6 +64,17 @@ impl<D: Disk> Store<D> {
         Meta { time_s, author: Author::default(), comment: String::new(), outcome, reason, restores: None }
     }
 
+    /// Generations that have a record which cannot be read.
+    pub fn unreadable_records(&self) -> Vec<u64> {
+        let names = self.disk.names(&self.generations());
+        let mut numbers = self.numbers();
+        numbers.retain(|number| {
+            names.contains(&format!("{number}.json"))
+                && self.read_record::<Meta>(&self.meta_path(*number)).is_some_and(|read| read.is_err())
+        });
+        numbers
+    }
+
     /// All generations on disk, the newest first.
     pub fn history(&self, present: Present) -> Vec<Generation> {
         let row = |number: u64| {

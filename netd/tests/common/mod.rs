@@ -94,6 +94,8 @@ impl Folder {
             rules: self.0.join("control-plane.nft"),
             comparison: self.0.join("run/comparison.json"),
             link_modes: self.0.join("run/link-modes.json"),
+            alarms: self.0.join("alarms.json"),
+            data: self.0.clone(),
             ports: self.0.join("ports.json"),
             // Of no machine: what hardware the one that runs the tests has must not matter.
             sysfs: self.0.join("sys"),

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use netd::kernel::monitor::{Event, Monitor};
+use netd::kernel::packet::PacketSocket;
 use netd::kernel::wire::Message;
-use netd::kernel::{batch, link};
+use netd::kernel::{batch, link, neighbour, neighbour_table};
 use netd::plan::{
     Action, FdbKey, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Setting,
 };
@@ -264,5 +265,92 @@ fn how_somebody_sets_a_port_without_a_carrier_is_told() {
         room.carry_out([set("swp9", Setting::Speed, 100u32)]);
         watch.until("event of the port", |event| *event == Event::PortSet);
         assert_eq!(watch.so_far(&mut room), []);
+    });
+}
+
+/// A frame from a host that the bridge has not heard yet.
+fn speak(socket: &PacketSocket, index: u32, number: u16) {
+    let [high, low] = number.to_be_bytes();
+    let mut frame = [0; 60];
+    frame[..6].copy_from_slice(&[0xff; 6]);
+    frame[6..12].copy_from_slice(&[2, 0xa1, 0, 0, high, low]);
+    // IEEE 802 Local Experimental.
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+    socket.send(index, &frame).expect("a frame");
+}
+
+#[test]
+fn what_hosts_have_the_bridge_learn_is_told_in_samples_and_only_while_that_is_wanted() {
+    isolated(
+        "events::what_hosts_have_the_bridge_learn_is_told_in_samples_and_only_while_that_is_wanted",
+        || {
+            let mut room = prepared();
+            let mut socket = PacketSocket::open().expect("a packet socket");
+            socket.find_interfaces().expect("the interfaces");
+            let host = room.index("host2");
+            let mut watch = Watch::new();
+            let learn = |range: std::ops::Range<u16>| range.for_each(|number| speak(&socket, host, number));
+            let growth = |watch: &mut Watch, room: &mut Room| {
+                let seen = watch.so_far(room);
+                seen.iter().filter(|event| **event == Event::Growth).count()
+            };
+            learn(0..200);
+            assert_eq!(growth(&mut watch, &mut room), 0);
+            watch.monitor.hear_growth(Some(1)).unwrap();
+            learn(200..300);
+            assert_eq!(growth(&mut watch, &mut room), 100);
+            watch.monitor.hear_growth(Some(64)).unwrap();
+            learn(300..4300);
+            // Of 4000, each with a chance of one in 64: 62 or so.
+            let told = growth(&mut watch, &mut room);
+            assert!((10..=200).contains(&told), "{told}");
+            watch.monitor.hear_growth(None).unwrap();
+            learn(4300..4400);
+            assert_eq!(growth(&mut watch, &mut room), 0);
+            let bridge = link::find_by_name(&mut room.connection, BRIDGE).unwrap().expect("the bridge");
+            assert!(bridge.learned >= 4400, "{} are learned", bridge.learned);
+        },
+    );
+}
+
+#[test]
+fn neighbours_that_do_not_answer_are_counted_and_told_in_samples() {
+    isolated("events::neighbours_that_do_not_answer_are_counted_and_told_in_samples", || {
+        let mut room = prepared();
+        let mut watch = Watch::new();
+        watch.monitor.hear_growth(Some(1)).unwrap();
+        let index = room.index("swp1");
+        let entry = |number: u16, state: u16| {
+            let [high, low] = number.to_be_bytes();
+            let mut header = [0; 12];
+            header[0] = nix::libc::AF_INET as u8;
+            header[4..8].copy_from_slice(&index.to_ne_bytes());
+            header[8..10].copy_from_slice(&state.to_ne_bytes());
+            let how = nix::libc::NLM_F_CREATE | nix::libc::NLM_F_REPLACE;
+            Message::new(nix::libc::RTM_NEWNEIGH, how as u16, &header)
+                .ip(nix::libc::NDA_DST, IpAddr::from([10, 9, high, low]))
+                .attribute(nix::libc::NDA_LLADDR, &[2, 0, 0, 0, 0, 9])
+        };
+        let unanswered = |room: &mut Room| {
+            let counts = neighbour::unanswered(&mut room.connection).expect("a dump");
+            counts.get(&index).copied().unwrap_or(0)
+        };
+        assert_eq!(unanswered(&mut room), 0);
+        let (count, rounds) = (200, 6);
+        for _ in 0..rounds {
+            for state in [nix::libc::NUD_STALE, nix::libc::NUD_FAILED] {
+                let outcomes = room.connection.batch((0..count).map(|number| entry(number, state)));
+                // All namespaces of the machine share one table of neighbours.
+                assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+            }
+        }
+        assert!(unanswered(&mut room) >= 100, "{}", unanswered(&mut room));
+        let seen = watch.so_far(&mut room);
+        let told = seen.iter().filter(|event| **event == Event::Growth).count();
+        // Of 1200, each with a chance of one in 64: 19 or so.
+        assert!((1..=100).contains(&told), "{told}");
+        let tables = neighbour_table::dump(&mut room.connection).expect("the tables");
+        assert_eq!(tables.iter().map(|table| table.v6).collect::<Vec<_>>(), [false, true]);
+        assert!(tables[0].entries >= 100 && tables[0].most > 0, "{tables:?}");
     });
 }

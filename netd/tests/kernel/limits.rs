@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use netd::desired::{self, Inputs};
+use netd::kernel::link;
+use netd::kernel::packet::PacketSocket;
 use netd::kernel::unreported::Unreported;
 use netd::plan::{Action, FdbKey, Link, LinkKind, MdbKey, Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
@@ -151,5 +153,42 @@ fn the_bridge_takes_1023_ports_and_no_more() {
         let error = commit(&mut kernel, &bridge_of_tunnels(most + 1)).expect_err("one too many");
         assert!(error.to_string().contains("set master bridge"), "{error}");
         assert_eq!(error.left, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn tables_that_are_full_say_so_where_netd_looks() {
+    isolated("limits::tables_that_are_full_say_so_where_netd_looks", || {
+        let mut room = room();
+        room.add_bridge();
+        room.carry_out([
+            set(BRIDGE, Setting::MostLearned, 20u32),
+            master("swp1", BRIDGE),
+            set("swp1", Setting::MostGroups, 3u32),
+        ]);
+        let host = room.index("host1");
+        let mut socket = PacketSocket::open().expect("a packet socket");
+        socket.find_interfaces().expect("the interfaces");
+        for number in 0..30 {
+            let mut frame = [0; 60];
+            frame[..6].copy_from_slice(&[0xff; 6]);
+            frame[6..12].copy_from_slice(&[2, 0xa1, 0, 0, 0, number]);
+            frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+            socket.send(host, &frame).expect("a frame");
+        }
+        let group = |number: u8| {
+            let key = MdbKey { group: [239, 1, 1, number].into(), vlan_id: 0, port: "swp1".to_owned() };
+            Action::Mdb { key, add: true }
+        };
+        (1..=3).for_each(|number| room.carry_out([group(number)]));
+        room.refusal(&group(4));
+        let bridge = link::find_by_name(&mut room.connection, BRIDGE).unwrap().expect("the bridge");
+        let ports = link::dump_ports(&mut room.connection, bridge.index).expect("its ports");
+        assert_eq!(bridge.learned, 20);
+        let counted: Vec<_> = ports.iter().map(|port| (port.name.as_str(), port.groups)).collect();
+        assert_eq!(counted, [("swp1", 3)]);
+        // They are part of what every look reads.
+        let links = link::dump(&mut room.connection, false).expect("all links");
+        assert!(links.contains(&bridge) && links.contains(&ports[0]));
     });
 }
