@@ -279,6 +279,17 @@ pub enum Priority {
 /// The tables of `corten show`.
 #[derive(Debug, Subcommand)]
 pub enum Show {
+    /// What is wrong, and since when: the alarms
+    ///
+    /// The worst first, of those the newest. TRY is what to try: a command, or the line of the configuration. An alarm
+    /// is there for as long as its condition holds; the log has a line when it begins and one when it ends.
+    Alarms {
+        /// Show them again after each so long, until interrupted; without a time, 2s
+        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = timespan::parse)]
+        watch: Option<u32>,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Ports: state, speed, VLANs, counters; one port in full when it is named
     ///
     /// STATE is administrative/operational. VLAN is untagged/tagged. RX and TX are bytes since the port was

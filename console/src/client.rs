@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use netd_api::alarm::Alarm;
 use netd_api::bus::{self, Config1Proxy, State1Proxy};
 use netd_api::comparison::Comparison;
 use netd_api::descriptor::{self, ADMIN_DOCUMENT_BYTES};
@@ -229,11 +230,16 @@ impl Netd {
         Ok(rows)
     }
 
-    /// A stream of events as JSON lines: how things stand, then what happens. The links of `ports` are looked at
-    /// closely meanwhile.
-    pub async fn events(&self, ports: &[String]) -> Result<UnixStream, Error> {
+    /// A stream of events as JSON lines after a number that counts in `boot_id`; for an empty one, how things stand, then
+    /// what happens. The links of `ports` are looked at closely meanwhile.
+    pub async fn events(&self, boot_id: &str, after: u64, ports: &[String]) -> Result<UnixStream, Error> {
         let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
-        Ok(UnixStream::from(OwnedFd::from(self.events.watch("", 0, &ports).await?)))
+        Ok(UnixStream::from(OwnedFd::from(self.events.watch(boot_id, after, &ports).await?)))
+    }
+
+    /// What is wrong, the worst first.
+    pub async fn alarms(&self) -> Result<Vec<Alarm>, Error> {
+        self.table(TableName::Alarms, &Filter::default()).await
     }
 
     /// The whole forwarding database.

@@ -14,6 +14,7 @@ mod client;
 mod commands;
 mod complete;
 mod document;
+mod events;
 mod journal;
 mod login;
 mod look;

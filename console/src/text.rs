@@ -1,6 +1,7 @@
 //! Text for terminals: made harmless, made to fit, numbers made short.
 
 use netd_api::state::{DISCARDING, Port, VlanRange};
+use nix::time::{ClockId, clock_gettime};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Removes what could move a terminal's cursor, change its state or hide text: control characters (C0,
@@ -197,6 +198,19 @@ fn local(unix_s: u64, format: &str) -> String {
     // A switch that has no zone set goes by UTC.
     let zone = jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC);
     time.map_or_else(|| "-".to_owned(), |time| time.to_zoned(zone).strftime(format).to_string())
+}
+
+/// The local time of a moment of CLOCK_MONOTONIC.
+pub fn of_monotonic(monotonic_ns: u64, format: &str) -> String {
+    let ago_ns = i64::try_from(monotonic_ns_now()).unwrap_or(i64::MAX).saturating_sub_unsigned(monotonic_ns);
+    let time = jiff::Zoned::now().saturating_sub(jiff::SignedDuration::from_nanos(ago_ns));
+    time.strftime(format).to_string()
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub fn monotonic_ns_now() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What is left of a time, as a clock counts it down: `0:43`, `1:43`, `1:02:03`.

@@ -824,6 +824,59 @@ async fn events_are_printed_as_they_come() {
 }
 
 #[tokio::test]
+async fn alarms_are_shown_as_a_table_and_as_json() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let none = corten(&bus, &["show", "alarms"]).await;
+    assert_eq!((code(&none), out(&none).as_str()), (Some(0), "No alarms.\n"));
+    assert_eq!(out(&corten(&bus, &["show", "alarms", "--json"]).await), "[]\n");
+    netd.switch.lock().alarms = vec![support::alarm("swp2", 200_000), support::alarm("evil\x1b[2J", 7)];
+    let shown = corten(&bus, &["sh", "alarms"]).await;
+    assert_eq!(code(&shown), Some(0), "that something is wrong is no failure of the command");
+    let text = out(&shown);
+    let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(
+        (&row[..4], &row[row.len() - 3..]),
+        (&["warn", "2d", "swp2", "1024"][..], &["show", "mdb", "swp2"][..])
+    );
+    assert!(text.contains("evil[2J") && text.starts_with("SEV "), "{text}");
+    let json = out(&corten(&bus, &["show", "alarms", "--json"]).await);
+    let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&rows[0]["kind"], &rows[0]["severity"]), (&"groups-full".into(), &"warning".into()));
+    assert_eq!(rows[0]["remedy"], "show mdb swp2");
+}
+
+#[tokio::test]
+async fn alarms_are_watched_until_their_reader_goes_and_said_again_only_when_they_change() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().alarms = vec![support::alarm("swp1", 7)];
+    let mut child = tokio::process::Command::new(CORTEN)
+        .args(["show", "alarms", "--watch", "1s", "--json"])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let limit = std::time::Duration::from_secs(30);
+    let first = tokio::time::timeout(limit, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(first.starts_with("[{") && first.contains("swp1"), "{first}");
+    // Meanwhile it is asked for more than once.
+    let asked = || netd.switch.lock().queries.iter().filter(|(table, _)| table == "alarms").count();
+    while asked() < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    netd.switch.lock().alarms.clear();
+    let second = tokio::time::timeout(limit, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert_eq!(second, "[]");
+    drop(lines);
+    let ended = tokio::time::timeout(limit, child.wait()).await.expect("it ends with its reader").unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_switch_is_shown() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;

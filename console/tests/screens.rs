@@ -38,8 +38,15 @@ struct Console {
 const SERIAL: (u16, u16) = (0, 0);
 
 impl Console {
+    /// The same, on the screen of ports.
+    fn start(bus: &Bus, size: (u16, u16), term: &str) -> Console {
+        let mut console = Console::start_now(bus, size, term);
+        console.press("1");
+        console
+    }
+
     /// Starts the console on a terminal that the kernel believes to have `columns` by `lines`.
-    fn start(bus: &Bus, (columns, lines): (u16, u16), term: &str) -> Console {
+    fn start_now(bus: &Bus, (columns, lines): (u16, u16), term: &str) -> Console {
         let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
         let path = nix::unistd::ttyname(&slave).unwrap();
@@ -205,6 +212,29 @@ async fn an_idle_switch_costs_no_bytes_and_a_lost_link_shows_soon() {
 }
 
 #[tokio::test]
+async fn first_screen_shows_what_is_wrong_and_its_end() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().alarms = vec![support::alarm("swp2", 200)];
+    netd.switch.lock().changes = (1..=300).map(|seq| support::link_down(seq, &format!("swp{seq}"))).collect();
+    let mut console = Console::start_now(&bus, (80, 24), "vt220");
+    console.until_shown("1024 groups joined").await;
+    let shown = console.text();
+    assert!(shown.contains("! 1 alarm   gen 7") && shown.contains("3m2"), "{shown}");
+    assert!(shown.contains("show mdb swp2") && shown.contains("---- the last changes"), "{shown}");
+    // The newest change is the first.
+    console.until_shown("swp300     link down").await;
+    assert!(console.text().contains("swp290"), "{}", console.text());
+    console.press("1");
+    console.until_shown("RX b/s").await;
+    assert!(console.text().contains("! 1 alarm "), "{}", console.text());
+    netd.switch.lock().alarms.clear();
+    console.until("no alarm in the header", |console| !console.text().contains("! 1 alarm")).await;
+    console.press("0");
+    console.until_shown("No alarms.").await;
+}
+
+#[tokio::test]
 async fn netd_may_go_and_come_back() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
@@ -342,7 +372,7 @@ async fn change_of_another_session_counts_down_and_its_end_is_told_until_a_key()
     }
     console.until_shown("gen 8 UNCONFIRMED 0:0").await;
     console.until_shown("Generation 8 of ana is not confirmed").await;
-    console.press("3");
+    console.press("9");
     console.until_shown("UNCONFIRMED 0:01").await;
     netd.switch.lock().take_back();
     console.until_shown("gen 8 TAKEN BACK").await;

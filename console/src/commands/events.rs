@@ -2,20 +2,16 @@
 
 use std::io::{self, Write};
 
+use netd_api::alarm::AlarmKind;
 use netd_api::events::Event;
-use nix::time::{ClockId, clock_gettime};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::net::UnixStream;
 
 use super::Context;
 use crate::client::Error;
 use crate::document::Sources;
+use crate::events::Events;
 use crate::look::{Look, Tone};
 use crate::outcome::{Exit, Outcome};
 use crate::text;
-
-/// Longest line that is read; netd's are far shorter.
-const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// What to print.
 pub struct Request {
@@ -30,34 +26,24 @@ pub struct Request {
 /// Prints events until there were as many as asked for, or the reader or netd goes away.
 pub async fn run(request: Request, context: &Context) -> Result<Outcome, Error> {
     if context.sources == Sources::RegularFiles {
-        let words = "corten: events go on and on, as these screens do: see the log (3), or over SSH \
+        let words = "corten: events go on and on, as these screens do: see the first one (0) and the log (9), or over SSH \
                      `ssh ana@switch events`\n"
             .to_owned();
         return Ok(Outcome::failed(Exit::Usage, words));
     }
-    let stream = super::connect().await?.events(&request.ports).await?;
-    let failed = |error: io::Error| Error::Failed(format!("the stream of events: {error}"));
-    stream.set_nonblocking(true).map_err(failed)?;
-    let mut reader = BufReader::new(UnixStream::from_std(stream).map_err(failed)?);
-    let mut line = Vec::new();
+    let mut events = Events::open(&super::connect().await?, ("", 0), &request.ports).await?;
     let mut left = request.count.unwrap_or(u64::MAX);
     let gone = super::reader_gone();
     tokio::pin!(gone);
     while left > 0 {
-        line.clear();
-        let mut bounded = (&mut reader).take(MAX_LINE_BYTES);
-        let read = tokio::select! {
-            read = bounded.read_until(b'\n', &mut line) => read.map_err(failed)?,
+        let event = tokio::select! {
+            event = events.next() => event?,
             () = &mut gone => break,
         };
-        if read == 0 {
-            return Err(Error::Unreachable("it ended the stream of events".to_owned()));
-        }
-        let event: Event = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;
         let shown = if request.json { super::json_line(&event)? } else { show(&event, context.look) };
         match print(&shown) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            printed => printed.map_err(failed)?,
+            printed => printed.map_err(|error| Error::Failed(format!("cannot write: {error}")))?,
         }
         left -= 1;
     }
@@ -76,16 +62,15 @@ fn show(event: &Event, look: Look) -> String {
     let kind = super::json_line(&event.kind).unwrap_or_default();
     let kind = kind.trim_matches('"');
     let tone = match kind {
-        "link-down" | "port-removed" | "route-alarm" | "degraded" | "duplicate-address" | "lagged" => {
-            Tone::Bad
-        }
-        "link-up" | "recovered" | "route-alarm-cleared" => Tone::Good,
+        "link-down" | "port-removed" | "alarm" | "lagged" => Tone::Bad,
+        "link-up" | "alarm-cleared" => Tone::Good,
         _ => Tone::Normal,
     };
     let source = super::json_line(&event.source).unwrap_or_default();
     // What only tells how things stand is no news.
     let source = if event.snapshot { "state" } else { source.trim_matches('"') };
-    let parts = [text::clean(&event.object), source.to_owned(), text::clean(&event.detail)];
+    let alarm = event.alarm.map_or("", AlarmKind::as_str).to_owned();
+    let parts = [text::clean(&event.object), source.to_owned(), alarm, text::clean(&event.detail)];
     let rest: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     let kind = look.paint(&format!("{kind:19}"), tone);
     format!("{}  {kind}  {}", wall_clock(event.monotonic_ns), rest.join("  "))
@@ -93,10 +78,7 @@ fn show(event: &Event, look: Look) -> String {
 
 /// The local time of a moment of CLOCK_MONOTONIC, with milliseconds.
 fn wall_clock(monotonic_ns: u64) -> String {
-    let now_ns = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
-    let ago_ns = i64::try_from(now_ns.as_nanos()).unwrap_or(i64::MAX).saturating_sub_unsigned(monotonic_ns);
-    let time = jiff::Zoned::now().saturating_sub(jiff::SignedDuration::from_nanos(ago_ns));
-    time.strftime("%H:%M:%S%.3f").to_string()
+    text::of_monotonic(monotonic_ns, "%H:%M:%S%.3f")
 }
 
 #[cfg(test)]
@@ -111,6 +93,7 @@ mod tests {
             monotonic_ns: 1,
             kind: EventKind::LinkDown,
             object: object.into(),
+            alarm: None,
             source: EventSource::Poll,
             detail: detail.into(),
             snapshot: false,
@@ -123,6 +106,14 @@ mod tests {
         assert_eq!(&line["14:05:09.123".len()..], "  link-down            swp8  poll  evil [2J line");
         let state = show(&Event { snapshot: true, ..event("swp8", "") }, Look::PLAIN);
         assert!(state.ends_with("swp8  state"), "{state}");
+        let alarm = Event {
+            kind: EventKind::Alarm,
+            alarm: Some(AlarmKind::GroupsFull),
+            source: EventSource::Netd,
+            ..event("swp8", "full")
+        };
+        let alarm = show(&alarm, Look::PLAIN);
+        assert!(alarm.ends_with("  alarm                swp8  netd  groups-full  full"), "{alarm}");
     }
 
     #[test]

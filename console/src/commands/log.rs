@@ -15,7 +15,7 @@ use crate::outcome::{Exit, Outcome};
 /// Prints the newest messages, and with `--follow` those that come.
 pub async fn run(log: Log, context: &Context) -> Result<Outcome, Error> {
     if log.follow && context.sources == Sources::RegularFiles {
-        let words = "corten: the log screen follows the log: 3\n".to_owned();
+        let words = "corten: the log screen follows the log: 9\n".to_owned();
         return Ok(Outcome::failed(Exit::Usage, words));
     }
     let selection = Selection {

@@ -1,5 +1,6 @@
 //! `corten show`: the tables of the switch.
 
+mod alarms;
 mod entries;
 mod fdb;
 mod neighbours;
@@ -33,6 +34,7 @@ pub async fn run(what: Show, context: &Context) -> Result<Outcome, Error> {
     }
     let netd = super::connect().await?;
     match what {
+        Show::Alarms { watch, format } => alarms::run(&netd, watch, format, context).await,
         Show::Ports { ports: names, format } => {
             let names = expand(&names);
             let rows = named(netd.ports().await?, &names, "port");

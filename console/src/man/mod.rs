@@ -13,24 +13,28 @@ use crate::outcome::{Exit, Outcome};
 const REST: &str = r#".SH SCREENS
 Without arguments
 .B corten
-shows the switch on the terminal: its ports with their rates, its VLANs with the forwarding database, and
-the log of netd and the kernel. It is made for 80 columns and 24 lines; from 100 columns on ports have errors and drops,
+shows the switch on the terminal: what is wrong and what changed last, its ports with their rates, its VLANs with the
+forwarding database, and the log of netd and the kernel. It is made for 80 columns and 24 lines; from 100 columns on ports have errors and drops,
 on a narrower terminal names are left out of the first line before anything else.
-That line names the user, the switch and the user's role, and what runs. While a change waits for its confirmation it
+That line names the user, the switch and the user's role, the screens by their digits, how many alarms there are,
+.BR "! 2 alarms" ,
+and what runs. While a change waits for its confirmation it
 counts down what is left,
 .BR "UNCONFIRMED 1:43" ,
 on every screen of every session; a change that was taken back is told there,
 .BR "gen 3 TAKEN BACK" ,
 until a key is pressed. Keys:
 .TP
-.B 1 2 3, Tab
-Choose a screen: ports, VLANs, log.
+.B 0 1 2 9, Tab
+Choose a screen: now (alarms above, the last changes below), ports, VLANs, log. Digits between them are for screens to
+come.
 .TP
 .B arrows, PgUp, PgDn, Home, End
 Move.
 .TP
 .B Enter
-Show the selected port in full, with the reason why it forwards nothing; on the log, the messages in full.
+Show the selected port in full, with the reason why it forwards nothing; on the first screen the selected alarm, on the
+log the messages in full.
 .TP
 .B /
 Show only lines with a text;

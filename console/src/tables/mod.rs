@@ -1,5 +1,6 @@
 //! The tables of the switch: which columns each object has.
 
+pub mod alarms;
 pub mod comparison;
 pub mod discards;
 pub mod fdb;
@@ -42,7 +43,49 @@ fn vrf(name: &str) -> Cell {
 /// A small switch for tests.
 #[cfg(test)]
 pub mod tests {
+    use netd_api::alarm::{Alarm, AlarmKind, Severity};
     use netd_api::state::{Counters, FdbEntry, Neighbour, NextHop, Port, Route, Vlan, VlanRange};
+
+    /// When [`alarms`] are looked at.
+    pub const NOW_S: u64 = 1_700_000_000;
+
+    /// Two that are critical, and three that are not.
+    pub fn alarms() -> Vec<Alarm> {
+        let alarm = |kind, object: &str, age_s: u64, text: &str, remedy: &str| Alarm {
+            kind,
+            object: object.into(),
+            severity: Severity::Warning,
+            since_s: NOW_S - age_s,
+            text: text.into(),
+            remedy: remedy.into(),
+        };
+        let critical = |alarm| Alarm { severity: Severity::Critical, ..alarm };
+        vec![
+            critical(alarm(AlarmKind::NotApplied, "swp3", 192, "set mtu 9216: EINVAL", "line 41")),
+            critical(alarm(
+                AlarmKind::DuplicateAddress,
+                "10.0.7.9/24",
+                3700,
+                "another host on swp7 (02:00:5e:00:53:99) uses the address: the switch defends it",
+                "show neighbours swp7",
+            )),
+            alarm(
+                AlarmKind::FdbFull,
+                "bridge",
+                41,
+                "131072 addresses learned of 131072: frames to further ones are flooded",
+                "show fdb",
+            ),
+            alarm(
+                AlarmKind::SubnetScanned,
+                "vlan20",
+                200_000,
+                "4711 addresses are asked for that do not answer: is the subnet scanned?",
+                "show neighbours vlan20",
+            ),
+            alarm(AlarmKind::Drift, "swp4 \x1b[2J", 1_300_000, "changed by others\nswp9 faked", ""),
+        ]
+    }
 
     /// An access port, a trunk, a port without link, a routed port that is off, and a workload's port.
     pub fn ports() -> Vec<Port> {

@@ -16,8 +16,10 @@ use super::editor::Editor;
 use super::feed::Update;
 use super::keys::Key;
 use super::log::LogView;
+use super::now::NowView;
 use super::ports::PortsView;
 use super::prompt::Prompt;
+use super::recent;
 use super::vlans::VlansView;
 use crate::cli::{self, Command, Show};
 use crate::commands::change::{Change, RollBack};
@@ -33,8 +35,10 @@ pub use pending::TakenBack;
 /// The screens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Screen {
-    /// Ports, live.
+    /// What is wrong, and the last changes.
     #[default]
+    Now,
+    /// Ports, live.
     Ports,
     /// VLANs, and the forwarding database of the selected one.
     Vlans,
@@ -43,12 +47,21 @@ pub enum Screen {
 }
 
 impl Screen {
-    /// All of them, in the order of their keys.
-    pub const ALL: [(Screen, &'static str); 3] =
-        [(Screen::Ports, "1 Ports"), (Screen::Vlans, "2 VLANs"), (Screen::Log, "3 Log")];
+    /// All of them with their digits and names, in that order. Digits between them are for what is to come.
+    pub const ALL: [(Screen, char, &'static str); 4] = [
+        (Screen::Now, '0', "Now"),
+        (Screen::Ports, '1', "Ports"),
+        (Screen::Vlans, '2', "VLANs"),
+        (Screen::Log, '9', "Log"),
+    ];
+
+    /// The screen of a digit.
+    fn of_digit(wanted: char) -> Option<Screen> {
+        Screen::ALL.into_iter().find(|(_, digit, _)| *digit == wanted).map(|(screen, ..)| screen)
+    }
 
     fn step(self, by: usize) -> Screen {
-        let at = Screen::ALL.iter().position(|(screen, _)| *screen == self).unwrap_or(0);
+        let at = Screen::ALL.iter().position(|(screen, ..)| *screen == self).unwrap_or(0);
         Screen::ALL[(at + by) % Screen::ALL.len()].0
     }
 }
@@ -147,6 +160,8 @@ pub struct App {
     pub pasted: bool,
     /// The screen shown.
     pub screen: Screen,
+    /// Alarms and changes.
+    pub now: NowView,
     /// The ports.
     pub ports: PortsView,
     /// VLANs and forwarding database.
@@ -195,6 +210,7 @@ impl App {
             rollback: None,
             pasted: false,
             screen: Screen::default(),
+            now: NowView::default(),
             ports: PortsView::default(),
             vlans: VlansView::default(),
             log: LogView::default(),
@@ -235,6 +251,7 @@ impl App {
             Update::Comparison(comparison) => self.update_comparison(comparison),
             Update::Generations(history) => self.update_history(&history),
             Update::Interfaces(interfaces) => self.interfaces = interfaces,
+            Update::Alarms(alarms) => self.now.update(alarms),
             Update::Ports(at, ports) => self.update_ports(at, ports),
             Update::Vlans(vlans, fdb) => self.vlans.update(vlans, fdb),
         }
@@ -251,6 +268,11 @@ impl App {
     /// Takes news from the journal.
     pub fn journal(&mut self, news: News) {
         self.log.take(news);
+    }
+
+    /// Takes news of what changed.
+    pub fn recent(&mut self, news: recent::News) {
+        self.now.take(news);
     }
 
     /// Takes the outcome of a command.
@@ -307,6 +329,7 @@ impl App {
     /// The filter of the screen shown.
     pub fn filter(&self) -> &str {
         match self.screen {
+            Screen::Now => &self.now.filter,
             Screen::Ports => &self.ports.filter,
             Screen::Vlans => &self.vlans.filter,
             Screen::Log => &self.log.filter,
@@ -315,6 +338,7 @@ impl App {
 
     fn set_filter(&mut self, filter: String) {
         match self.screen {
+            Screen::Now => self.now.set_filter(filter),
             Screen::Ports => self.ports.set_filter(filter),
             Screen::Vlans => self.vlans.set_filter(filter),
             Screen::Log => self.log.filter = filter,

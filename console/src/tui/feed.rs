@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use netd_api::alarm::Alarm;
 use netd_api::comparison::Comparison;
 use netd_api::generation::{Generation, Status};
 use netd_api::state::{FdbEntry, Port, Vlan};
@@ -47,6 +48,8 @@ pub enum Update {
     Generations(Vec<Generation>),
     /// Kinds and names of the interfaces that are no ports, and of LAGs.
     Interfaces(Vec<(String, String)>),
+    /// What is wrong.
+    Alarms(Vec<Alarm>),
     /// Ports, and when they were read.
     Ports(Instant, Vec<Port>),
     /// VLANs and the forwarding database.
@@ -123,6 +126,8 @@ async fn ask(
             if waits {
                 send(updates, Update::Comparison(netd.comparison().await?)).await?;
             }
+            // Their number is on every screen.
+            send(updates, Update::Alarms(netd.alarms().await?)).await?;
             if other {
                 send(updates, Update::Generations(netd.history().await?)).await?;
                 send(updates, Update::Interfaces(interfaces(&netd).await?)).await?;
@@ -142,7 +147,7 @@ async fn ask(
                     let vlans = netd.vlans().await?;
                     send(updates, Update::Vlans(vlans, netd.fdb().await?)).await?;
                 }
-                Screen::Log => {}
+                Screen::Now | Screen::Log => {}
             }
             shown = Some(wanted);
             let took = reading.elapsed();
@@ -168,7 +173,7 @@ fn period(screen: Screen) -> Duration {
     match screen {
         Screen::Ports => Duration::from_secs(1),
         Screen::Vlans => Duration::from_secs(2),
-        Screen::Log => STATUS_PERIOD,
+        Screen::Now | Screen::Log => STATUS_PERIOD,
     }
 }
 

@@ -11,9 +11,11 @@ mod keys;
 mod line;
 mod list;
 mod log;
+mod now;
 mod ports;
 mod prompt;
 mod rates;
+mod recent;
 mod render;
 mod terminal;
 mod vlans;
@@ -123,6 +125,9 @@ struct Screens {
     news: mpsc::Receiver<News>,
     /// Given to the journal's reader when the log is first shown.
     news_sender: Option<mpsc::Sender<News>>,
+    recent: mpsc::Receiver<recent::News>,
+    /// Given to the reader of events when the first screen is first shown.
+    recent_sender: Option<mpsc::Sender<recent::News>>,
     done: mpsc::Receiver<Done>,
     done_sender: mpsc::Sender<Done>,
     /// When the clock in the header goes on.
@@ -143,6 +148,7 @@ impl Screens {
         let (update_sender, updates) = mpsc::channel(1);
         spawn_local(feed::run(wanted, update_sender));
         let (news_sender, news) = mpsc::channel(256);
+        let (recent_sender, recent) = mpsc::channel(256);
         let (done_sender, done) = mpsc::channel(1);
         let mut app = App::new(look, commands::hostname(), clock::now());
         app.user = commands::user().unwrap_or_default();
@@ -156,6 +162,8 @@ impl Screens {
             want,
             news,
             news_sender: Some(news_sender),
+            recent,
+            recent_sender: Some(recent_sender),
             done,
             done_sender,
             minute: Minute::next(),
@@ -167,6 +175,7 @@ impl Screens {
     }
 
     async fn run(&mut self, signals: &mut Signals) -> io::Result<()> {
+        self.start_readers();
         loop {
             if self.paint_at.is_some_and(|at| at <= Instant::now()) {
                 self.paint()?;
@@ -190,6 +199,11 @@ impl Screens {
                 () = sleep_until(tick_at) => self.tick(),
                 Some(news) = self.news.recv() => {
                     self.app.journal(news);
+                    self.take_waiting_news();
+                    self.paint_soon()
+                }
+                Some(news) = self.recent.recv() => {
+                    self.app.recent(news);
                     self.take_waiting_news();
                     self.paint_soon()
                 }
@@ -300,11 +314,7 @@ impl Screens {
             self.want.send_if_modified(|want| {
                 std::mem::replace(&mut want.screen, self.app.screen) != self.app.screen
             });
-            if self.app.screen == Screen::Log
-                && let Some(sender) = self.news_sender.take()
-            {
-                spawn_local(journal::run(sender));
-            }
+            self.start_readers();
             self.paint_now();
             match effect {
                 None => {}
@@ -339,6 +349,20 @@ impl Screens {
         Ok(true)
     }
 
+    /// Has read what the screen shows beside tables, once it is first shown.
+    fn start_readers(&mut self) {
+        if self.app.screen == Screen::Log
+            && let Some(sender) = self.news_sender.take()
+        {
+            spawn_local(journal::run(sender));
+        }
+        if self.app.screen == Screen::Now
+            && let Some(sender) = self.recent_sender.take()
+        {
+            spawn_local(recent::run(sender));
+        }
+    }
+
     fn resize(&mut self, size: (u16, u16)) -> io::Result<bool> {
         let area = self.terminal.area();
         if size != (area.width, area.height) {
@@ -364,12 +388,15 @@ impl Screens {
         });
     }
 
-    /// Takes what the journal has ready, so that many messages are one picture.
+    /// Takes what the journal and the stream of events have ready, so that many messages are one picture.
     fn take_waiting_news(&mut self) {
         for _ in 0..1000 {
-            match self.news.try_recv() {
-                Ok(news) => self.app.journal(news),
-                Err(_) => return,
+            match (self.news.try_recv(), self.recent.try_recv()) {
+                (Err(_), Err(_)) => return,
+                (message, change) => {
+                    message.into_iter().for_each(|news| self.app.journal(news));
+                    change.into_iter().for_each(|news| self.app.recent(news));
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use netd_api::alarm::{Alarm, AlarmKind, Severity};
 use netd_api::bus::{NAME, PATH};
 use netd_api::comparison::{Comparison, Progress};
 use netd_api::descriptor;
@@ -84,6 +85,7 @@ pub struct Switch {
     pub fdb: Vec<FdbEntry>,
     /// What ports discarded; empty of a netd that tells of none.
     pub discards: Vec<Discard>,
+    pub alarms: Vec<Alarm>,
     pub document: String,
     pub generation: u64,
     /// Documents that contain this text are refused with a diagnostic at 1:1.
@@ -110,6 +112,10 @@ pub struct Switch {
     pub past: std::collections::BTreeMap<u64, String>,
     /// What is wrong.
     pub problems: Vec<String>,
+    /// What changed, the oldest first.
+    pub changes: Vec<Event>,
+    /// Streams of events that stay open.
+    streams: Vec<std::os::unix::net::UnixStream>,
     /// Tables that were asked for.
     pub queries: Vec<(String, Filter)>,
 }
@@ -408,9 +414,22 @@ struct Events(Shared);
 
 #[zbus::interface(name = "org.corten.Netd1.Events1")]
 impl Events {
-    /// One event for each port that is watched, then the end.
-    fn watch(&self, _boot_id: &str, _after_seq: u64, ports: Vec<String>) -> zbus::OwnedFd {
+    /// One event for each port that is watched, then the end. Without ports, how things stand or what changed after a
+    /// number, and no end.
+    fn watch(&self, boot_id: &str, after_seq: u64, ports: Vec<String>) -> zbus::OwnedFd {
         let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        if ports.is_empty() {
+            let mut switch = self.0.lock();
+            let stands = switch.changes.last().map(|event| Event { snapshot: true, ..event.clone() });
+            let after = switch.changes.iter().filter(|event| event.seq > after_seq).cloned();
+            let events: Vec<Event> =
+                if boot_id.is_empty() { stands.into_iter().collect() } else { after.collect() };
+            for event in events {
+                writeln!(ours, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+            }
+            switch.streams.push(ours);
+            return zbus::OwnedFd::from(std::os::fd::OwnedFd::from(theirs));
+        }
         for (seq, object) in (1..).zip(ports) {
             let event = Event {
                 boot_id: "boot".into(),
@@ -418,6 +437,7 @@ impl Events {
                 monotonic_ns: 1,
                 kind: EventKind::LinkDown,
                 object,
+                alarm: None,
                 source: EventSource::Poll,
                 detail: String::new(),
                 snapshot: false,
@@ -507,12 +527,40 @@ impl State {
                 let local = switch.fdb.iter().filter(|row| fits(row) && is_hidden(row)).count() as u64;
                 stream(&switch.fdb, local, |row| fits(row) && !is_hidden(row))
             }
+            "alarms" => stream(&switch.alarms, 0, |_| true),
             "mdb" => stream::<FdbEntry>(&[], 0, |_| false),
             "discards" if !switch.discards.is_empty() => {
                 stream(&switch.discards, 0, |row| takes(&filter.interfaces, &row.port))
             }
             other => return Err(zbus::fdo::Error::Failed(format!("no table {other}"))),
         })
+    }
+}
+
+/// A link that goes down now.
+pub fn link_down(seq: u64, object: &str) -> Event {
+    Event {
+        boot_id: "boot".into(),
+        seq,
+        monotonic_ns: u64::MAX,
+        kind: EventKind::LinkDown,
+        object: object.into(),
+        alarm: None,
+        source: EventSource::Netlink,
+        detail: String::new(),
+        snapshot: false,
+    }
+}
+
+/// An alarm of an object that began so long ago.
+pub fn alarm(object: &str, age_s: u64) -> Alarm {
+    Alarm {
+        kind: AlarmKind::GroupsFull,
+        object: object.into(),
+        severity: Severity::Warning,
+        since_s: now_s() - age_s,
+        text: "1024 groups joined of 1024: hosts get no further ones".into(),
+        remedy: format!("show mdb {object}"),
     }
 }
 

@@ -214,11 +214,12 @@ mod tests {
     use super::*;
     use crate::engine::Paths;
     use crate::events::Hub;
+    use crate::store::disk::Files;
 
     fn engine(name: &str) -> (Engine, std::path::PathBuf) {
         let file = std::env::temp_dir().join(format!("netd-limits-{name}-{}.json", std::process::id()));
         let paths = Paths { alarms: file.clone(), ..Paths::default() };
-        (Engine::open(paths, Hub::open().expect("a thread")).expect("netlink"), file)
+        (Engine::open(paths, Hub::open().expect("a thread"), Box::new(Files)).expect("netlink"), file)
     }
 
     fn bridge(learned: u32, most: u32) -> LinkRecord {

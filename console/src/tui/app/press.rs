@@ -2,6 +2,7 @@
 
 use super::{App, Effect, Over, Page, Screen, scroll};
 use crate::cli::{self, Command};
+use crate::tables::alarms;
 use crate::tui::keys::Key;
 use crate::tui::list::List;
 use crate::tui::prompt::{Asked, Prompt};
@@ -73,11 +74,9 @@ impl App {
     fn press_on_screen(&mut self, key: Key) -> Option<Effect> {
         match key {
             Key::Char('q') => return self.leave(),
-            Key::Char('1') => self.screen = Screen::Ports,
-            Key::Char('2') => self.screen = Screen::Vlans,
-            Key::Char('3') => self.screen = Screen::Log,
+            Key::Char(digit @ '0'..='9') => self.screen = Screen::of_digit(digit).unwrap_or(self.screen),
             Key::Tab => self.screen = self.screen.step(1),
-            Key::BackTab => self.screen = self.screen.step(2),
+            Key::BackTab => self.screen = self.screen.step(Screen::ALL.len() - 1),
             Key::Char('?') => self.over = Over::Help(help()),
             Key::Char(':') => self.prompt = Some(Prompt::command()),
             Key::Char('/') => {
@@ -87,6 +86,7 @@ impl App {
             }
             Key::Char('p') if self.screen == Screen::Log => self.log.next_severity(),
             Key::Enter if self.screen == Screen::Log => self.read_log(),
+            Key::Enter if self.screen == Screen::Now => self.read_alarm(),
             Key::Escape => self.set_filter(String::new()),
             Key::Enter if self.screen == Screen::Ports && self.ports.selected().is_some() => {
                 self.detail_top = 0;
@@ -124,8 +124,18 @@ impl App {
         }
     }
 
+    /// The selected alarm in full.
+    fn read_alarm(&mut self) {
+        if let Some(alarm) = self.now.selected() {
+            let lines = alarms::in_full(alarm, self.now_s, self.columns);
+            let lines = lines.iter().map(|line| self.look.text(line)).collect();
+            self.over = Over::Output(Page::new("alarm in full", lines));
+        }
+    }
+
     fn press_in_list(&mut self, key: Key) {
         match self.screen {
+            Screen::Now => self.now.press(key, self.page / 2),
             Screen::Ports => {
                 self.ports.press(key, self.page);
             }

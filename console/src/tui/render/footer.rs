@@ -66,6 +66,7 @@ fn screen_keys(app: &App, screen: Screen) -> String {
         return format!("only \"{filter}\"  Esc all  / other  ? help  q log out");
     }
     let own = match screen {
+        Screen::Now => "Enter in full",
         Screen::Ports => "Enter port",
         Screen::Vlans => "Up/Down VLAN",
         Screen::Log => "Enter in full  p severity",

@@ -1,4 +1,4 @@
-//! The first line: who and where, the screens, what runs and how that is doing, the time.
+//! The first line: who and where, the screens, how many alarms there are, what runs, the time.
 //!
 //! What matters most is at the right and is never left out for the rest: on a narrow terminal the names go first.
 
@@ -36,7 +36,7 @@ pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
 }
 
 /// From the widest to the narrowest.
-fn left_sides(app: &App) -> [String; 5] {
+fn left_sides(app: &App) -> [String; 4] {
     let cut = app.look.cut_mark();
     let host = text::fit(&app.look.text(&app.host), 20, cut);
     let role = app.status.as_ref().map_or("", |status| status.role.as_str());
@@ -46,38 +46,37 @@ fn left_sides(app: &App) -> [String; 5] {
         (user, role) => format!("{user}@{host} {role}"),
     };
     let who = text::fit(&app.look.text(&who), MAX_WHO_COLUMNS, cut);
-    let mark = |screen: Screen| if screen == app.screen { ('[', ']') } else { (' ', ' ') };
-    let screens = |name: &dyn Fn(Screen, &'static str) -> &'static str| -> String {
-        let one = |(screen, title): (Screen, &'static str)| {
-            let (open, close) = mark(screen);
-            format!(" {open}{}{close}", name(screen, title))
+    // The screens by their digits, the present one with its name.
+    let screens = |named: bool| -> String {
+        let one = |(screen, digit, name): (Screen, char, &str)| match screen == app.screen {
+            true if named => format!(" [{digit} {name}]"),
+            true => format!(" [{digit}]"),
+            false => format!(" {digit}"),
         };
         Screen::ALL.into_iter().map(one).collect()
     };
-    let names = screens(&|_, title| title);
-    let digits = screens(&|screen, title| if screen == app.screen { title } else { &title[..1] });
-    let only_digits = screens(&|_, title| &title[..1]);
-    [
-        format!(" {who} {names}"),
-        format!(" {who} {digits}"),
-        format!(" {host} {digits}"),
-        format!(" {only_digits}"),
-        String::new(),
-    ]
+    let (named, digits) = (screens(true), screens(false));
+    [format!(" {who} {named}"), format!(" {host} {named}"), digits, String::new()]
 }
 
 /// From the widest to the narrowest.
-fn right_sides(app: &App) -> [String; 4] {
+fn right_sides(app: &App) -> [String; 5] {
     let netd = match app.link {
         Link::Connecting => "netd ...  ",
         Link::Up => "",
         Link::Away { .. } => "netd AWAY  ",
     };
     let (state, short) = state(app);
+    let (alarms, count) = match app.now.count() {
+        0 => (String::new(), String::new()),
+        1 => ("! 1 alarm   ".to_owned(), "!1 ".to_owned()),
+        count => (format!("! {count} alarms   "), format!("!{count} ")),
+    };
     [
-        format!("{netd}{state}  {} ", app.clock),
-        format!("{netd}{state} "),
-        format!("{state} "),
+        format!("{netd}{alarms}{state}  {} ", app.clock),
+        format!("{netd}{alarms}{state} "),
+        format!("{count}{state} "),
+        format!("{count}{short} "),
         format!("{short} "),
     ]
 }
@@ -90,7 +89,8 @@ fn state(app: &App) -> (String, String) {
         let words = format!("gen {} TAKEN BACK", taken_back.generation);
         return (format!("{words}  gen {generation}"), words);
     }
-    let degraded = if status.state == Health::Degraded { " DEGRADED" } else { "" };
+    // What is degraded is an alarm, once alarms are known.
+    let degraded = if status.state == Health::Degraded && app.now.count() == 0 { " DEGRADED" } else { "" };
     if let Some(left) = app.seconds_left() {
         let left = text::countdown(left);
         return (format!("gen {generation}{degraded} UNCONFIRMED {left}"), format!("UNCONFIRMED {left}"));

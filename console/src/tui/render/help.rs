@@ -1,9 +1,10 @@
 //! The keys.
 
 const LINES: &[(&str, &str)] = &[
-    ("1 2 3  Tab", "ports, VLANs with the forwarding database, log"),
+    ("0 1 2 9  Tab", "now: alarms and the last changes; ports; VLANs with"),
+    ("", "the forwarding database; log"),
     ("arrows PgUp PgDn", "move; on the VLAN screen pages turn the database"),
-    ("Enter", "the selected port, or the log's messages, in full"),
+    ("Enter", "the selected alarm or port, the log's messages, in full"),
     ("p", "on the log: everything, warnings, errors"),
     ("/", "show only lines with a text: uplink, swp[1-4]; in an"),
     ("", "output search, n next, N previous"),
@@ -11,9 +12,9 @@ const LINES: &[(&str, &str)] = &[
     ("Ctrl-L", "ask for the terminal's size, paint again"),
     ("q", "leave, which logs out at the switch's console"),
     ("", ""),
-    (":show ports swp1", "a table, or one in full; also interfaces, lags,"),
-    ("", "vxlans, vrfs, vlans, routes, neighbours, fdb, mdb,"),
-    ("", "system, pending; words may be shortened: sh po swp1"),
+    (":show ports swp1", "a table, or one in full; also alarms, interfaces,"),
+    ("", "lags, vxlans, vrfs, vlans, routes, neighbours, fdb,"),
+    ("", "mdb, system, pending; may be shortened: sh po swp1"),
     (":edit", "edit the configuration, check, compare, apply"),
     (":apply -", "the same with a text you paste; Ctrl-D ends it"),
     (":check :diff :apply", "with a FILE; apply takes --confirm 2m --if-same"),

@@ -7,6 +7,7 @@ mod footer;
 mod header;
 mod help;
 mod log;
+mod now;
 mod output;
 mod ports;
 mod table;
@@ -35,6 +36,7 @@ pub fn draw(app: &mut App, area: Rect) -> (Buffer, Option<Position>) {
     app.columns = usize::from(area.width);
     match &app.over {
         Over::Nothing => match app.screen {
+            Screen::Now => now::draw(app, body, &mut picture),
             Screen::Ports => ports::draw(app, body, &mut picture),
             Screen::Vlans => vlans::draw(app, body, &mut picture),
             Screen::Log => log::draw(app, body, &mut picture),

@@ -20,6 +20,7 @@ use crate::target::Target;
 use crate::tui::app::{App, Effect};
 use crate::tui::feed::Update;
 use crate::tui::keys::Key;
+use crate::tui::recent;
 
 const COLOUR: Look = Look { colour: true, unicode: true, alternate_screen: true };
 
@@ -34,6 +35,7 @@ fn app(look: Look) -> App {
     ports[1].counters.tx_bytes += 125_000_000;
     app.update(Update::Ports(start + Duration::from_secs(1), ports));
     app.update(Update::Vlans(switch::vlans(), switch::fdb()));
+    press(&mut app, &[Key::Char('1')]);
     app
 }
 
@@ -116,8 +118,135 @@ fn the_header_tells_what_waits_and_what_is_wrong() {
         app.update(Update::Status(Status { state, generation: 12, confirm_by_s, role, ..Status::default() }));
         let header = screen(&mut app).lines().next().unwrap().to_owned();
         assert!(header.contains(shown) && header.len() <= 80, "{header}");
-        assert!(header.starts_with(" ana@leaf1 admin  [1 Ports]"), "{header}");
+        assert!(header.starts_with(" ana@leaf1 admin  0 [1 Ports] 2 9 "), "{header}");
     }
+}
+
+/// Five alarms, and the changes before them.
+fn with_alarms(app: &mut App) {
+    use netd_api::events::{Event, EventKind, EventSource};
+    app.now_s = switch::NOW_S;
+    app.update(Update::Alarms(switch::alarms()));
+    app.recent(recent::News::Begin);
+    // Older than a day: their ages do not depend on the time of day of the test.
+    let day_ns = 86_400 * 1_000_000_000;
+    let now_ns = crate::text::monotonic_ns_now();
+    for (days, kind, object, detail) in [
+        (9, EventKind::Applied, "11", "by bo"),
+        (3, EventKind::LinkDown, "swp49", ""),
+        (3, EventKind::LinkUp, "swp49", ""),
+        (2, EventKind::Unconfirmed, "12", "by ana: new uplink"),
+    ] {
+        app.recent(recent::News::Event(Box::new(Event {
+            boot_id: "boot".into(),
+            seq: 1,
+            monotonic_ns: now_ns.saturating_sub(days * day_ns + day_ns / 2),
+            kind,
+            object: object.into(),
+            alarm: None,
+            source: EventSource::Netd,
+            detail: detail.into(),
+            snapshot: false,
+        })));
+    }
+}
+
+/// The first screen, with what depends on how long this machine has been up taken out.
+fn now_screen(picture: &str) -> String {
+    let is_change = |line: &str| ["applied", "link up", "link down"].iter().any(|word| line.contains(word));
+    let lines = picture.lines().map(|line| match is_change(line) {
+        true => format!("  AGE{}", line.chars().skip(5).collect::<String>()),
+        false => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn alarms_are_above_and_the_last_changes_below() {
+    for (name, look) in [("now_mono", Look::PLAIN), ("now_colour", COLOUR)] {
+        let mut app = app(look);
+        with_alarms(&mut app);
+        press(&mut app, &[Key::Char('0'), Key::Down]);
+        let picture = picture_of(&mut app, 80, 24);
+        insta::assert_snapshot!(name, now_screen(&styled(&picture)));
+    }
+}
+
+#[test]
+fn first_screen_of_a_switch_that_is_well() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Char('0')]);
+    assert!(screen(&mut app).contains("Waiting for netd."));
+    app.update(Update::Alarms(Vec::new()));
+    insta::assert_snapshot!(screen(&mut app));
+}
+
+#[test]
+fn screens_begin_with_what_is_wrong() {
+    let mut app = App::new(Look::PLAIN, "leaf1".into(), "14:05".into());
+    app.update(Update::Alarms(switch::alarms()));
+    assert!(screen(&mut app).starts_with(" leaf1  [0 Now] 1 2 9 "), "{}", screen(&mut app));
+    // Digits of screens that are not there yet do nothing.
+    for key in "345678".chars() {
+        press(&mut app, &[Key::Char(key)]);
+        assert!(screen(&mut app).contains("[0 Now]"), "{key}");
+    }
+    press(&mut app, &[Key::BackTab]);
+    assert!(screen(&mut app).contains("[9 Log]"));
+    press(&mut app, &[Key::Tab]);
+    assert!(screen(&mut app).contains("[0 Now]"));
+}
+
+#[test]
+fn number_of_alarms_and_the_countdown_are_on_every_screen() {
+    let mut app = app(Look::PLAIN);
+    app.user = "ana".into();
+    with_alarms(&mut app);
+    waiting(&mut app);
+    for keys in [&[Key::Char('0')][..], &[Key::Char('1')], &[Key::Enter], &[Key::Escape, Key::Char('9')]] {
+        press(&mut app, keys);
+        for (width, count) in
+            [(80, "! 5 alarms   gen 13 UNCONFIRMED 1:43  14:05"), (30, "!5 gen 13 UNCONFIRMED 1:43")]
+        {
+            let header = text(&picture_of(&mut app, width, 24)).lines().next().unwrap().to_owned();
+            assert!(header.ends_with(count), "{width}: {header}");
+        }
+    }
+    // One that is degraded has an alarm for it.
+    let status = Status { state: Health::Degraded, generation: 13, ..Status::default() };
+    app.update(Update::Status(status));
+    assert!(screen(&mut app).lines().next().unwrap().ends_with("! 5 alarms   gen 13  14:05"));
+    app.update(Update::Alarms(switch::alarms()[..1].to_vec()));
+    assert!(screen(&mut app).lines().next().unwrap().ends_with("! 1 alarm   gen 13  14:05"));
+}
+
+#[test]
+fn alarm_is_read_in_full_and_found_by_a_text() {
+    let mut app = app(Look::PLAIN);
+    with_alarms(&mut app);
+    press(&mut app, &[Key::Char('0'), Key::Down, Key::Enter]);
+    let shown = screen(&mut app);
+    for words in
+        ["alarm in full", "10.0.7.9/24", "the switch defends it", "duplicate-address", "show neighbours swp7"]
+    {
+        assert!(shown.contains(words), "{words}:\n{shown}");
+    }
+    press(&mut app, &[Key::Escape]);
+    type_text(&mut app, "/vlan20");
+    let shown = screen(&mut app);
+    assert!(shown.contains("4711 addr") && !shown.contains("131072"), "{shown}");
+    assert!(shown.contains("(alarms: 1 of 5)"), "{shown}");
+    press(&mut app, &[Key::Escape]);
+    // However many there are, the changes keep their place.
+    let many = (0..100).map(|number| netd_api::alarm::Alarm {
+        object: format!("swp{number}"),
+        ..switch::alarms().remove(2)
+    });
+    app.update(Update::Alarms(many.collect()));
+    let shown = screen(&mut app);
+    assert!(shown.contains("(alarms: 15 of 100 in view)") && shown.contains("unconfirmed"), "{shown}");
+    press(&mut app, &[Key::End]);
+    assert!(screen(&mut app).contains("swp99"), "{}", screen(&mut app));
 }
 
 /// A change of ana's that waits for its confirmation, until second 1103; it is second 1000.
@@ -143,8 +272,9 @@ fn countdown_is_on_every_screen_and_at_every_size() {
     waiting(&mut app);
     let everything: &[&[Key]] = &[
         &[],
+        &[Key::Char('0')],
         &[Key::Char('2')],
-        &[Key::Char('3')],
+        &[Key::Char('9')],
         &[Key::Char('?')],
         &[Key::Escape, Key::Char('1'), Key::Enter],
         &[Key::Escape, Key::Char(':')],
@@ -378,7 +508,7 @@ fn viewer_is_told_before_typing_that_nothing_can_be_applied() {
 #[test]
 fn log_opens_at_its_end() {
     let mut app = app(Look::PLAIN);
-    press(&mut app, &[Key::Char('3')]);
+    press(&mut app, &[Key::Char('9')]);
     app.journal(News::Begin);
     for number in 1..=60 {
         app.journal(entry(6, "netd", &format!("message {number} {}", "word ".repeat(20))));
@@ -492,7 +622,7 @@ fn entry(priority: u8, source: &str, message: &str) -> News {
 fn log_in_mono_and_colour() {
     for (name, look) in [("log_mono", Look::PLAIN), ("log_colour", COLOUR)] {
         let mut app = app(look);
-        press(&mut app, &[Key::Char('3')]);
+        press(&mut app, &[Key::Char('9')]);
         app.journal(News::Begin);
         app.journal(entry(
             6,
@@ -513,7 +643,7 @@ fn log_in_mono_and_colour() {
 #[test]
 fn log_without_access_says_so() {
     let mut app = app(Look::PLAIN);
-    press(&mut app, &[Key::Char('3')]);
+    press(&mut app, &[Key::Char('9')]);
     app.journal(News::Unreadable("No journal files were opened due to insufficient permissions.".into()));
     insta::assert_snapshot!(screen(&mut app));
 }
@@ -774,12 +904,15 @@ fn every_size_can_be_drawn() {
         &[],
         &[Key::Enter],
         &[Key::Escape, Key::Char('2')],
-        &[Key::Char('3')],
-        &[Key::Char('?')],
+        &[Key::Char('9')],
+        &[Key::Char('0')],
+        &[Key::Enter],
+        &[Key::Escape, Key::Char('?')],
         &[Key::Escape, Key::Char(':'), Key::Tab],
     ];
     for away in [false, true] {
         let mut app = app(COLOUR);
+        with_alarms(&mut app);
         app.journal(News::Unreadable("no".repeat(100)));
         if away {
             app.update(Update::Away("gone".into()));
