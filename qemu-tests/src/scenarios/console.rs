@@ -59,7 +59,7 @@ fn row<'s>(screen: &'s str, port: &str) -> Option<&'s str> {
     screen.lines().find(|line| line.split_whitespace().any(|word| word == port))
 }
 
-fn log_in<'l>(lab: &'l Lab, password: &str) -> Result<&'l Serial> {
+pub(super) fn log_in<'l>(lab: &'l Lab, password: &str) -> Result<&'l Serial> {
     let serial = login_prompt(lab)?;
     serial.send_line(USER)?;
     serial.wait_for("assword: ", SOON)?;
@@ -67,8 +67,16 @@ fn log_in<'l>(lab: &'l Lab, password: &str) -> Result<&'l Serial> {
     Ok(serial)
 }
 
-fn a_pulled_link_shows(lab: &Lab, _: &Run) -> Result<String> {
+/// Logs in and goes to the screen of ports.
+fn log_in_to_ports(lab: &Lab) -> Result<&Serial> {
     let serial = log_in(lab, PASSWORD)?;
+    serial.wait_for_screen("the first screen", SOON, |screen| screen.contains("[0 Now]"))?;
+    serial.send("1")?;
+    Ok(serial)
+}
+
+fn a_pulled_link_shows(lab: &Lab, _: &Run) -> Result<String> {
+    let serial = log_in_to_ports(lab)?;
     let state = |wanted: &'static str| {
         move |screen: &str| row(screen, "swp11").is_some_and(|row| row.contains(wanted))
     };
@@ -85,7 +93,11 @@ fn a_pulled_link_shows(lab: &Lab, _: &Run) -> Result<String> {
     serial.wait_for_screen("swp11 up again", SOON, |screen| {
         row(screen, "swp11").is_some_and(|row| !row.contains("down"))
     })?;
-    serial.send("3")?;
+    serial.send("0")?;
+    serial.wait_for_screen("what changed last", SOON, |screen| {
+        ["swp11      link down", "swp11      link up"].iter().all(|change| screen.contains(change))
+    })?;
+    serial.send("9")?;
     serial.wait_for_screen("netd's words in the log", SOON, |screen| screen.contains("swp11"))?;
     serial.send("q")?;
     serial.wait_for("login: ", SOON).context("q leaves the console")?;
@@ -100,11 +112,13 @@ fn painted(lab: &Lab, environment: &str) -> Result<Vec<u8>> {
         "systemd-run --quiet --collect --unit={UNIT} -p StandardInput=tty-force -p StandardOutput=tty -p StandardError=journal \
          -p TTYPath=/dev/ttyS0 -p TTYReset=yes {environment} /usr/bin/corten"
     ))?;
+    serial.wait_for_screen("the first screen", SOON, |screen| screen.contains("[0 Now]"))?;
+    serial.send("1")?;
     let all_ports = |screen: &str| (1..=12).all(|number| row(screen, &format!("swp{number}")).is_some());
     let ports = serial.wait_for_screen("every port", SOON, all_ports);
     // Through every view, so that all of them are seen.
     let outcome = ports.and_then(|_| {
-        for key in ["2", "3", "1"] {
+        for key in ["2", "9", "0", "1"] {
             let before = serial.screen();
             serial.send(key)?;
             serial.wait_for_screen("another view", SOON, |screen| screen != before)?;
@@ -147,7 +161,7 @@ const ESCAPE: &str = "\x1b";
 const CTRL_D: &str = "\x04";
 
 fn edited_on_the_console(lab: &Lab, _: &Run) -> Result<String> {
-    let serial = log_in(lab, PASSWORD)?;
+    let serial = log_in_to_ports(lab)?;
     let shows =
         |text: &'static str| serial.wait_for_screen(text, SOON, |screen| screen.contains(text)).map(|_| ());
     serial.wait_for_screen("the ports", SOON, |screen| row(screen, "swp1").is_some())?;

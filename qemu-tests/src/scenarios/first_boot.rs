@@ -64,6 +64,8 @@ fn set_up_by_dialog(lab: &Lab, _: &Run) -> Result<String> {
 fn log_in(serial: &Serial) -> Result<()> {
     answer(serial, "fresh1 login: ", USER)?;
     answer(serial, "assword: ", PASSWORD)?;
+    serial.wait_for_screen("the first screen", SOON, |screen| screen.contains("[0 Now]"))?;
+    serial.send("1")?;
     serial.wait_for_screen("the ports", SOON, |screen| screen.contains("swp1") && screen.contains("swp2"))?;
     serial.send("q")?;
     serial.wait_for("fresh1 login: ", SOON).context("q leaves the console")

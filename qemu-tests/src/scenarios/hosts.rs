@@ -11,6 +11,7 @@ use qemu_tests::frame::{Mac, View};
 use qemu_tests::packet::{ETHERTYPE_IPV6, advertises};
 use qemu_tests::wire::Capture;
 
+use super::alarms::{wait_for_alarm, wait_for_end};
 use super::bridge::mac_of;
 use super::objects::{changed, with_document};
 use super::sender::{SOON, Sender};
@@ -139,12 +140,15 @@ fn address_of_another(lab: &Lab, _: &Run) -> Result<String> {
                 Ok(())
             })
         })?;
+        let row = wait_for_alarm(lab, "duplicate-address", "10.0.7.9/24")?;
+        ensure!(row["severity"] == "critical" && row["remedy"] == "show neighbours swp7", "{row}");
         // The host is silent from now on.
         eventually("nothing is wrong any more", Duration::from_secs(60), || {
             let problems = problems()?;
             ensure!(!problems.contains(WORDS), "{problems}");
             Ok(())
-        })
+        })?;
+        wait_for_end(lab, "duplicate-address", "10.0.7.9/24")
     })
 }
 

@@ -30,6 +30,7 @@
 //! | forwarding toggles | `objects`, `layer3` | an interface that does not forward; a family that is not routed |
 //! | longest prefix, MTU, ICMP errors | `layer3` | the longest matching prefix; a packet too large; who sends a packet |
 //! | hosts are told of addresses, and heard | `hosts` | hosts hear of; an IPv4 address |
+//! | what is wrong is told once, with its end | `alarms`, `hosts` | a forwarding database that is full; an IPv4 address |
 //! | ports keep their names | `hardware` | a port that is missing or added |
 //! | ECMP spreads, and loses a next hop | `ecmp`, `changes` | ECMP spreads flows; a link that goes down |
 //! | VRFs are apart | `vrfs`, `control_plane` | two VRFs; a port in a VRF of its own; a host with an address |
@@ -40,6 +41,7 @@
 //! | history does not matter | `platforms` | random histories |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
+mod alarms;
 mod boot;
 mod bridge;
 mod changes;
@@ -89,7 +91,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 36] = [
+    let files: [(&str, &[Scenario]); 37] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -111,6 +113,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("changes", &changes::SCENARIOS),
         ("comparison", &comparison::SCENARIOS),
         ("mistakes", &mistakes::SCENARIOS),
+        ("alarms", &alarms::SCENARIOS),
         ("control-plane", &control_plane::SCENARIOS),
         ("resilience", &resilience::SCENARIOS),
         ("kills", &kills::SCENARIOS),

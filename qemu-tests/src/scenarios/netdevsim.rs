@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::alarms::wait_for_alarm;
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
@@ -156,8 +157,9 @@ fn trapped(lab: &Lab, _: &Run) -> Result<String> {
     with_more(lab, &routes, || {
         for prefix in [four, six] {
             wait_for(lab, prefix, "trapped", true)?;
-            let detail = events.wait_for("route-alarm", prefix)?;
-            ensure!(detail == "trapped", "{prefix}: {detail}");
+            let detail = events.wait_for("alarm", prefix)?;
+            ensure!(detail.starts_with("trapped: "), "{prefix}: {detail}");
+            wait_for_alarm(lab, "route-not-in-hardware", prefix)?;
         }
         // Nothing but the processor tells a sender that something is unreachable.
         wait_for(lab, "10.98.0.0/24", "trapped", false)?;
@@ -169,10 +171,10 @@ fn trapped(lab: &Lab, _: &Run) -> Result<String> {
         Ok(String::new())
     })?;
     for prefix in [four, six] {
-        events.wait_for("route-alarm-cleared", prefix)?;
+        events.wait_for("alarm-cleared", prefix)?;
     }
     let told: Vec<Value> = events.all()?;
-    let wrong = told.iter().find(|event| event["object"] == "10.98.0.0/24" && event["kind"] == "route-alarm");
+    let wrong = told.iter().find(|event| event["object"] == "10.98.0.0/24" && event["kind"] == "alarm");
     ensure!(wrong.is_none(), "an alarm of a route that is for the processor: {wrong:?}");
     Ok(String::new())
 }
@@ -190,14 +192,14 @@ fn failed(lab: &Lab, _: &Run) -> Result<String> {
     let prefix = "10.98.0.0/24";
     let outcome = with_more(lab, &route(prefix, "unreachable = true"), || {
         wait_for(lab, prefix, "failed", true)?;
-        let detail = events.wait_for("route-alarm", prefix)?;
-        ensure!(detail == "failed", "{detail}");
+        let detail = events.wait_for("alarm", prefix)?;
+        ensure!(detail.starts_with("failed: "), "{detail}");
         let table = lab.vm.run("corten show routes")?;
         ensure!(table.contains("ALARM failed"), "{table}");
         // There is room again; the driver tries what is set anew, and netd sets anew what somebody removes.
         set_failing(lab, false)?;
         lab.vm.run(&format!("/usr/bin/ip route del unreachable {prefix}"))?;
-        events.wait_for("route-alarm-cleared", prefix)?;
+        events.wait_for("alarm-cleared", prefix)?;
         wait_for(lab, prefix, "trapped", false)?;
         Ok(String::new())
     });
@@ -209,13 +211,19 @@ fn restarted(lab: &Lab, _: &Run) -> Result<String> {
     let prefix = "10.99.0.0/24";
     with_more(lab, &route(prefix, "via = \"10.0.1.2\""), || {
         wait_for(lab, prefix, "trapped", true)?;
+        let before = wait_for_alarm(lab, "route-not-in-hardware", prefix)?;
         lab.vm.run("systemctl restart netd.service")?;
         lab.wait_for_netd(Duration::from_secs(60))?;
+        let after = wait_for_alarm(lab, "route-not-in-hardware", prefix)?;
+        let since = |row: &Value| row["since_s"].as_u64().unwrap_or_default();
+        ensure!(since(&before).abs_diff(since(&after)) <= 1, "a restart made {before} young: {after}");
         // What a reader finds first is how things stand.
         eventually("the alarm is part of how things stand", SOON, || {
             let text = lab.vm.sh("timeout 2 corten events --json")?.text;
-            let line =
-                text.lines().find(|line| line.contains("route-alarm")).with_context(|| text.clone())?;
+            let line = text
+                .lines()
+                .find(|line| line.contains("route-not-in-hardware"))
+                .with_context(|| text.clone())?;
             ensure!(line.contains(prefix) && line.contains("trapped"), "{line}");
             Ok(())
         })?;
