@@ -48,7 +48,8 @@ impl Problem {
 
     /// The configuration says something of what this switch does not have.
     pub fn missing(mistake: &Diagnostic) -> Problem {
-        let object = mistake.path.rsplit('.').next().unwrap_or_default();
+        // `ports.swp1`, `ports.swp1.mtu`
+        let object = mistake.path.split('.').nth(1).unwrap_or(&mistake.path);
         let condition = Condition::critical(AlarmKind::PortMissing, object, mistake.message.clone());
         Problem { words: mistake.to_string(), condition: condition.try_this(line(mistake.line)) }
     }

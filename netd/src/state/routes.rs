@@ -12,7 +12,7 @@ use nix::libc;
 use super::View;
 use super::query::Query;
 use super::stream::{StreamError, Writer};
-use crate::alarms::is_alarm;
+use crate::alarms::hardware::is_alarm;
 use crate::kernel::Connection;
 use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
 use crate::plan;
