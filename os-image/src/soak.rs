@@ -48,7 +48,7 @@ const fn of_netd(
 }
 
 /// Long tests that need no image. A portion of hostile input takes about a minute.
-const LONG_TESTS: [LongTest; 7] = [
+const LONG_TESTS: [LongTest; 8] = [
     of_netd("netd-model", ("chaos", ""), 100, ("NETD_CHAOS_ROUNDS", 100), Some(("NETD_CHAOS_SEED", 100))),
     of_netd(
         "netd-model-changes",

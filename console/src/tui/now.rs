@@ -230,7 +230,7 @@ mod tests {
         }
         assert_eq!(view.changes().count(), MAX_CHANGES);
         assert_eq!(view.changes().next().map(|change| change.object.as_str()), Some("swp204"));
-        view.set_filter("swp20[0-3]".into());
+        view.set_filter("swp[200-203]".into());
         assert_eq!(view.changes().count(), 4);
         view.take(News::Begin);
         assert_eq!(view.changes().count(), 0);

@@ -424,9 +424,9 @@ impl Events {
             let after = switch.changes.iter().filter(|event| event.seq > after_seq).cloned();
             let events: Vec<Event> =
                 if boot_id.is_empty() { stands.into_iter().collect() } else { after.collect() };
-            for event in events {
-                writeln!(ours, "{}", serde_json::to_string(&event).unwrap()).unwrap();
-            }
+            // In one go: a socket holds few small messages, and nobody reads yet.
+            let lines = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n");
+            ours.write_all(lines.collect::<String>().as_bytes()).unwrap();
             switch.streams.push(ours);
             return zbus::OwnedFd::from(std::os::fd::OwnedFd::from(theirs));
         }

@@ -37,8 +37,14 @@ pub enum TableName {
 
 impl TableName {
     /// All tables.
-    pub const ALL: [TableName; 6] =
-        [TableName::Routes, TableName::Neighbours, TableName::Fdb, TableName::Mdb, TableName::Discards, TableName::Alarms];
+    pub const ALL: [TableName; 6] = [
+        TableName::Routes,
+        TableName::Neighbours,
+        TableName::Fdb,
+        TableName::Mdb,
+        TableName::Discards,
+        TableName::Alarms,
+    ];
 
     /// The name over D-Bus.
     pub fn as_str(self) -> &'static str {

@@ -46,6 +46,7 @@ pub fn run(entries: u32, runs: usize, folder: &Path) -> Times {
         desired: Arc::new(Network::default()),
         ports: Default::default(),
         attachments: Default::default(),
+        alarms: Vec::new(),
     };
     let texts = |text: String| Some(vec![text]);
     let address = Filter { addresses: texts(address(entries / 2)), ..Filter::default() };

@@ -178,7 +178,7 @@ async fn new_reader_of_events_is_told_which_alarms_hold() {
     let (mut alarms, hub) = file.alarms();
     alarms.report(&[NotApplied], [condition(NotApplied, "swp1"), condition(NotApplied, "swp2")]);
     alarms.report(&[NotApplied], [condition(NotApplied, "swp2")]);
-    let stream = UnixStream::from(watch::open(&hub, Request::default(), ()).expect("a stream"));
+    let stream = UnixStream::from(watch::open(&hub, Request::default(), (), || true).expect("a stream"));
     stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("a socket");
     let lines = move || BufReader::new(stream).lines().map_while(Result::ok).collect::<Vec<_>>();
     let lines = tokio::task::spawn_blocking(lines).await.expect("the reader");

@@ -122,7 +122,6 @@ mod tests {
     use crate::plan::{Network, Route, RouteTarget};
     use crate::store::disk::Files;
 
-
     #[test]
     fn route_alarms_that_come_at_once_are_one() {
         let hub = Hub::open().expect("a thread");

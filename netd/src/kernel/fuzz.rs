@@ -10,8 +10,8 @@ use super::neighbour::NeighbourRecord;
 use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
 use super::{
-    devlink, devlink_traps, ethtool, ethtool_stats, filter, generic, mdb, monitor, neighbour, neighbour_table,
-    port_monitor, qdisc, querier, rule, vlan,
+    devlink, devlink_traps, ethtool, ethtool_stats, filter, generic, mdb, monitor, neighbour,
+    neighbour_table, port_monitor, qdisc, querier, rule, vlan,
 };
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever

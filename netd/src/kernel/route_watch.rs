@@ -11,7 +11,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 
-use super::event_filter;
+use super::event_filter::{self, Heard};
 use super::extack::KernelError;
 use super::monitor::{self, Event};
 use crate::plan::RouteKey;
@@ -45,7 +45,7 @@ impl RouteWatch {
     pub fn open() -> Result<RouteWatch, KernelError> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
-        event_filter::attach(&socket, 0, false)?;
+        event_filter::attach(&socket, Heard::default())?;
         for group in [libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV6_ROUTE] {
             socket.add_membership(group)?;
         }
