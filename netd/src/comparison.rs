@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use netd_api::comparison::{Compared, Difference, MAX_DIFFERENCES, Verdict};
 
 use crate::kernel::link::LinkRecord;
+use crate::kernel::snapshot::Hosts;
 use crate::kernel::{Connection, KernelError, link};
 use facts::Facts;
 
@@ -46,6 +47,11 @@ pub trait Kind: Sync {
     /// # Errors
     /// When it cannot be read.
     fn observe(&self, look: &mut Look<'_>) -> Result<Facts, Unreadable>;
+
+    /// What there is of it, by what the snapshot of a transaction came by; `None` of kinds that are not in it.
+    fn of_snapshot(&self, _hosts: &Hosts) -> Option<Facts> {
+        None
+    }
 
     /// Whether an object's number is clearly less. Numbers that rise and fall by themselves leave some room.
     fn is_fewer(&self, before: u64, now: u64) -> bool {
@@ -94,6 +100,15 @@ impl Look<'_> {
     /// The link of a name, which takes going through all of them.
     fn link(&self, name: &str) -> Option<&LinkRecord> {
         self.links.values().find(|link| link.name == name)
+    }
+}
+
+/// What a snapshot is to see of hosts.
+pub fn hosts() -> Hosts {
+    Hosts {
+        heard_within_s: (fdb::HEARD_WITHIN_MS / 1000) as u32,
+        known_within_ms: neighbours::KNOWN_WITHIN_MS,
+        ..Hosts::default()
     }
 }
 

@@ -42,7 +42,7 @@ use crate::engine::problems::{Drift, Problem};
 use crate::events::Hub;
 use crate::failure::Failure;
 use crate::kernel::bus::Sysfs;
-use crate::kernel::snapshot::Scope;
+use crate::kernel::snapshot::{Hosts, Scope};
 use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, link};
 use crate::plan::{Action, LINK_MODES, Link, Network, RouteKey, Settings};
@@ -167,6 +167,8 @@ pub struct Engine {
     pending: Option<Pending>,
     /// What it did to the network; `None` where that is not known.
     comparing: Option<comparing::Comparing>,
+    /// What the next transaction is to see of hosts, before a change that is to be confirmed.
+    hosts: Option<Hosts>,
     /// When it was applied, by CLOCK_BOOTTIME; 0 for before this start of netd.
     pending_since_ns: u64,
     /// When, by CLOCK_BOOTTIME, this start of netd ended well; `None` when that is noted.
@@ -267,6 +269,7 @@ impl Engine {
             confirmed: 0,
             pending: None,
             comparing: None,
+            hosts: None,
             pending_since_ns: 0,
             stable_at_ns: None,
             undo_left: false,
@@ -344,8 +347,8 @@ impl Engine {
     /// Has work done with the kernel's network, as far as `desired` is about it.
     fn with_kernel<T>(&mut self, desired: &Network, work: impl FnOnce(&mut Box<dyn Backend + '_>) -> T) -> T {
         let (scope, dark) = (self.scope(desired), self.hub.dark());
-        let unreported = &mut self.unreported;
-        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark, unreported))
+        let (unreported, hosts) = (&mut self.unreported, self.hosts.as_mut());
+        work(&mut backend(&mut self.stand_in, &mut self.connection, &scope, dark, unreported, hosts))
     }
 
     /// Makes the kernel as `desired`, or leaves it as it was. What undoing did not reach is a problem from
@@ -462,10 +465,11 @@ fn backend<'a>(
     scope: &'a Scope,
     dark: BTreeSet<String>,
     unreported: &'a mut Unreported,
+    hosts: Option<&'a mut Hosts>,
 ) -> Box<dyn Backend + 'a> {
     match stand_in {
         Some(stand_in) => Box::new(&mut **stand_in),
-        None => Box::new(Kernel::new(connection, scope, BRIDGE, dark, unreported)),
+        None => Box::new(Kernel::new(connection, scope, BRIDGE, dark, unreported).seeing(hosts)),
     }
 }
 

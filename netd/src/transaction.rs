@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use crate::kernel::detection::{self, LinkAddress};
 use crate::kernel::route_watch::{RouteWatch, TakenRoutes};
+use crate::kernel::snapshot::Hosts;
 use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
@@ -76,6 +77,8 @@ pub struct Kernel<'a> {
     no_static_entries: bool,
     /// Hears since before the last look whose routes others replace.
     watch: Option<RouteWatch>,
+    /// What the first look is to see of hosts.
+    hosts: Option<&'a mut Hosts>,
 }
 
 impl<'a> Kernel<'a> {
@@ -89,7 +92,21 @@ impl<'a> Kernel<'a> {
         dark: BTreeSet<String>,
         unreported: &'a mut Unreported,
     ) -> Kernel<'a> {
-        Kernel { connection, scope, bridge, dark, unreported, no_static_entries: false, watch: None }
+        Kernel {
+            connection,
+            scope,
+            bridge,
+            dark,
+            unreported,
+            no_static_entries: false,
+            watch: None,
+            hosts: None,
+        }
+    }
+
+    /// The same, which tells what its first look sees of hosts.
+    pub fn seeing(self, hosts: Option<&'a mut Hosts>) -> Kernel<'a> {
+        Kernel { hosts, ..self }
     }
 }
 
@@ -98,7 +115,8 @@ impl Backend for Kernel<'_> {
         alive();
         self.watch = Some(RouteWatch::open()?);
         let fdb = !self.no_static_entries;
-        let mut network = snapshot::network(self.connection, self.scope, self.bridge, fdb)?;
+        let hosts = self.hosts.as_deref_mut().filter(|hosts| !hosts.complete);
+        let mut network = snapshot::network_with(self.connection, self.scope, self.bridge, fdb, hosts)?;
         self.no_static_entries = network.fdb.keys().all(|key| key.tunnel.is_some());
         self.unreported.complete(&mut network);
         for name in &self.dark {

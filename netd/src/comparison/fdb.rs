@@ -7,9 +7,10 @@ use super::facts::Facts;
 use super::{Kind, Look, Unreadable};
 use crate::desired::BRIDGE;
 use crate::kernel::fdb::{self, NO_VLAN};
+use crate::kernel::snapshot::Hosts;
 
 /// How long before the record a host must have been heard.
-const HEARD_WITHIN_MS: u64 = 60_000;
+pub const HEARD_WITHIN_MS: u64 = 60_000;
 
 /// See the module.
 pub struct Fdb;
@@ -25,22 +26,30 @@ impl Kind for Fdb {
         let since_record_ms = look.after.as_ref().map_or(0, |after| after.since_record_ms);
         let within_s = since_record_ms.saturating_add(HEARD_WITHIN_MS).div_ceil(1000);
         let within_s = u32::try_from(within_s).unwrap_or(u32::MAX);
-        let mut counts = vec![0_u64; 4096];
-        for vlan_id in fdb::dump_learned(look.connection, bridge, within_s)? {
-            counts[usize::from(vlan_id) & 0xfff] += 1;
-        }
-        let mut facts = Facts::default();
-        for (vlan_id, count) in (NO_VLAN..).zip(counts).filter(|(_, count)| *count > 0) {
-            match vlan_id {
-                NO_VLAN => facts.add("no VLAN".to_owned(), count),
-                id => facts.add(format!("VLAN {id}"), count),
-            }
-        }
-        Ok(facts)
+        Ok(facts(&fdb::dump_learned(look.connection, bridge, within_s)?))
+    }
+
+    fn of_snapshot(&self, hosts: &Hosts) -> Option<Facts> {
+        Some(facts(&hosts.learned))
     }
 
     /// Hosts come and go: less than 95 in 100 is clearly less.
     fn is_fewer(&self, before: u64, now: u64) -> bool {
         now.saturating_mul(20) < before.saturating_mul(19)
     }
+}
+
+fn facts(learned: &[u16]) -> Facts {
+    let mut counts = vec![0_u64; 4096];
+    for vlan_id in learned {
+        counts[usize::from(*vlan_id) & 0xfff] += 1;
+    }
+    let mut facts = Facts::default();
+    for (vlan_id, count) in (NO_VLAN..).zip(counts).filter(|(_, count)| *count > 0) {
+        match vlan_id {
+            NO_VLAN => facts.add("no VLAN".to_owned(), count),
+            id => facts.add(format!("VLAN {id}"), count),
+        }
+    }
+    facts
 }

@@ -10,12 +10,13 @@ use std::net::IpAddr;
 use super::facts::Facts;
 use super::{After, Kind, Look, Unreadable};
 use crate::kernel::neighbour::{self, NeighbourRecord};
+use crate::kernel::snapshot::Hosts;
 use crate::kernel::wire::{Message, parse_mac};
 
 /// Most neighbours that are kept each by itself.
 pub const MAX_HOSTS: usize = 1024;
 /// How long before the change a neighbour must have been known to be there.
-const KNOWN_WITHIN_MS: u64 = 300_000;
+pub const KNOWN_WITHIN_MS: u64 = 300_000;
 /// A neighbour that was known to be there since the change, but longer ago than this, is asked again.
 const ASK_AGAIN_MS: u64 = 30_000;
 /// For how long an answer counts: time for asking again, thrice, and for its turn.
@@ -39,6 +40,11 @@ impl Kind for Neighbours {
         }
     }
 
+    fn of_snapshot(&self, hosts: &Hosts) -> Option<Facts> {
+        let name = |index| hosts.names.get(&index).map_or("", String::as_str);
+        Some(facts(&hosts.neighbours, name))
+    }
+
     /// Of numbers, as of learned addresses, less than 95 in 100 is clearly less.
     fn is_fewer(&self, before: u64, now: u64) -> bool {
         now.saturating_mul(20) < before.saturating_mul(19)
@@ -53,27 +59,25 @@ enum Found {
     Counted(u32),
 }
 
-/// Whether a neighbour was known to be there so many milliseconds ago, or later.
-fn is_known_within(record: &NeighbourRecord, within_ms: u64) -> bool {
-    record.is_resolved() && record.confirmed_ms.is_some_and(|confirmed_ms| confirmed_ms <= within_ms)
-}
-
 fn record(look: &mut Look<'_>) -> Result<Facts, Unreadable> {
     let links = look.links;
     let hosts: Vec<Host> = neighbour::dump_each(look.connection, |record| {
-        let counts = links.contains_key(&record.index) && is_known_within(&record, KNOWN_WITHIN_MS);
+        let counts = links.contains_key(&record.index) && record.is_known_within(KNOWN_WITHIN_MS);
         counts.then_some((record.index, record.address))
     })?;
+    Ok(facts(&hosts, |index| &links[&index].name))
+}
+
+fn facts<'a>(hosts: &[Host], name: impl Fn(u32) -> &'a str) -> Facts {
     let each = hosts.len() <= MAX_HOSTS;
     let mut facts = Facts::default();
     for (index, address) in hosts {
-        let interface = &links[&index].name;
         match each {
-            true => facts.add(format!("{interface} {address}"), 1),
-            false => facts.add(interface.clone(), 1),
+            true => facts.add(format!("{} {address}", name(*index)), 1),
+            false => facts.add(name(*index).to_owned(), 1),
         }
     }
-    Ok(facts)
+    facts
 }
 
 /// What is left of the neighbours there were.
@@ -98,7 +102,7 @@ fn look_again(look: &mut Look<'_>, after: After<'_>) -> Result<Facts, Unreadable
         if hosts.contains_key(&(record.index, record.address)) {
             return Some(Found::Host(Box::new(record)));
         }
-        let counts = counted.contains_key(&record.index) && is_known_within(&record, numbers_within_ms);
+        let counts = counted.contains_key(&record.index) && record.is_known_within(numbers_within_ms);
         counts.then_some(Found::Counted(record.index))
     })?;
     let mut asks = Vec::new();
@@ -113,10 +117,10 @@ fn look_again(look: &mut Look<'_>, after: After<'_>) -> Result<Facts, Unreadable
         };
         let host = (record.index, record.address);
         known.insert(host);
-        if is_known_within(record, after.since_change_ms.min(COUNTS_FOR_MS)) {
+        if record.is_known_within(after.since_change_ms.min(COUNTS_FOR_MS)) {
             facts.add(hosts[&host].to_owned(), 1);
         }
-        if !is_known_within(record, after.since_change_ms.min(ASK_AGAIN_MS)) {
+        if !record.is_known_within(after.since_change_ms.min(ASK_AGAIN_MS)) {
             asks.push((host, Some(&**record)));
         }
     }

@@ -1,7 +1,8 @@
 //! What there is before a change, kept for as long as the change waits for its confirmation.
 //!
 //! The record is taken on a thread of its own, beside what is written to the disk for the change, and is there before
-//! the first step on the network. It lies with what is known of this boot: a change that waits ends with the boot. A
+//! the first step on the network. What the transaction's own snapshot goes through, entries of neighbours and the
+//! forwarding database, is added from that: a second look at long tables would cost as much again. It lies with what is known of this boot: a change that waits ends with the boot. A
 //! record is only taken for that of a change which names it, so that one that is lost is never taken for another.
 
 use std::collections::BTreeMap;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
-use super::{KINDS, Look};
+use super::{KINDS, Kind, Look};
 use crate::clock::Moment;
+use crate::kernel::snapshot::Hosts;
 use crate::kernel::{Connection, KernelError};
 use crate::store::write_atomically;
 
@@ -35,29 +37,37 @@ pub struct Record {
 }
 
 impl Record {
-    /// Takes a record. `attachments` are the keys of attachments by their ports.
+    /// Takes a record. `attachments` are the keys of attachments by their ports. Without `hosts`, what the snapshot of
+    /// a transaction comes by is left to that.
     ///
     /// # Errors
     /// When the kernel does not show its links, without which nothing can be read.
-    pub fn take(attachments: &BTreeMap<String, String>) -> Result<Record, KernelError> {
+    pub fn take(attachments: &BTreeMap<String, String>, hosts: bool) -> Result<Record, KernelError> {
         let Moment { boot_id, boottime_ns: taken_ns } = Moment::now();
         let mut connection = Connection::open()?;
         let links = super::links(&mut connection)?;
         let mut kinds = BTreeMap::new();
-        for kind in KINDS {
+        let is_left = |kind: &dyn Kind| !hosts && kind.of_snapshot(&Hosts::default()).is_some();
+        for kind in KINDS.into_iter().filter(|kind| !is_left(*kind)) {
             let mut look = Look { connection: &mut connection, links: &links, attachments, after: None };
             match kind.observe(&mut look) {
-                Ok(facts) => {
-                    if facts.beyond() > 0 {
-                        let (name, beyond) = (kind.name(), facts.beyond());
-                        tracing::warn!("{beyond} more of {name} than are kept are not compared");
-                    }
-                    kinds.insert(kind.name().to_owned(), facts);
-                }
+                Ok(facts) => add(kind, facts, &mut kinds),
                 Err(error) => tracing::warn!("before the change: {}: {error}", kind.name()),
             }
         }
         Ok(Record { boot_id, taken_ns, kinds })
+    }
+
+    /// Adds what the snapshot of a transaction came by before it changed anything.
+    pub fn add(&mut self, hosts: &Hosts) {
+        if !hosts.complete {
+            return;
+        }
+        for kind in KINDS {
+            if let Some(facts) = kind.of_snapshot(hosts) {
+                add(kind, facts, &mut self.kinds);
+            }
+        }
     }
 
     /// Reads the record that was taken at this moment of this boot; `None` when it is lost.
@@ -81,6 +91,14 @@ impl Record {
     }
 }
 
+fn add(kind: &dyn Kind, facts: Facts, kinds: &mut BTreeMap<String, Facts>) {
+    let (name, beyond) = (kind.name(), facts.beyond());
+    if beyond > 0 {
+        tracing::warn!("{beyond} more of {name} than are kept are not compared");
+    }
+    kinds.insert(name.to_owned(), facts);
+}
+
 fn read(path: &Path) -> io::Result<Record> {
     if std::fs::metadata(path)?.len() > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"));
@@ -93,11 +111,11 @@ fn read(path: &Path) -> io::Result<Record> {
 pub struct Recording(Option<Receiver<Record>>);
 
 impl Recording {
-    /// Begins to take a record.
-    pub fn begin(attachments: BTreeMap<String, String>) -> Recording {
+    /// Begins to take a record, see [`Record::take`].
+    pub fn begin(attachments: BTreeMap<String, String>, hosts: bool) -> Recording {
         let (sender, receiver) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("record".to_owned());
-        let begun = thread.spawn(move || match Record::take(&attachments) {
+        let begun = thread.spawn(move || match Record::take(&attachments, hosts) {
             // Who does not wait any more needs no record.
             Ok(record) => drop(sender.send(record)),
             Err(error) => tracing::warn!("what is before the change cannot be read: {error}"),

@@ -9,6 +9,7 @@ use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{MAX_COMMENT_CHARS, key_fingerprint};
 
 use crate::clock::{self, Moment};
+use crate::comparison;
 use crate::engine::Engine;
 use crate::engine::comparing::Before;
 use crate::engine::upkeep::Look;
@@ -176,9 +177,12 @@ impl Engine {
         self.undo_left = false;
         let old_rules = self.ruleset.clone();
         let done = self.load_rules(&policy::ruleset(&change.config));
-        let record = before.and_then(Before::end);
+        let mut record = before.and_then(Before::end);
+        self.hosts = record.is_some().then(comparison::hosts);
         let done = done.and_then(|()| self.break_out(&change.config));
-        let (report, desired) = match done.and_then(|_| self.commit_wanted(&change.config)) {
+        let done = done.and_then(|_| self.commit_wanted(&change.config));
+        self.complete_record(&mut record);
+        let (report, desired) = match done {
             Ok(done) => done,
             Err(failure) => {
                 self.restore_rules(&old_rules);

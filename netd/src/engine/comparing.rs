@@ -54,7 +54,17 @@ impl Engine {
         }
         let attachments: BTreeMap<String, String> =
             self.attachments.values().map(|record| (record.port.clone(), record.key.clone())).collect();
-        Before::Taken(Recording::begin(attachments))
+        // What takes the kernel's place has no hosts.
+        Before::Taken(Recording::begin(attachments, self.stand_in.is_some()))
+    }
+
+    /// Completes a new record with what the transaction saw of hosts before it changed anything.
+    pub(super) fn complete_record(&mut self, record: &mut Option<Arc<Record>>) {
+        let hosts = self.hosts.take();
+        // One of an earlier change is complete, and in use.
+        if let (Some(hosts), Some(record)) = (hosts, record.as_mut().and_then(Arc::get_mut)) {
+            record.add(&hosts);
+        }
     }
 
     /// Keeps the record for a restart of netd. Without it a change waits all the same, and is not compared then.

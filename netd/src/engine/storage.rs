@@ -3,6 +3,8 @@
 //! Nothing tells that a partition fills up, so it is looked at where something else is: at each look, after each change,
 //! when somebody asks for alarms; and by time only while one is full.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use netd_api::alarm::AlarmKind;
@@ -15,8 +17,13 @@ use crate::engine::Engine;
 const FULL: [u64; 2] = [50, 25];
 const MIB: u64 = 1 << 20;
 
-/// Bytes of a file system: all, and those that are free for netd. `None` where there is none.
+/// Bytes of the partition that is mounted there: all, and those that are free for netd. `None` where none is, or not
+/// yet: netd starts early, and the sealed root has no room at all.
 fn room(path: &Path) -> Option<(u64, u64)> {
+    let device = |path: &Path| Some(fs::metadata(path).ok()?.dev());
+    if device(path)? == device(Path::new("/"))? {
+        return None;
+    }
     let found = statvfs(path).ok()?;
     let unit = found.fragment_size();
     Some((found.blocks() * unit, found.blocks_free() * unit)).filter(|(size, _)| *size > 0)
@@ -80,6 +87,7 @@ mod tests {
             [full(false, 20), full(false, 19), full(true, 39), full(true, 40)],
             [false, true, true, false]
         );
-        assert!(room(Path::new("/")).is_some() && room(Path::new("/no/such/folder")).is_none());
+        assert!(room(Path::new("/")).is_none(), "the root is no partition of netd's");
+        assert!(room(Path::new("/no/such/folder")).is_none());
     }
 }

@@ -193,7 +193,8 @@ impl Engine {
         let judge = Judge::new(&self.config, &goal, &flapped);
         let known = self.unreported.clone();
         let unreported = &mut self.unreported;
-        let mut kernel = super::backend(&mut self.stand_in, &mut self.connection, &scope, dark, unreported);
+        let mut kernel =
+            super::backend(&mut self.stand_in, &mut self.connection, &scope, dark, unreported, None);
         // A switch that comes up has no drift yet: nobody had anything to change.
         let settled = self.settled;
         let allows = |action: &Action| !managed || !settled || judge.allows(action);

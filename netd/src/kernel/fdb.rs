@@ -165,24 +165,50 @@ pub fn dump_learned(
     heard_within_s: u32,
 ) -> Result<Vec<u16>, KernelError> {
     let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    connection.dump(&query, |_, payload| {
-        // Ports times VLANs many others are the bridge's own, which their heads tell.
-        let head = payload.get(..12)?;
-        let kind = kind(read_u16(&head[8..]), head[10]);
-        if !["learned", "external"].contains(&kind) {
-            return None;
+    connection.dump(&query, |_, payload| parse_learned(payload, bridge, heard_within_s))
+}
+
+/// Both of one dump: entries somebody set, and the VLANs of those that are learned.
+pub fn dump_static_and_learned(
+    connection: &mut Connection,
+    bridge: u32,
+    heard_within_s: u32,
+) -> Result<(Vec<FdbRecord>, Vec<u16>), KernelError> {
+    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
+    let entries = connection.dump(&query, |_, payload| {
+        if let Some(vlan_id) = parse_learned(payload, bridge, heard_within_s) {
+            return Some(Err(vlan_id));
         }
-        let (mut vlan_id, mut age_s, mut master) = (NO_VLAN, 0, 0);
-        for (kind, value) in attributes(&payload[12..]) {
-            match kind {
-                libc::NDA_VLAN => vlan_id = read_u16(value),
-                libc::NDA_MASTER => master = read_u32(value),
-                libc::NDA_CACHEINFO => age_s = read_age_s(value),
-                _ => {}
-            }
+        FdbRecord::parse_static(payload).filter(|row| row.is_in(bridge)).map(|row| Ok(Box::new(row)))
+    })?;
+    let (mut set, mut learned) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Ok(row) => set.push(*row),
+            Err(vlan_id) => learned.push(vlan_id),
         }
-        (master == bridge && (kind == "external" || age_s <= heard_within_s)).then_some(vlan_id)
-    })
+    }
+    Ok((set, learned))
+}
+
+/// Reads the VLAN of a learned entry.
+fn parse_learned(payload: &[u8], bridge: u32, heard_within_s: u32) -> Option<u16> {
+    // Ports times VLANs many others are the bridge's own, which their heads tell.
+    let head = payload.get(..12)?;
+    let kind = kind(read_u16(&head[8..]), head[10]);
+    if !["learned", "external"].contains(&kind) {
+        return None;
+    }
+    let (mut vlan_id, mut age_s, mut master) = (NO_VLAN, 0, 0);
+    for (kind, value) in attributes(&payload[12..]) {
+        match kind {
+            libc::NDA_VLAN => vlan_id = read_u16(value),
+            libc::NDA_MASTER => master = read_u32(value),
+            libc::NDA_CACHEINFO => age_s = read_age_s(value),
+            _ => {}
+        }
+    }
+    (master == bridge && (kind == "external" || age_s <= heard_within_s)).then_some(vlan_id)
 }
 
 /// The entry of one address in one VLAN (0 for none) of the bridge with this index, which the kernel finds without

@@ -62,6 +62,11 @@ impl NeighbourRecord {
         self.state & resolved != 0
     }
 
+    /// Whether the neighbour was known to be there so many milliseconds ago, or later.
+    pub fn is_known_within(&self, within_ms: u64) -> bool {
+        self.is_resolved() && self.confirmed_ms.is_some_and(|confirmed_ms| confirmed_ms <= within_ms)
+    }
+
     /// Whether the kernel asks the neighbour right now.
     pub fn is_being_asked(&self) -> bool {
         self.state & (libc::NUD_INCOMPLETE | libc::NUD_PROBE) != 0

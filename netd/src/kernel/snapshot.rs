@@ -1,6 +1,7 @@
 //! The kernel's state as a whole: raw for showing, and as the plan's [`Network`] for comparing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::address::AddressRecord;
 use super::connection::Connection;
@@ -8,6 +9,7 @@ use super::ethtool::Ethtool;
 use super::extack::KernelError;
 use super::link::{LinkRecord, OWN_GROUP};
 use super::mdb::MdbRecord;
+use super::neighbour::NeighbourRecord;
 use super::route::OWN_PROTOCOL;
 use super::route_targets::RouteTargets;
 use super::{address, fdb, filter, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan};
@@ -78,6 +80,33 @@ impl Interfaces {
     }
 }
 
+/// What a snapshot comes by of hosts: it goes through their entries anyway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// Learned addresses count that were heard within so many seconds.
+    pub heard_within_s: u32,
+    /// Neighbours count that were known to be there within so many milliseconds.
+    pub known_within_ms: u64,
+    /// The VLAN of each learned address.
+    pub learned: Vec<u16>,
+    /// The neighbours: index of the interface, and address.
+    pub neighbours: Vec<(u32, IpAddr)>,
+    /// Names of the interfaces.
+    pub names: BTreeMap<u32, String>,
+    /// Whether a snapshot has seen both.
+    pub complete: bool,
+}
+
+impl Hosts {
+    fn see(&mut self, record: &NeighbourRecord, interfaces: &Interfaces) {
+        let name = interfaces.name(record.index);
+        if !name.is_empty() && record.is_known_within(self.known_within_ms) {
+            self.names.entry(record.index).or_insert_with(|| name.to_owned());
+            self.neighbours.push((record.index, record.address));
+        }
+    }
+}
+
 /// The objects of netd as the kernel holds them. `bridge` is the name of netd's bridge, whose static forwarding
 /// entries are left out without `fdb`: the kernel goes through ports times VLANs many of its own for them.
 pub fn network(
@@ -85,6 +114,17 @@ pub fn network(
     scope: &Scope,
     bridge: &str,
     fdb: bool,
+) -> Result<Network, KernelError> {
+    network_with(connection, scope, bridge, fdb, None)
+}
+
+/// The same, with what it comes by of hosts.
+pub fn network_with(
+    connection: &mut Connection,
+    scope: &Scope,
+    bridge: &str,
+    fdb: bool,
+    mut hosts: Option<&mut Hosts>,
 ) -> Result<Network, KernelError> {
     let interfaces = Interfaces::take(connection, false)?;
     let managed = interfaces.links.values().filter(|record| scope.takes_in(record));
@@ -107,17 +147,23 @@ pub fn network(
             link.queriers = querier::dump(connection, bridge.index)?;
         }
         if fdb {
-            add_fdb(connection, &interfaces, bridge, &mut network)?;
+            add_fdb(connection, &interfaces, bridge, &mut network, hosts.as_deref_mut())?;
         }
         add_mdb(connection, &interfaces, bridge, &mut network)?;
         network.fold_link_groups();
     }
     add_tunnels(connection, &interfaces, &mut network)?;
     for record in neighbour::dump(connection)? {
+        if let Some(hosts) = &mut hosts {
+            hosts.see(&record, &interfaces);
+        }
         if record.is_own() && record.is_permanent() {
             let device = interfaces.name(record.index).to_owned();
             network.neighbours.insert(NeighbourKey { device, address: record.address }, record.mac);
         }
+    }
+    if let Some(hosts) = hosts {
+        hosts.complete = fdb;
     }
     Ok(network)
 }
@@ -225,8 +271,17 @@ fn add_fdb(
     interfaces: &Interfaces,
     bridge: &LinkRecord,
     network: &mut Network,
+    hosts: Option<&mut Hosts>,
 ) -> Result<(), KernelError> {
-    for entry in fdb::dump_static(connection, bridge.index)? {
+    let entries = match hosts {
+        None => fdb::dump_static(connection, bridge.index)?,
+        Some(hosts) => {
+            let both = fdb::dump_static_and_learned(connection, bridge.index, hosts.heard_within_s)?;
+            hosts.learned = both.1;
+            both.0
+        }
+    };
+    for entry in entries {
         if entry.vlan_id != 0 {
             let key = FdbKey { mac: entry.mac, vlan_id: entry.vlan_id, tunnel: None };
             network.fdb.insert(key, interfaces.name(entry.index).to_owned());

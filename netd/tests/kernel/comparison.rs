@@ -1,15 +1,18 @@
 //! What is left of what was before a change, asked of the kernel and of hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netd::comparison::record::Record;
 use netd::comparison::watch::Watch;
+use netd::kernel::link;
+use netd::kernel::unreported::Unreported;
+use netd::transaction::{Backend, Kernel};
 use netd_api::comparison::{Compared, Verdict};
 
 use crate::common::{batch, isolated};
-use crate::room::{Room, address};
+use crate::room::{BRIDGE, Room, address};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -18,7 +21,7 @@ fn lines(program: &str, commands: &[&str]) {
 }
 
 fn recorded() -> Record {
-    Record::take(&BTreeMap::new()).expect("the kernel's links")
+    Record::take(&BTreeMap::new(), true).expect("the kernel's links")
 }
 
 /// Objects of a kind that a record has, each with its number.
@@ -39,6 +42,19 @@ fn until(watch: &Watch, kind: &str, what: &str, expected: impl Fn(&Compared) -> 
         }
         assert!(begun.elapsed() < PATIENCE, "{what}: {row:?}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a port of the bridge takes addresses: before that it learns none.
+fn wait_until_forwarding(room: &mut Room, port: &str) {
+    let begun = Instant::now();
+    let forwards = |room: &mut Room| {
+        let link = link::find_by_name(&mut room.connection, port).expect("a query");
+        link.is_some_and(|link| link.forwards)
+    };
+    while !forwards(room) {
+        assert!(begun.elapsed() < PATIENCE, "{port} does not forward");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -112,6 +128,7 @@ fn carrier_routes_and_learned_addresses_are_compared_by_what_the_kernel_shows() 
                     "route add default via 192.0.2.11 metric 7",
                 ],
             );
+            wait_until_forwarding(&mut room, "swp1");
             let mac = |number: u32| format!("02:00:00:00:03:{number:02x}");
             batch("bridge", (0..40).map(|n| format!("fdb add {} dev swp1 master dynamic", mac(n))));
             batch("bridge", (40..50).map(|n| format!("fdb add {} dev swp1 master static", mac(n))));
@@ -122,6 +139,16 @@ fn carrier_routes_and_learned_addresses_are_compared_by_what_the_kernel_shows() 
             // The peer of the port may have been heard as well.
             let learned = of("fdb");
             assert!(learned == [("no VLAN".to_owned(), 40)] || learned == [("no VLAN".to_owned(), 41)]);
+            // A transaction sees the same of hosts on its way.
+            let mut hosts = netd::comparison::hosts();
+            let mut unreported = Unreported::default();
+            let kernel =
+                Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), &mut unreported);
+            kernel.seeing(Some(&mut hosts)).snapshot().expect("a snapshot");
+            let mut other = Record::take(&BTreeMap::new(), false).expect("the kernel's links");
+            assert!(!other.kinds.contains_key("fdb") && !other.kinds.contains_key("neighbour"));
+            other.add(&hosts);
+            assert_eq!(other.kinds, record.kinds);
             let watch = Watch::start(Arc::new(record));
             let kinds = ["port", "lag", "fdb", "default-route", "attachment"];
             for kind in kinds {

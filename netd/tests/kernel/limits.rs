@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use netd::desired::{self, Inputs};
-use netd::kernel::link;
 use netd::kernel::packet::PacketSocket;
 use netd::kernel::unreported::Unreported;
+use netd::kernel::{batch, link};
 use netd::plan::{Action, FdbKey, Link, LinkKind, MdbKey, Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
 use netd_api::config::MAX_BRIDGE_PORTS;
@@ -164,7 +164,7 @@ fn tables_that_are_full_say_so_where_netd_looks() {
         room.carry_out([
             set(BRIDGE, Setting::MostLearned, 20u32),
             master("swp1", BRIDGE),
-            set("swp1", Setting::MostGroups, 3u32),
+            set("swp1", Setting::MostGroups, 9u32),
         ]);
         let host = room.index("host1");
         let mut socket = PacketSocket::open().expect("a packet socket");
@@ -180,13 +180,16 @@ fn tables_that_are_full_say_so_where_netd_looks() {
             let key = MdbKey { group: [239, 1, 1, number].into(), vlan_id: 0, port: "swp1".to_owned() };
             Action::Mdb { key, add: true }
         };
-        (1..=3).for_each(|number| room.carry_out([group(number)]));
-        room.refusal(&group(4));
+        // The host may have joined some itself, those of its IPv6 addresses.
+        let takes =
+            |room: &mut Room, number| batch::execute(&mut room.connection, &[&group(number)])[0].is_ok();
+        let set = (1..=20).take_while(|number| takes(&mut room, *number)).count();
+        assert!((1..=9).contains(&set), "{set}");
         let bridge = link::find_by_name(&mut room.connection, BRIDGE).unwrap().expect("the bridge");
         let ports = link::dump_ports(&mut room.connection, bridge.index).expect("its ports");
         assert_eq!(bridge.learned, 20);
         let counted: Vec<_> = ports.iter().map(|port| (port.name.as_str(), port.groups)).collect();
-        assert_eq!(counted, [("swp1", 3)]);
+        assert_eq!(counted, [("swp1", 9)]);
         // They are part of what every look reads.
         let links = link::dump(&mut room.connection, false).expect("all links");
         assert!(links.contains(&bridge) && links.contains(&ports[0]));
