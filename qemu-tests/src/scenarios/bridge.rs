@@ -43,6 +43,7 @@ pub const SCENARIOS: [Scenario; 9] = [
         Topology::Switch,
         reserved_groups,
     ),
+    Scenario::new(
         "a host that speaks from addresses without end fills the table to its limit and no further",
         Topology::Switch,
         addresses_without_end,
