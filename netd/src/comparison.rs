@@ -59,6 +59,11 @@ pub trait Kind: Sync {
     }
 }
 
+/// Whether a number of hosts is clearly less: they come and go, so less than 95 in 100 is.
+fn is_clearly_less(before: u64, now: u64) -> bool {
+    now.saturating_mul(20) < before.saturating_mul(19)
+}
+
 /// Why a kind cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -42,7 +42,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use change::Begun;
-pub use disk::write_atomically;
+pub use disk::{read_bounded, write_atomically};
 pub use history::Present;
 pub use recovery::Found;
 

@@ -2,7 +2,7 @@
 //! their beginnings are told by does.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use netd_api::alarm::AlarmKind;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Key;
 use crate::clock::Moment;
-use crate::store::write_atomically;
+use crate::store::{read_bounded, write_atomically};
 
 /// Largest file that is read, in bytes. What is written is bounded by how many conditions are told.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -59,13 +59,12 @@ impl Memory {
         })
     }
 
-    fn read(&self) -> Result<BTreeMap<Key, Remembered>, String> {
-        let Ok(metadata) = fs::metadata(&self.path) else { return Ok(BTreeMap::new()) };
-        if metadata.len() > MAX_BYTES {
-            return Err("it is too long".to_owned());
-        }
-        let bytes = fs::read(&self.path).map_err(|error| error.to_string())?;
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    fn read(&self) -> io::Result<BTreeMap<Key, Remembered>> {
+        let bytes = match read_bounded(&self.path, MAX_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            bytes => bytes?,
+        };
+        let record: Record = serde_json::from_slice(&bytes)?;
         let now = Moment::now();
         if !now.is_in(&record.boot_id) {
             return Ok(BTreeMap::new());
@@ -80,7 +79,7 @@ impl Memory {
         let row = |((kind, object), Remembered { since_ns, text })| Row { kind, object, since_ns, text };
         let record = Record { boot_id: self.boot_id.clone(), alarms: open.map(row).collect() };
         let written = serde_json::to_vec(&record)
-            .map_err(std::io::Error::from)
+            .map_err(io::Error::from)
             .and_then(|bytes| write_atomically(&self.path, &bytes, 0o600));
         if let Err(error) = written {
             tracing::warn!("{}: keeping what is wrong: {error}", self.path.display());

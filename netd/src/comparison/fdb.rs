@@ -4,7 +4,7 @@
 //! than that, so that none is missing for its silence alone, and those that had long been silent hide no loss.
 
 use super::facts::Facts;
-use super::{Kind, Look, Unreadable};
+use super::{Kind, Look, Unreadable, is_clearly_less};
 use crate::desired::BRIDGE;
 use crate::kernel::fdb::{self, NO_VLAN};
 use crate::kernel::snapshot::Hosts;
@@ -33,9 +33,8 @@ impl Kind for Fdb {
         Some(facts(&hosts.learned))
     }
 
-    /// Hosts come and go: less than 95 in 100 is clearly less.
     fn is_fewer(&self, before: u64, now: u64) -> bool {
-        now.saturating_mul(20) < before.saturating_mul(19)
+        is_clearly_less(before, now)
     }
 }
 

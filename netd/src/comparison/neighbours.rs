@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::facts::Facts;
-use super::{After, Kind, Look, Unreadable};
+use super::{After, Kind, Look, Unreadable, is_clearly_less};
 use crate::kernel::neighbour::{self, NeighbourRecord};
 use crate::kernel::snapshot::Hosts;
 use crate::kernel::wire::{Message, parse_mac};
@@ -45,9 +45,8 @@ impl Kind for Neighbours {
         Some(facts(&hosts.neighbours, name))
     }
 
-    /// Of numbers, as of learned addresses, less than 95 in 100 is clearly less.
     fn is_fewer(&self, before: u64, now: u64) -> bool {
-        now.saturating_mul(20) < before.saturating_mul(19)
+        is_clearly_less(before, now)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{KINDS, Kind, Look};
 use crate::clock::Moment;
 use crate::kernel::snapshot::Hosts;
 use crate::kernel::{Connection, KernelError};
-use crate::store::write_atomically;
+use crate::store::{read_bounded, write_atomically};
 
 /// How long a change waits for its record. Only a kernel that hardly answers takes this long.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,10 +100,7 @@ fn add(kind: &dyn Kind, facts: Facts, kinds: &mut BTreeMap<String, Facts>) {
 }
 
 fn read(path: &Path) -> io::Result<Record> {
-    if std::fs::metadata(path)?.len() > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"));
-    }
-    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    Ok(serde_json::from_slice(&read_bounded(path, MAX_BYTES)?)?)
 }
 
 /// A record that is being taken.

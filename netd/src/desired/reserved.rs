@@ -21,15 +21,11 @@ const COUNT: u16 = 16;
 const SPANNING_TREE: u16 = 1;
 
 pub(super) fn add(config: &Config, network: &mut Network) {
-    let ports = config.ports.iter().map(|(name, port)| (name, &port.ethernet.role));
-    let lags = config.lags.iter().map(|(name, lag)| (name, &lag.ethernet.role));
-    let bridged: Vec<(&String, &BridgePort)> = ports
-        .chain(lags)
-        .filter_map(|(name, role)| match role {
-            PortRole::Bridged(port) => Some((name, port)),
-            _ => None,
-        })
-        .collect();
+    let bridged = config.ethernets().filter_map(|(name, ethernet)| match &ethernet.role {
+        PortRole::Bridged(port) => Some((name, port)),
+        _ => None,
+    });
+    let bridged: Vec<(&str, &BridgePort)> = bridged.collect();
     let of_all = if config.bridge.stp { 0 } else { SPANNING_TREE };
     let any = bridged.iter().fold(of_all, |groups, (_, port)| groups | port.forward_reserved.0);
     if any == 0 {

@@ -135,10 +135,16 @@ fn header(index: u32, state: u16, flags: u8) -> [u8; 12] {
     [libc::AF_BRIDGE as u8, 0, 0, 0, a, b, c, d, e, f, flags, 0]
 }
 
+/// Asks for the entries of the bridge with this index; of those at one port, unless `port` is 0.
+fn dump_query(bridge: u32, port: u32) -> Message {
+    Message::new(libc::RTM_GETNEIGH, 0, &header(port, 0, 0)).u32(libc::NDA_MASTER, bridge)
+}
+
 /// Entries somebody set in the bridge with this index.
 pub fn dump_static(connection: &mut Connection, bridge: u32) -> Result<Vec<FdbRecord>, KernelError> {
-    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    connection.dump(&query, |_, payload| FdbRecord::parse_static(payload).filter(|row| row.is_in(bridge)))
+    connection.dump(&dump_query(bridge, 0), |_, payload| {
+        FdbRecord::parse_static(payload).filter(|row| row.is_in(bridge))
+    })
 }
 
 /// What `each` makes of the entries of the bridge with this index, one after the other; with `port`, of those at the
@@ -149,9 +155,7 @@ pub fn dump_each<T>(
     port: Option<u32>,
     mut each: impl FnMut(FdbRecord) -> Option<T>,
 ) -> Result<Vec<T>, KernelError> {
-    let at = port.unwrap_or(0);
-    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(at, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    connection.dump(&query, |_, payload| {
+    connection.dump(&dump_query(bridge, port.unwrap_or(0)), |_, payload| {
         let row = FdbRecord::parse(payload).filter(|row| row.is_in(bridge))?;
         each(row)
     })
@@ -164,8 +168,7 @@ pub fn dump_learned(
     bridge: u32,
     heard_within_s: u32,
 ) -> Result<Vec<u16>, KernelError> {
-    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    connection.dump(&query, |_, payload| parse_learned(payload, bridge, heard_within_s))
+    connection.dump(&dump_query(bridge, 0), |_, payload| parse_learned(payload, bridge, heard_within_s))
 }
 
 /// Both of one dump: entries somebody set, and the VLANs of those that are learned.
@@ -174,8 +177,7 @@ pub fn dump_static_and_learned(
     bridge: u32,
     heard_within_s: u32,
 ) -> Result<(Vec<FdbRecord>, Vec<u16>), KernelError> {
-    let query = Message::new(libc::RTM_GETNEIGH, 0, &header(0, 0, 0)).u32(libc::NDA_MASTER, bridge);
-    let entries = connection.dump(&query, |_, payload| {
+    let entries = connection.dump(&dump_query(bridge, 0), |_, payload| {
         if let Some(vlan_id) = parse_learned(payload, bridge, heard_within_s) {
             return Some(Err(vlan_id));
         }

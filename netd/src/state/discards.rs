@@ -33,14 +33,13 @@ impl View<'_> {
     /// Writes what the ports that are asked for discarded, a row for each reason.
     pub(super) fn write_discards(&self, query: &Query, out: &mut Writer<'_>) -> Result<(), StreamError> {
         let mut sources = Sources { ethtool: Ethtool::open().ok(), traps: Traps::open().ok() };
-        for (link, ..) in self.port_links().filter(|(link, ..)| query.takes_interface(&link.name)) {
+        let mut ports = self.port_links().filter(|(link, ..)| query.takes_interface(&link.name));
+        let _ = ports.try_for_each(|(link, ..)| {
             // Only an ASIC has traps, and ports that devlink knows.
             let asic = sources.traps.as_ref().and_then(|_| devlink::find(&link.name).ok());
             let rows = rows(link, |direction, reason| sources.count(link, asic.as_ref(), direction, reason));
-            for row in rows {
-                let _ = out.row(&row);
-            }
-        }
+            rows.iter().try_for_each(|row| out.row(row))
+        });
         out.check()
     }
 }

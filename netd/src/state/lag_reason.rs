@@ -7,8 +7,7 @@ use crate::kernel::link::LinkRecord;
 /// `full`, `half` or nothing.
 pub(super) fn of(lag: &LinkRecord, member: &LinkRecord, duplex: &str) -> String {
     let (lacp, record) = (lag.lacp == Some(true), member.member);
-    let chosen = !lacp || record.aggregator == lag.aggregator.id;
-    if record.active && record.link_up && chosen {
+    if record.carries_frames(lacp, &lag.aggregator) {
         return String::new();
     }
     if !lag.is_up() {
@@ -33,7 +32,7 @@ pub(super) fn of(lag: &LinkRecord, member: &LinkRecord, duplex: &str) -> String 
     if lag.aggregator.partner.is_empty() || has(record.actor_state, "defaulted") {
         return "hears no LACP partner".to_owned();
     }
-    if !chosen {
+    if record.aggregator != lag.aggregator.id {
         return "its speed or its partner is another than that of the members in use".to_owned();
     }
     if !has(record.partner_state, "synchronized") {

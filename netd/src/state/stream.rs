@@ -84,13 +84,7 @@ pub fn open<P: Send + 'static>(source: Source, query: Query, permit: P) -> io::R
 /// What ended it before; the kernel's failures are in the stream as well.
 pub fn write_table(source: &Source, query: &Query, out: &mut dyn Write) -> Result<u64, StreamError> {
     let mut writer = Writer::new(out);
-    let written = match query.table() {
-        TableName::Alarms => write_alarms(&source.alarms, &mut writer),
-        _ => Connection::open()
-            .map_err(StreamError::from)
-            .and_then(|mut connection| write_rows(source, query, &mut connection, &mut writer)),
-    };
-    match written {
+    match write_rows(source, query, &mut writer) {
         Ok(()) => writer.end(&End::Complete { rows: writer.rows, local: writer.local })?,
         Err(StreamError::Kernel(error)) => {
             writer.end(&End::Failed(format!("reading the kernel's state: {error}")))?;
@@ -103,19 +97,15 @@ pub fn write_table(source: &Source, query: &Query, out: &mut dyn Write) -> Resul
 
 /// Alarms are netd's own: the kernel is not asked.
 fn write_alarms(alarms: &[Alarm], writer: &mut Writer<'_>) -> Result<(), StreamError> {
-    let _ = alarms.iter().try_for_each(|alarm| match writer.row(alarm) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(()),
-    });
+    let _ = alarms.iter().try_for_each(|alarm| writer.row(alarm));
     writer.check()
 }
 
-fn write_rows(
-    source: &Source,
-    query: &Query,
-    connection: &mut Connection,
-    writer: &mut Writer<'_>,
-) -> Result<(), StreamError> {
+fn write_rows(source: &Source, query: &Query, writer: &mut Writer<'_>) -> Result<(), StreamError> {
+    if query.table() == TableName::Alarms {
+        return write_alarms(&source.alarms, writer);
+    }
+    let connection = &mut Connection::open()?;
     let counters = query.table() == TableName::Discards;
     let interfaces = Interfaces::take(connection, counters)?;
     let view = View {
@@ -131,7 +121,8 @@ fn write_rows(
         TableName::Fdb => view.write_fdb(connection, query, writer),
         TableName::Mdb => view.write_mdb(connection, query, writer),
         TableName::Discards => view.write_discards(query, writer),
-        TableName::Alarms => write_alarms(&source.alarms, writer),
+        // They are written by now.
+        TableName::Alarms => Ok(()),
     }
 }
 

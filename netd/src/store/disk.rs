@@ -146,6 +146,14 @@ pub fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// What a file holds, if that is not more than so many bytes.
+pub fn read_bounded(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > most_bytes {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"));
+    }
+    fs::read(path)
+}
+
 /// Replaces a file so that readers, and a power cut, meet the old or the new one whole.
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let new = beside(path);
