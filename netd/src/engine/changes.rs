@@ -9,7 +9,6 @@ use netd_api::events::{EventKind, EventSource};
 use netd_api::generation::{MAX_COMMENT_CHARS, key_fingerprint};
 
 use crate::clock::{self, Moment};
-use crate::comparison;
 use crate::engine::Engine;
 use crate::engine::comparing::Before;
 use crate::engine::upkeep::Look;
@@ -178,7 +177,7 @@ impl Engine {
         let old_rules = self.ruleset.clone();
         let done = self.load_rules(&policy::ruleset(&change.config));
         let mut record = before.and_then(Before::end);
-        self.hosts = record.is_some().then(comparison::hosts);
+        self.see_hosts(&mut record);
         let done = done.and_then(|()| self.break_out(&change.config));
         let done = done.and_then(|_| self.commit_wanted(&change.config));
         self.complete_record(&mut record);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use netd_api::comparison::{Comparison, Progress};
 
 use crate::clock;
+use crate::comparison;
 use crate::comparison::record::{Record, Recording};
 use crate::comparison::watch::Watch;
 use crate::comparison::words;
@@ -58,10 +59,15 @@ impl Engine {
         Before::Taken(Recording::begin(attachments, self.stand_in.is_some()))
     }
 
+    /// Has the transaction that follows see hosts for a new record. That of an earlier change is complete, and in use:
+    /// the watch has it, too.
+    pub(super) fn see_hosts(&mut self, record: &mut Option<Arc<Record>>) {
+        self.hosts = record.as_mut().and_then(Arc::get_mut).map(|_| comparison::hosts());
+    }
+
     /// Completes a new record with what the transaction saw of hosts before it changed anything.
     pub(super) fn complete_record(&mut self, record: &mut Option<Arc<Record>>) {
         let hosts = self.hosts.take();
-        // One of an earlier change is complete, and in use.
         if let (Some(hosts), Some(record)) = (hosts, record.as_mut().and_then(Arc::get_mut)) {
             record.add(&hosts);
         }
