@@ -6,42 +6,23 @@
 mod common;
 mod model;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Folder, isolated};
 use model::random::{self, Random};
-use model::{Model, differences};
+use model::{Kernel, differences};
 use netd::engine::Engine;
 use netd::engine::changes::Request;
 use netd::events::Hub;
 use netd::failure::Failure;
-use netd::kernel::KernelError;
 use netd::plan::{Action, Network, RouteTarget};
 use netd::store::record::Author;
-use netd::transaction::Backend;
 use netd_api::generation::{Health, State};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const FINGERPRINT: &str = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA";
-
-/// The kernel's stand-in, which outlives the engine as the kernel does.
-#[derive(Clone)]
-struct Kernel(Rc<RefCell<Model>>);
-
-impl Backend for Kernel {
-    fn snapshot(&mut self) -> Result<Network, KernelError> {
-        self.0.borrow_mut().snapshot()
-    }
-
-    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-        self.0.borrow_mut().execute(actions)
-    }
-}
 
 /// A switch whose engine can be killed and started again.
 struct Switch {
@@ -54,9 +35,8 @@ struct Switch {
 impl Switch {
     fn new(name: &str) -> Switch {
         let folder = Folder::new(name);
-        fs::write(folder.0.join("nft"), "#!/bin/sh\ncat >/dev/null\n").unwrap();
-        fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
-        let kernel = Kernel(Rc::new(RefCell::new(Model::new(Network::default()))));
+        folder.write_nft();
+        let kernel = Kernel::with(Network::default());
         let hub = Hub::open().expect("a thread");
         let engine = start(&folder, &kernel, &hub);
         Switch { folder, kernel, hub, engine }

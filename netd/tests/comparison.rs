@@ -6,40 +6,21 @@
 mod common;
 mod model;
 
-use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{Folder, batch, isolated};
-use model::Model;
+use model::Kernel;
 use netd::engine::Engine;
 use netd::engine::changes::Request;
 use netd::events::Hub;
 use netd::failure::Failure;
-use netd::kernel::KernelError;
-use netd::plan::{Action, Network};
+use netd::plan::Network;
 use netd::store::record::Author;
-use netd::transaction::Backend;
 use netd_api::comparison::{Comparison, Progress, Verdict};
 use netd_api::generation::State;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The kernel's stand-in, which outlives the engine as the kernel does.
-#[derive(Clone)]
-struct Kernel(Rc<RefCell<Model>>);
-
-impl Backend for Kernel {
-    fn snapshot(&mut self) -> Result<Network, KernelError> {
-        self.0.borrow_mut().snapshot()
-    }
-
-    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-        self.0.borrow_mut().execute(actions)
-    }
-}
 
 /// A switch with a port that has its carrier.
 struct Switch {
@@ -54,9 +35,8 @@ impl Switch {
         ip("link set swp1 up");
         ip("link set host1 up");
         let folder = Folder::new(name);
-        fs::write(folder.0.join("nft"), "#!/bin/sh\ncat >/dev/null\n").unwrap();
-        fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
-        let kernel = Kernel(Rc::new(RefCell::new(Model::new(Network::default()))));
+        folder.write_nft();
+        let kernel = Kernel::with(Network::default());
         let engine = start(&folder, &kernel);
         Switch { folder, kernel, engine }
     }

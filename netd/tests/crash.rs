@@ -6,26 +6,21 @@
 mod common;
 mod model;
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
 
 use common::{Folder, isolated};
-use model::Model;
+use model::Kernel;
 use model::disk::{End, ModelDisk, Names, until_the_end};
 use model::random;
 use netd::clock;
 use netd::engine::changes::Request;
 use netd::engine::{Engine, Fakes, Paths};
 use netd::events::Hub;
-use netd::kernel::KernelError;
 use netd::plan::{Action, LinkKind, Network};
 use netd::store::disk::Disk;
 use netd::store::record::Author;
-use netd::transaction::Backend;
 use netd_api::generation::{Generation, State};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -38,30 +33,12 @@ const LATE_S: u64 = 1_000_000;
 /// Random sequences of a run that asks for no number.
 const SAMPLE: u64 = 40;
 
-/// The kernel's network, which outlives the engine as the kernel does.
-#[derive(Clone)]
-struct Kernel(Rc<RefCell<Model>>);
-
 impl Kernel {
-    fn with(network: Network) -> Kernel {
-        Kernel(Rc::new(RefCell::new(Model::new(network))))
-    }
-
     /// The numbers of the documents that it is as.
     fn documents(&self) -> Vec<String> {
         let links = &self.0.borrow().network.links;
         let loopbacks = links.iter().filter(|(_, link)| link.kind == LinkKind::Dummy);
         loopbacks.map(|(name, _)| name.clone()).collect()
-    }
-}
-
-impl Backend for Kernel {
-    fn snapshot(&mut self) -> Result<Network, KernelError> {
-        self.0.borrow_mut().snapshot()
-    }
-
-    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-        self.0.borrow_mut().execute(actions)
     }
 }
 
@@ -109,8 +86,7 @@ fn path(name: &str) -> std::path::PathBuf {
 impl Machine {
     fn new(name: &str) -> Machine {
         let folder = Folder::in_memory(name);
-        fs::write(folder.0.join("nft"), "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
-        fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
+        folder.write_nft();
         let shared = Rc::new(Shared { folder, hub: Hub::open().expect("a thread") });
         Machine {
             disk: ModelDisk::default(),

@@ -464,19 +464,6 @@ fn generation_whose_record_cannot_be_read_is_an_alarm() {
     });
 }
 
-/// A kernel that others change, too.
-struct Shared(Rc<RefCell<Model>>);
-
-impl Backend for Shared {
-    fn snapshot(&mut self) -> Result<Network, KernelError> {
-        self.0.borrow_mut().snapshot()
-    }
-
-    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
-        self.0.borrow_mut().execute(actions)
-    }
-}
-
 #[test]
 fn drift_that_is_only_reported_is_an_alarm_that_an_apply_ends() {
     isolated("drift_that_is_only_reported_is_an_alarm_that_an_apply_ends", || {
@@ -486,8 +473,8 @@ fn drift_that_is_only_reported_is_an_alarm_that_an_apply_ends() {
             "version = 1\n[drift]\nloopbacks = \"report\"\n[loopbacks.lo1]\naddresses = [\"192.0.2.1/32\"]\n";
         folder.write("startup.toml", document);
         let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
-        let kernel = Rc::new(RefCell::new(Model::new(Network::default())));
-        let stand_in = Box::new(Shared(kernel.clone()));
+        let kernel = model::Kernel::with(Network::default());
+        let stand_in = Box::new(kernel.clone());
         let mut engine = Engine::start_on(paths, Hub::open().expect("a thread"), Some(stand_in)).expect("it");
         let told = |engine: &mut Engine| -> Vec<String> {
             let rows = engine.alarm_table();
@@ -496,7 +483,7 @@ fn drift_that_is_only_reported_is_an_alarm_that_an_apply_ends() {
                 .collect()
         };
         assert_eq!(told(&mut engine), [""; 0]);
-        kernel.borrow_mut().network.links.get_mut("lo1").expect("the loopback").addresses.clear();
+        kernel.0.borrow_mut().network.links.get_mut("lo1").expect("the loopback").addresses.clear();
         engine.look();
         let words = "drift lo1: changed by others, only reported; right is: add address 192.0.2.1/32";
         assert_eq!(told(&mut engine), [words]);

@@ -2,8 +2,6 @@
 
 #![allow(dead_code)] // each test program uses a part
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use netd::dbus;
@@ -17,8 +15,7 @@ use crate::common::Folder;
 
 /// netd's files in a folder, with an nft that takes every rule.
 pub fn paths(folder: &Folder) -> Paths {
-    fs::write(folder.0.join("nft"), "#!/bin/sh\ncat >/dev/null\n").unwrap();
-    fs::set_permissions(folder.0.join("nft"), fs::Permissions::from_mode(0o755)).unwrap();
+    folder.write_nft();
     Paths { nft: folder.0.join("nft"), ..folder.paths() }
 }
 

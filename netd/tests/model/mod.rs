@@ -9,8 +9,10 @@ pub mod numbers;
 pub mod oracle;
 pub mod random;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use ipnet::IpNet;
 use netd::kernel::KernelError;
@@ -39,6 +41,27 @@ pub struct Model {
     pub words: &'static str,
     /// What ports that negotiate can, by their names, whether they do or not.
     can: BTreeMap<String, Offer>,
+}
+
+/// A model that outlives the engine, and that others change, too, as the kernel does.
+#[derive(Clone)]
+pub struct Kernel(pub Rc<RefCell<Model>>);
+
+impl Kernel {
+    /// A model that carries out everything.
+    pub fn with(network: Network) -> Kernel {
+        Kernel(Rc::new(RefCell::new(Model::new(network))))
+    }
+}
+
+impl Backend for Kernel {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        self.0.borrow_mut().snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        self.0.borrow_mut().execute(actions)
+    }
 }
 
 fn failed(errno: Errno, words: &str) -> KernelError {
