@@ -1,7 +1,5 @@
 //! `corten events`: what happens on the switch, as it happens.
 
-use std::io::{self, Write};
-
 use netd_api::alarm::AlarmKind;
 use netd_api::events::Event;
 
@@ -41,20 +39,13 @@ pub async fn run(request: Request, context: &Context) -> Result<Outcome, Error> 
             () = &mut gone => break,
         };
         let shown = if request.json { super::json_line(&event)? } else { show(&event, context.look) };
-        match print(&shown) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            printed => printed.map_err(|error| Error::Failed(format!("cannot write: {error}")))?,
+        match super::print_now(&(shown + "\n")) {
+            Err(Error::ReaderGone) => break,
+            printed => printed?,
         }
         left -= 1;
     }
     Ok(Outcome::default())
-}
-
-/// Printed at once: what waits in a buffer is of no use to whoever watches.
-fn print(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }
 
 /// `14:05:09.123  link-down          swp8  poll`.

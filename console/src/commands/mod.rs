@@ -14,7 +14,7 @@ mod probe;
 mod risks;
 mod show;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -169,6 +169,17 @@ async fn reader_gone() {
 fn json(value: &impl Serialize) -> Result<Outcome, client::Error> {
     let text = serde_json::to_string_pretty(value).map_err(no_json)?;
     Ok(Outcome::done(escape(&text) + "\n"))
+}
+
+/// Prints text now: what waits in a buffer is of no use to whoever watches.
+fn print_now(text: &str) -> Result<(), client::Error> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| match error.kind() {
+        // `corten show routes | head` is done.
+        io::ErrorKind::BrokenPipe => client::Error::ReaderGone,
+        _ => client::Error::Failed(format!("cannot write: {error}")),
+    })
 }
 
 /// A value as JSON on one line.

@@ -1,13 +1,13 @@
 //! `corten show alarms`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use netd_api::alarm::Alarm;
 
 use crate::cli::Format;
 use crate::client::{Error, Netd};
-use crate::commands::Context;
+use crate::commands::{Context, print_now};
 use crate::outcome::{Exit, Outcome};
 use crate::tables::alarms;
 use crate::text;
@@ -52,10 +52,7 @@ pub async fn run(
         let replaces = !format.json && io::stdout().is_terminal();
         if replaces || printed.as_ref() != Some(&keys) {
             let text = if replaces { format!("{CLEAR}{text}") } else { text };
-            match print(&text) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Error::ReaderGone),
-                outcome => outcome.map_err(|error| Error::Failed(format!("cannot write: {error}")))?,
-            }
+            print_now(&text)?;
             printed = Some(keys);
         }
         tokio::select! {
@@ -70,11 +67,4 @@ fn shown(rows: &[Alarm], context: &Context) -> String {
         true => alarms::none(context.look) + "\n",
         false => alarms::table(rows, text::now_s()).render(context.width, context.look),
     }
-}
-
-/// Printed at once: what waits in a buffer is of no use to whoever watches.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }

@@ -1,12 +1,10 @@
 //! Printing a table while it is read: the first rows at once, and in bounded memory.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
 use crate::cli::Format;
 use crate::client::Error;
-use crate::commands::Context;
+use crate::commands::{Context, print_now};
 use crate::outcome::Outcome;
 use crate::table::Table;
 
@@ -66,14 +64,9 @@ impl<'a, T: Serialize, L: Fn(&[T]) -> Table> Printer<'a, T, L> {
 
     fn print(&mut self) -> Result<(), Error> {
         self.lay_out()?;
-        let mut out = io::stdout().lock();
-        let written = out.write_all(self.text.as_bytes()).and_then(|()| out.flush());
+        let printed = print_now(&self.text);
         self.text.clear();
-        written.map_err(|error| match error.kind() {
-            // `corten show routes | head` is done.
-            io::ErrorKind::BrokenPipe => Error::ReaderGone,
-            _ => Error::Failed(format!("cannot write: {error}")),
-        })
+        printed
     }
 
     fn lay_out(&mut self) -> Result<(), Error> {
