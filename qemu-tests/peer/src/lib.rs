@@ -146,7 +146,8 @@ impl Peer {
         let mut socat = self.command("socat1");
         socat.args(["-b", FRAME_LIMIT_BYTES]);
         socat.arg(format!("TUN,tun-type=tap,tun-name={device},iff-no-pi,iff-up"));
-        socat.arg(format!("UNIX-SENDTO:{to},bind={from}"));
+        // From whoever sends: the sender's path is another on the outside than the one that is sent to.
+        socat.arg(format!("UNIX-RECV:{from}!!UNIX-SENDTO:{to}"));
         socat.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         socat.spawn().context("cannot start socat(1) of the root of peers")
     }
