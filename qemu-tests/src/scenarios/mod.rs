@@ -19,6 +19,7 @@
 //! | LACP detects a silent member | `lag` | an LACP LAG |
 //! | unjoined groups flood, joined ones are pruned | `multicast` | a group floods; a group goes to those who joined it |
 //! | snooping respects VLANs | `multicast` | a group goes to those who joined it in their VLAN; a querier in one VLAN; the switch asks for members |
+//! | routing protocols of hosts pass | `peers` | two hosts' BIRDs become |
 //! | static groups | `multicast` | a group reaches its static members alone |
 //! | reserved groups are forwarded where a port opts in | `bridge` | frames to reserved groups; beside a spanning tree |
 //! | speed and duplex settle, refusals are told | `ports` | speed and duplex settle; a port that negotiates; what a driver refuses |
@@ -66,6 +67,7 @@ mod multicast;
 mod netdevsim;
 pub mod numbered;
 mod objects;
+mod peers;
 mod platforms;
 mod ports;
 mod priority;
@@ -88,12 +90,13 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 35] = [
+    let files: [(&str, &[Scenario]); 36] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
         ("bridge", &bridge::SCENARIOS),
         ("multicast", &multicast::SCENARIOS),
+        ("peers", &peers::SCENARIOS),
         ("spanning-tree", &spanning_tree::SCENARIOS),
         ("priority", &priority::SCENARIOS),
         ("ports", &ports::SCENARIOS),
