@@ -60,8 +60,17 @@ fn set(name: &str, want: &Link, found: Option<&Link>, steps: &mut Vec<Step>) {
             steps.push(Step::new(withdraw, vec![again(*address)]));
         }
         for address in addresses.iter().skip(usize::from(ahead.is_some())) {
-            let action = if moved.contains(address) { again(*address) } else { add(name, want, *address) };
-            steps.push(Step::new(action, vec![delete(*address)]));
+            let anew = add(name, want, *address);
+            if !moved.contains(address) {
+                steps.push(Step::new(anew, vec![delete(*address)]));
+                continue;
+            }
+            steps.push(Step::new(again(*address), vec![delete(*address)]));
+            // Others are asked for it whenever the link comes up later, as for every other address: set over itself,
+            // it loses the mark that it is never asked for.
+            if address.addr().is_ipv6() && anew != again(*address) {
+                steps.push(Step::new(anew, Vec::new()));
+            }
         }
     }
 }

@@ -13,14 +13,15 @@ pub(super) fn of(lag: &LinkRecord, member: &LinkRecord, duplex: &str) -> String 
     if !lag.is_up() {
         return "the LAG is set down".to_owned();
     }
-    if !member.has_carrier() || !record.link_up {
+    if !member.has_carrier() {
         return "no carrier".to_owned();
     }
     if !lacp {
         return "the kernel does not use it".to_owned();
     }
     let has = |state: u8, name: &str| lag::state_names(state).iter().any(|known| known == name);
-    // The kernel runs LACP on full duplex links alone (ad_update_actor_keys, drivers/net/bonding/bond_3ad.c).
+    // The kernel runs LACP on full duplex links alone (ad_update_actor_keys, drivers/net/bonding/bond_3ad.c). A link
+    // whose duplex it does not know is down for it (bond_enslave, bond_miimon_commit).
     match duplex {
         "full" => {}
         "half" => return "LACP needs full duplex, and its link is half duplex".to_owned(),
@@ -66,6 +67,7 @@ mod tests {
             ..lag::MemberRecord::default()
         };
         let waits = lag::MemberRecord { active: false, ..good };
+        let unknown = lag::MemberRecord { link_up: false, ..waits };
         let other = lag::MemberRecord { aggregator: 2, ..good };
         let unheard = lag::MemberRecord { actor_state: 0x45, ..waits };
         let refused = lag::MemberRecord { partner_state: 0x05, ..waits };
@@ -74,6 +76,7 @@ mod tests {
             (&lacp, good, UP_WITH_CARRIER, "", ""),
             (&down, waits, UP_WITH_CARRIER, "full", "the LAG is set down"),
             (&lacp, waits, UP, "full", "no carrier"),
+            (&lacp, unknown, UP_WITH_CARRIER, "", "reports none: set speed, duplex and autoneg = false"),
             (&fixed, waits, UP_WITH_CARRIER, "", "the kernel does not use it"),
             (&lacp, waits, UP_WITH_CARRIER, "", "reports none: set speed, duplex and autoneg = false"),
             (&alone, other, UP_WITH_CARRIER, "", "reports none: set speed, duplex and autoneg = false"),

@@ -35,6 +35,12 @@ fn source(destination: &str) -> String {
     words.nth(1).unwrap_or_else(|| panic!("{destination}: {text}")).to_owned()
 }
 
+/// Whether the switch has an address for which it never asks other hosts.
+fn is_any_exempt() -> bool {
+    let output = Command::new("ip").args(["address", "show", "dev", "swp1"]).output().expect("ip(8)");
+    String::from_utf8_lossy(&output.stdout).contains("nodad")
+}
+
 #[test]
 fn addresses_stand_in_the_order_of_the_document_whatever_came_before() {
     isolated("addresses::addresses_stand_in_the_order_of_the_document_whatever_came_before", || {
@@ -57,6 +63,7 @@ fn addresses_stand_in_the_order_of_the_document_whatever_came_before() {
                 apply(&mut room, &addresses);
                 assert_eq!(source("10.0.0.99"), v4, "{addresses:?}");
                 assert_eq!(source("2001:db8::99"), v6, "{addresses:?}");
+                assert!(!is_any_exempt(), "{addresses:?}: others are never asked for an address");
                 // As a switch that boots with this document.
                 let reordered = room.snapshot().links["swp1"].addresses.clone();
                 apply(&mut room, &[]);

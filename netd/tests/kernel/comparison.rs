@@ -67,6 +67,10 @@ fn host_that_answers_is_there_and_one_that_does_not_any_more_is_lost() {
     isolated("comparison::host_that_answers_is_there_and_one_that_does_not_any_more_is_lost", || {
         let mut room = Room::new();
         let mut host = room.add_host("swp1");
+        // A link-local address would be heard or not, as it comes.
+        host.inside(|| {
+            lines("ip", &["link set eth0 addrgenmode none", "address flush dev eth0 scope link"]);
+        });
         for own in ["192.0.2.1/24", "2001:db8::1/64"] {
             room.carry_out([address("swp1", own)]);
         }
@@ -136,9 +140,10 @@ fn carrier_routes_and_learned_addresses_are_compared_by_what_the_kernel_shows() 
             let of = |kind| objects(&record, kind);
             assert_eq!(of("port"), ["swp1", "swp2"].map(|port| (port.to_owned(), 1)));
             assert_eq!(of("default-route"), [("0.0.0.0/0", 1), ("::/0", 1)].map(|(o, n)| (o.to_owned(), n)));
-            // The peer of the port may have been heard as well.
+            // The peer of the port may have been heard as well. Where the kernel has VLANs, they are in VLAN 1, too.
             let learned = of("fdb");
-            assert!(learned == [("no VLAN".to_owned(), 40)] || learned == [("no VLAN".to_owned(), 41)]);
+            assert!(learned.iter().any(|(vlan, _)| vlan == "no VLAN"), "{learned:?}");
+            assert!(learned.iter().all(|(_, count)| [40, 41].contains(count)), "{learned:?}");
             // A transaction sees the same of hosts on its way.
             let mut hosts = netd::comparison::hosts();
             let mut unreported = Unreported::default();

@@ -42,7 +42,7 @@ const DUMPS: [(&str, &[&str]); 8] = [
     ("bridge", &["-j", "mdb", "show"]),
 ];
 /// Keys whose values pass by themselves, count, or follow the order in which links were made.
-const PASSING: [&str; 28] = [
+const PASSING: [&str; 29] = [
     "index",
     "router",
     "ifindex",
@@ -71,6 +71,8 @@ const PASSING: [&str; 28] = [
     "no",
     "designated_port",
     "designated_cost",
+    // What a LAG gives back to a member that leaves; netd then sets the port's own.
+    "perm_hwaddr",
 ];
 const PASSING_PARTS: [&str; 6] = ["_timer", "gso_", "gro_", "tso_", "ad_actor_oper", "ad_partner_oper"];
 
@@ -156,7 +158,9 @@ fn is_lasting(what: &str, row: &Value) -> bool {
     let link_local = ["fe80:", "ff00::"].iter().any(|prefix| text("dst").starts_with(prefix));
     // Groups an interface itself listens to: the kernel forgets to leave some as an MTU falls below IPv6's.
     let listens = ["33:33:", "01:00:5e:"].iter().any(|prefix| text("mac").starts_with(prefix));
-    !of_host && !link_local && !listens && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
+    // The kernel makes up a tunnel's hardware address; the bridge has an entry for it.
+    let made_up = text("ifname").starts_with("vx") && !row["master"].is_null() && text("state") == "permanent";
+    !of_host && !link_local && !listens && !made_up && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
 }
 
 fn stripped(row: &Value) -> Value {

@@ -396,14 +396,18 @@ impl Model {
                     false => queriers.remove(*first, *last),
                 }
             }
-            Action::AddAddress { link, address, .. } => {
+            Action::AddAddress { link, address, detect_duplicates } => {
                 let link = self.link(link)?;
                 if address.addr().is_ipv6() && is_without_ipv6(link) {
                     return Err(KernelError::from(Errno::EINVAL));
                 }
                 let addresses = &mut link.addresses;
                 if addresses.contains(address) {
-                    return Err(failed(Errno::EEXIST, "address exists"));
+                    // One of IPv6 may be set over itself without the mark that others are not asked for it.
+                    return match address.addr().is_ipv6() && *detect_duplicates {
+                        true => Ok(()),
+                        false => Err(failed(Errno::EEXIST, "address exists")),
+                    };
                 }
                 insert(addresses, *address);
             }
