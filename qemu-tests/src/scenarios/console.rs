@@ -192,6 +192,8 @@ fn edited_on_the_console(lab: &Lab, _: &Run) -> Result<String> {
             );
             Ok(())
         })?;
+        // The console waits for its own look at what is left; a key before it would be that wait's.
+        shows("Applied as generation")?;
         serial.send(ESCAPE)?;
         serial.wait_for_screen("the ports again", SOON, |screen| row(screen, "swp1").is_some())?;
         serial.send(":confirm\r")?;

@@ -115,7 +115,15 @@ fn foreign_root(lab: &Lab, _: &Run) -> Result<String> {
 fn learns_after_stp(lab: &Lab, _: &Run) -> Result<String> {
     lab.restoring(|| {
         lab.apply_ok(&with_stp(lab))?;
-        eventually("ports that do not forward yet say so", SOON, || {
+        // Ports that forwarded before go on; one whose link comes up listens and learns first.
+        lab.vm.set_link(1, false)?;
+        eventually("swp1 loses its carrier", SOON, || {
+            let reason = lab.port("swp1")?["reason"].clone();
+            ensure!(reason == "no carrier", "{reason}");
+            Ok(())
+        })?;
+        lab.vm.set_link(1, true)?;
+        eventually("a port that does not forward yet says so", SOON, || {
             let shown = lab.vm.run("corten show ports swp1")?;
             let reason = lab.port("swp1")?["reason"].clone();
             ensure!(reason == "the spanning tree keeps it from forwarding", "{reason}: {shown}");
