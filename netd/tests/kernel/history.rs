@@ -130,8 +130,8 @@ impl Switch {
     }
 
     /// A line for each thing the kernel holds; the order of a link's addresses is part of it.
-    fn dump(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+    fn dump(&self) -> BTreeSet<String> {
+        let mut lines = BTreeSet::new();
         for (tool, arguments) in DUMPS {
             let output = Command::new(tool).args(arguments).output().unwrap();
             assert!(
@@ -143,10 +143,9 @@ impl Switch {
             let rows: Value =
                 serde_json::from_str(if text.trim().is_empty() { "[]" } else { &text }).unwrap();
             for row in rows.as_array().into_iter().flatten().filter(|row| is_lasting(arguments[1], row)) {
-                lines.push(format!("{} {}", arguments.join(" "), stripped(row)));
+                lines.insert(format!("{} {}", arguments.join(" "), stripped(row)));
             }
         }
-        lines.sort();
         lines
     }
 }
@@ -273,8 +272,8 @@ fn check(seed: u64, kernel: random_documents::Kernel) {
     };
     let after_others = dump_after(&documents);
     let alone = dump_after(&documents[documents.len() - 1..]);
-    let missing = |from: &[String], what: &str, other: &[String]| -> Vec<String> {
-        from.iter().filter(|line| !other.contains(line)).map(|line| format!("{what}: {line}")).collect()
+    let missing = |from: &BTreeSet<String>, what: &str, other: &BTreeSet<String>| -> Vec<String> {
+        from.difference(other).map(|line| format!("{what}: {line}")).collect()
     };
     let differ =
         [missing(&after_others, "after others", &alone), missing(&alone, "alone", &after_others)].concat();
