@@ -127,7 +127,8 @@ fn survives_a_broken_startup(lab: &Lab, _: &Run) -> Result<String> {
     })?;
     let status = lab.vm.run("systemctl show -p StatusText --value netd.service")?;
     ensure!(status.contains("startup"), "netd's status says nothing of it: {status}");
-    eventually("the user can log in", Duration::from_secs(30), || {
+    // Users are rendered once the rest has started, which takes its time.
+    eventually("the user can log in", boot, || {
         let user = lab.vm.sh(&format!("userdbctl user {USER}"))?;
         ensure!(user.status == 0, "the user is gone: {}", user.text);
         Ok(())
