@@ -46,8 +46,10 @@ const PASSING: [&str; 21] = [
 /// The same by what a key begins or ends with.
 const PASSING_PREFIXES: [&str; 5] = ["gso_", "gro_", "tso_", "ad_actor_oper", "ad_partner_oper"];
 const PASSING_SUFFIXES: [&str; 1] = ["_timer"];
-/// A port's place in its bridge is that of its arrival, its cost that of the speed it had then.
-const PASSING_IN_SLAVES: [&str; 6] = ["cost", "id", "no", "designated_port", "designated_cost", "state"];
+/// A port's place in its bridge is that of its arrival, its cost that of the speed it had then; the address that a LAG
+/// gives back to a member is the one it had then, and netd sets the port's own when it leaves.
+const PASSING_IN_SLAVES: [&str; 7] =
+    ["cost", "id", "no", "designated_port", "designated_cost", "state", "perm_hwaddr"];
 /// Flags that follow a carrier.
 const PASSING_FLAGS: [&str; 6] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "DORMANT", "linkdown", "dead"];
 
