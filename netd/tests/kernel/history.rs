@@ -158,8 +158,13 @@ fn is_lasting(what: &str, row: &Value) -> bool {
     // Groups an interface itself listens to: the kernel forgets to leave some as an MTU falls below IPv6's.
     let listens = ["33:33:", "01:00:5e:"].iter().any(|prefix| text("mac").starts_with(prefix));
     // The kernel makes up a tunnel's hardware address; the bridge has an entry for it.
-    let made_up = text("ifname").starts_with("vx") && !row["master"].is_null() && text("state") == "permanent";
-    !of_host && !link_local && !listens && !made_up && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
+    let made_up =
+        text("ifname").starts_with("vx") && !row["master"].is_null() && text("state") == "permanent";
+    !of_host
+        && !link_local
+        && !listens
+        && !made_up
+        && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
 }
 
 fn stripped(row: &Value) -> Value {
