@@ -368,6 +368,7 @@ fn cut_off(lab: &Lab, answered: bool, amid: bool) -> Result<Cut> {
         "Connection reset",
         "was not provided",
         "without a reply",
+        "it is not running",
     ];
     ensure!(
         answered || cut_off.iter().any(|words| answer.contains(words)),
