@@ -174,8 +174,12 @@ fn stripped(row: &Value) -> Value {
             let kind =
                 fields.get("linkinfo").map_or("", |info| info["info_kind"].as_str().unwrap_or_default());
             let made_up = ["vrf", "dummy", "vxlan"].contains(&kind);
+            // A spanning tree lets a port listen and learn before it forwards.
+            let of_bridge_port = fields.contains_key("bridge_id") && fields.contains_key("bcast_flood");
             let keep = |key: &str| {
-                let passes = PASSING.contains(&key) || PASSING_PARTS.iter().any(|part| key.contains(part));
+                let passes = of_bridge_port && key == "state"
+                    || PASSING.contains(&key)
+                    || PASSING_PARTS.iter().any(|part| key.contains(part));
                 !passes && (key != "address" || !made_up)
             };
             let flags = |key: &str, value: &Value| match (key, value) {
