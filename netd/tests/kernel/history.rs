@@ -160,10 +160,13 @@ fn is_lasting(what: &str, row: &Value) -> bool {
     // The kernel makes up a tunnel's hardware address; the bridge has an entry for it.
     let made_up =
         text("ifname").starts_with("vx") && !row["master"].is_null() && text("state") == "permanent";
+    // Routes of the switch's own IPv6 addresses, which are compared themselves, come once others were asked for these.
+    let own_address = text("dst").contains(':') && ["local", "anycast"].contains(&text("type"));
     !of_host
         && !link_local
         && !listens
         && !made_up
+        && !own_address
         && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
 }
 
