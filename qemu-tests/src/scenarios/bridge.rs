@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use qemu_tests::frame::{Frame, Mac};
 
-use super::frames::{At, frame};
+use super::frames::{At, cross, frame};
 use super::objects::{changed, with_document};
 use super::reach::{ports_reached, ports_reached_before, ports_reached_by, reaches, speak};
+use super::spanning_tree::{FORWARDING, come_up};
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 9] = [
+pub const SCENARIOS: [Scenario; 11] = [
     Scenario::new("a frame never leaves by the port it came in by", Topology::Switch, never_back),
     Scenario::new("an address that moves takes its frames along", Topology::Switch, moving),
     Scenario::new("an address that is silent for the ageing time is forgotten", Topology::Switch, ageing)
@@ -43,6 +44,19 @@ pub const SCENARIOS: [Scenario; 9] = [
         Topology::Switch,
         reserved_groups,
     ),
+    Scenario::new(
+        "frames to reserved groups cross trunks without a native VLAN, and no other untagged frame does",
+        Topology::Switch,
+        reserved_groups_on_trunks,
+    )
+    .takes(15),
+    Scenario::new(
+        "beside a spanning tree reserved groups cross trunks, but for its own frames",
+        Topology::Switch,
+        reserved_groups_beside_stp,
+    )
+    .waits()
+    .takes(60),
     Scenario::new(
         "a host that speaks from addresses without end fills the table to its limit and no further",
         Topology::Switch,
@@ -304,7 +318,7 @@ fn reserved_groups(lab: &Lab, _: &Run) -> Result<String> {
     Ok(String::new())
 }
 
-/// With the spanning tree no port forwards for half a minute, so the switch's own frames are the witness.
+/// Checks that no BPDU crosses, with the switch's own as witnesses that the spanning tree runs.
 fn spanning_tree_frames(lab: &Lab) -> Result<()> {
     let payload = fresh_payload("bpdu");
     let (out, own) = (lab.vm.wire(2)?.capture_text(&payload), lab.vm.wire(2)?.capture());
@@ -322,4 +336,156 @@ fn spanning_tree_frames(lab: &Lab) -> Result<()> {
     }
     ensure!(out.drain().is_empty(), "a BPDU crossed a bridge that runs the spanning tree itself");
     Ok(())
+}
+
+/// The lab's document with trunks of VLANs 50 to 52 that have no native VLAN: swp9, swp10 and a LAG of swp11. `with` is
+/// what else swp9 and swp10 are told.
+fn trunks(lab: &Lab, with: &str) -> Result<String> {
+    let access = "[ports.\"swp[9-10]\"]\nvlan.access = 50\n";
+    let document = changed(lab, access, &format!("[ports.\"swp[9-10]\"]\nvlan.trunk = [\"50-52\"]\n{with}"))?;
+    let single = "[ports.swp11]\ndescription = \"pulled\"\nvlan.access = 60\n\n";
+    ensure!(document.contains(single), "the lab's document lacks swp11");
+    Ok(document.replace(single, "")
+        + "\n[lags.trunk]\nmembers = [\"swp11\"]\nmode = \"static\"\nvlan.trunk = [\"50-52\"]\n")
+}
+
+/// A frame to a reserved group as it is on the wire: of the spanning tree with the LLC header of IEEE 802.1D, 9.2.
+fn to_group(last: u8, tag: Option<(u16, u8)>, text: &str) -> Vec<u8> {
+    let frame = Frame::new(station(61), reserved(last));
+    let frame = tag.map_or(frame.clone(), |(vlan_id, priority)| frame.tag(vlan_id, priority));
+    if last != SPANNING_TREE {
+        return frame.payload(text).build();
+    }
+    let payload = [&[0x42, 0x42, 0x03][..], text.as_bytes()].concat();
+    frame.ethertype(payload.len() as u16).payload(payload).build()
+}
+
+/// Ports out of which a frame comes that goes in at one of the trunks, each time with its tag.
+fn comes_out(lab: &Lab, from: u16, build: impl FnOnce(&str) -> Vec<u8>) -> Result<Vec<(u16, Option<u16>)>> {
+    let payload = fresh_payload("trunk");
+    let watched: Vec<(u16, _)> =
+        (1..=12).map(|port| Ok((port, lab.vm.wire(port)?.capture_text(&payload)))).collect::<Result<_>>()?;
+    ensure!(lab.vm.wire(from)?.send(&build(&payload)), "the machine did not take a frame on swp{from}");
+    // A broadcast on the same way overtakes nothing.
+    let end = fresh_payload("end");
+    let others: Vec<u16> = [9, 10, 11].into_iter().filter(|port| *port != from).collect();
+    let ends: Vec<_> =
+        others.iter().map(|port| Ok(lab.vm.wire(*port)?.capture_text(&end))).collect::<Result<_>>()?;
+    lab.vm.wire(from)?.send(&frame(Mac::of_host(from), Mac::BROADCAST, Some(50), &end));
+    for capture in &ends {
+        capture.wait_for("the frame after the frame", SOON, |view| view.carries(&end))?;
+    }
+    let mut out = Vec::new();
+    for (port, capture) in &watched {
+        for captured in capture.drain() {
+            out.push((*port, captured.view().context("a captured frame is too short")?.vlan_id));
+        }
+    }
+    Ok(out)
+}
+
+/// Checks out of which ports a frame to a reserved group comes, and with which tags.
+fn goes(
+    lab: &Lab,
+    from: u16,
+    last: u8,
+    tag: Option<(u16, u8)>,
+    expected: &[(u16, Option<u16>)],
+) -> Result<()> {
+    let found = comes_out(lab, from, |text| to_group(last, tag, text))?;
+    ensure!(
+        found == expected,
+        "a frame to {} with tag {tag:?} on swp{from} came out of {found:?} instead of {expected:?}",
+        reserved(last)
+    );
+    Ok(())
+}
+
+fn reserved_groups_on_trunks(lab: &Lab, _: &Run) -> Result<String> {
+    let untagged = |ports: [u16; 2]| ports.map(|port| (port, None));
+    with_document(lab, &trunks(lab, "")?, || {
+        eventually("the trunks carry VLAN 50", SOON, || goes(lab, 9, LLDP, None, &[]))?;
+        // Bridges at the ends of trunks find loops: what they say goes from each to each, as they say it, once.
+        for (from, others) in [(9, [10, 11]), (10, [9, 11]), (11, [9, 10])] {
+            goes(lab, from, SPANNING_TREE, None, &untagged(others))?;
+            for last in 0x01..=0x0f {
+                goes(lab, from, last, None, &[])?;
+            }
+        }
+        // A tag that says a priority alone is none; one of a VLAN stays.
+        goes(lab, 9, SPANNING_TREE, Some((0, 5)), &untagged([10, 11]))?;
+        goes(lab, 9, SPANNING_TREE, Some((51, 0)), &[(10, Some(51)), (11, Some(51))])?;
+        let found = comes_out(lab, 9, |text| frame(station(61), Mac::BROADCAST, None, text))?;
+        ensure!(
+            found.is_empty(),
+            "an untagged broadcast on a trunk without a native VLAN came out of {found:?}"
+        );
+        // Somebody takes the filters away; the shell's own tc(8) knows no `clsact`.
+        lab.vm.run("/usr/sbin/tc qdisc del dev swp9 clsact")?;
+        eventually("netd puts the filters back", SOON, || {
+            goes(lab, 9, SPANNING_TREE, None, &untagged([10, 11]))?;
+            goes(lab, 10, SPANNING_TREE, None, &untagged([9, 11]))
+        })
+    })?;
+    with_document(lab, &trunks(lab, "forward-reserved = [\"lldp\", \"lacp\"]\n")?, || {
+        const LACP: u8 = 0x02;
+        for last in [LLDP, LACP] {
+            eventually("what the port opts in for is forwarded", SOON, || {
+                goes(lab, 9, last, None, &untagged([10, 11]))
+            })?;
+            // The LAG does not opt in.
+            goes(lab, 11, last, None, &[])?;
+        }
+        goes(lab, 9, EAPOL, None, &[])
+    })?;
+    // Beside an access port of the lowest VLAN, and one of another.
+    let mixed = trunks(lab, "")?.replace(
+        "[ports.\"swp[9-10]\"]\n",
+        "[ports.swp10]\nvlan.access = 50\n\n[ports.swp12]\nvlan.access = 51\n\n[ports.swp9]\n",
+    );
+    with_document(lab, &mixed, || {
+        eventually("the trunks carry VLAN 50", SOON, || goes(lab, 9, LLDP, None, &[]))?;
+        goes(lab, 9, SPANNING_TREE, None, &untagged([10, 11]))?;
+        let payload = fresh_payload("access");
+        let trunk = lab.vm.wire(9)?.capture_text(&payload);
+        for (from, tag) in [(10, None), (12, Some(51))] {
+            eventually(&format!("a frame from swp{from} leaves the trunk with tag {tag:?}"), SOON, || {
+                lab.vm.wire(from)?.send(&to_group(SPANNING_TREE, None, &payload));
+                let came =
+                    trunk.wait_for("the frame", Duration::from_secs(2), |view| view.carries(&payload))?;
+                let vlan_id = came.view().context("a captured frame is too short")?.vlan_id;
+                trunk.drain();
+                ensure!(vlan_id == tag, "it left with tag {vlan_id:?}");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })?;
+    Ok(String::new())
+}
+
+fn reserved_groups_beside_stp(lab: &Lab, _: &Run) -> Result<String> {
+    let document = trunks(lab, "forward-reserved = [\"lldp\"]\n")? + "\n[bridge]\nstp = true\n";
+    let untagged = [(10, None), (11, None)];
+    lab.with_document(&document, || {
+        // Nothing goes in or out by a port that does not forward yet, these frames neither.
+        come_up(lab, 10)?;
+        let payload = fresh_payload("early");
+        let early = [9, 10].map(|port| lab.vm.wire(port).map(|wire| wire.capture_text(&payload)));
+        for port in [9, 10] {
+            let frame = to_group(LLDP, None, &payload);
+            ensure!(lab.vm.wire(port)?.send(&frame), "the machine did not take a frame on swp{port}");
+        }
+        eventually("swp10 forwards", FORWARDING, || {
+            cross(lab, At(9, Some(50)), At(10, Some(50)), Mac::BROADCAST)
+        })?;
+        cross(lab, At(10, Some(50)), At(9, Some(50)), Mac::BROADCAST)?;
+        for capture in early {
+            ensure!(capture?.drain().is_empty(), "a frame crossed a port that did not forward yet");
+        }
+        eventually("what the port opts in for is forwarded", SOON, || goes(lab, 9, LLDP, None, &untagged))?;
+        goes(lab, 9, SPANNING_TREE, None, &[])
+    })?;
+    eventually("frames cross again", SOON, || cross(lab, At(9, None), At(10, None), Mac::BROADCAST))?;
+    Ok(String::new())
 }

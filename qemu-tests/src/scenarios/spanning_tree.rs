@@ -29,8 +29,10 @@ pub const SCENARIOS: [Scenario; 2] = [
 ];
 
 const SOON: Duration = Duration::from_secs(20);
+/// Why a port forwards nothing that the spanning tree keeps from it.
+const DISCARDING: &str = "the spanning tree keeps it from forwarding";
 /// Listening and learning take the forward delay each (IEEE 802.1D-1998, table 8-3).
-const FORWARDING: Duration = Duration::from_secs(60);
+pub(super) const FORWARDING: Duration = Duration::from_secs(60);
 /// A root sends its configuration every hello time, 1 s here.
 const HELLO: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,22 @@ fn with_stp(lab: &Lab) -> String {
     lab.document.clone() + "\n[bridge]\nstp = true\n"
 }
 
+/// Has the link of a port go down and come up: the spanning tree keeps the port from forwarding for twice the forward
+/// delay then, and the port says so. Ports that forward when it is turned on go on forwarding.
+pub(super) fn come_up(lab: &Lab, port: u16) -> Result<()> {
+    let name = format!("swp{port}");
+    let because = |reason: &str| {
+        let found = lab.port(&name)?["reason"].clone();
+        ensure!(found == reason, "its reason is {found}");
+        Ok(())
+    };
+    lab.vm.set_link(port, false)?;
+    let down = eventually(&format!("{name} has no carrier"), SOON, || because("no carrier"));
+    lab.vm.set_link(port, true)?;
+    down?;
+    eventually(&format!("{name} says that it does not forward yet"), SOON, || because(DISCARDING))
+}
+
 fn foreign_root(lab: &Lab, _: &Run) -> Result<String> {
     let document = with_stp(lab);
     lab.restoring(|| {
@@ -115,20 +133,7 @@ fn foreign_root(lab: &Lab, _: &Run) -> Result<String> {
 fn learns_after_stp(lab: &Lab, _: &Run) -> Result<String> {
     lab.restoring(|| {
         lab.apply_ok(&with_stp(lab))?;
-        // Ports that forwarded before go on; one whose link comes up listens and learns first.
-        lab.vm.set_link(1, false)?;
-        eventually("swp1 loses its carrier", SOON, || {
-            let reason = lab.port("swp1")?["reason"].clone();
-            ensure!(reason == "no carrier", "{reason}");
-            Ok(())
-        })?;
-        lab.vm.set_link(1, true)?;
-        eventually("a port that does not forward yet says so", SOON, || {
-            let shown = lab.vm.run("corten show ports swp1")?;
-            let reason = lab.port("swp1")?["reason"].clone();
-            ensure!(reason == "the spanning tree keeps it from forwarding", "{reason}: {shown}");
-            Ok(())
-        })?;
+        come_up(lab, 1)?;
         // A port that begins to forward changes the topology.
         eventually("swp1 forwards", FORWARDING, || cross(lab, At(1, None), At(2, None), Mac::BROADCAST))?;
         eventually("the topology changes", SOON, || {
