@@ -1,6 +1,6 @@
 //! Clocks: one that goes on over a restart of netd but not over a reboot, and the one on the wall.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -32,8 +32,13 @@ impl Moment {
 /// Nanoseconds since the machine started, also while it slept.
 pub fn boottime_ns() -> u64 {
     // Fails for clocks the kernel does not know, which this is not.
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from).unwrap_or_default();
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How long this thread has had a processor.
+pub fn thread_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// Seconds since 1970.
@@ -84,6 +89,18 @@ mod tests {
         assert_eq!(show(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(show(1_769_868_309), "2026-01-31 14:05:09 UTC");
         assert_eq!(show(u64::MAX), format!("second {}", u64::MAX));
+    }
+
+    #[test]
+    fn time_of_a_thread_is_what_it_works_and_not_what_it_waits() {
+        let (before, begun) = (thread_time(), std::time::Instant::now());
+        std::thread::sleep(Duration::from_millis(200));
+        let waited = thread_time() - before;
+        assert!(waited < begun.elapsed() / 2, "{waited:?}");
+        let deadline = begun + Duration::from_secs(60);
+        while thread_time() - before < waited + Duration::from_millis(10) {
+            assert!(std::time::Instant::now() < deadline, "it does not go on");
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::text;
 /// How long links and hosts have after a change before what is missing is told as gone; at most half of the time in
 /// which the change must be confirmed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long they have, with the same bound, where netd comes to fewer looks than [`LOOKS`] meanwhile: at the first one
+/// no host has answered yet.
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often netd is asked meanwhile.
 const PERIOD: Duration = Duration::from_millis(250);
 /// Looks of netd after which what is the same is taken for that: a link may go down a moment after the change.
@@ -25,14 +28,14 @@ const COLUMNS: usize = 80;
 
 /// What a change that was just applied did to the network, once that shows.
 pub(super) async fn after_change(timeout_s: u32, netd: &Netd, context: &Context) -> String {
-    let patience = PATIENCE.min(Duration::from_secs(timeout_s.into()) / 2);
+    let half = Duration::from_secs(timeout_s.into()) / 2;
     let begun = Instant::now();
     let mut said = false;
     loop {
         let comparison = netd.comparison().await;
-        let settled = match &comparison {
-            Ok(comparison) => is_settled(comparison),
-            Err(_) => true,
+        let (settled, patience) = match &comparison {
+            Ok(comparison) => (is_settled(comparison), patience(comparison).min(half)),
+            Err(_) => (true, PATIENCE),
         };
         if settled || begun.elapsed() >= patience {
             return show(comparison.ok().as_ref(), context);
@@ -57,6 +60,11 @@ fn is_settled(comparison: &Comparison) -> bool {
         Progress::NotLooked => false,
         Progress::Compared => comparison.is_same() && comparison.looks >= LOOKS,
     }
+}
+
+/// How long to wait for what is missing.
+fn patience(comparison: &Comparison) -> Duration {
+    if comparison.looks < LOOKS { MOST_PATIENCE } else { PATIENCE }
 }
 
 /// The comparison as lines of text; `None` where netd does not tell it.
@@ -94,5 +102,7 @@ mod tests {
         assert!(!is_settled(&of(Progress::Compared, 1)), "a link may go down a moment later");
         assert!(is_settled(&of(Progress::Compared, LOOKS)));
         assert!(!is_settled(&Comparison { looks: 9, ..tables::comparison::tests::comparison() }));
+        // Hosts are asked at the first look, and what they answer is seen at later ones.
+        assert!(patience(&of(Progress::Compared, 1)) > patience(&of(Progress::Compared, LOOKS)));
     }
 }

@@ -161,7 +161,8 @@ a number that is clearly less is
 .IR fewer :
 any less of members and next hops, less than 95 in 100 of learned addresses.
 .B apply
-waits for at most five seconds for what a change interrupts to come back, then tells the rest; so do the screens.
+waits for at most five seconds for what a change interrupts to come back, then tells the rest; so do the screens. Where
+a busy switch has not looked three times by then, it waits for at most ten seconds.
 A neighbour counts if it was known to be there within five minutes before the change, and afterwards if it answered:
 the switch asks each one again. More than 1024 of them are counted for each interface instead. A learned address counts
 if it was heard within a minute before the change or since. What a change takes away on purpose is lost as well, and a

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netd_api::comparison::Compared;
 
@@ -17,7 +17,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_LOOKS: u32 = 8;
 /// How often it is looked later.
 const PAUSE: Duration = Duration::from_secs(2);
-/// A look over long tables is followed by a pause so many times as long, up to a bound.
+/// A look that takes a processor for long, over long tables, is followed by a pause so many times as long, up to a
+/// bound. That it waits for its turn, which others have before it, costs nobody anything.
 const PAUSE_FACTOR: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Neighbours that are asked whether they are there, in a second and at the first look.
@@ -144,7 +145,7 @@ fn run(record: &Record, shared: &Shared) {
     let since_ns = clock::boottime_ns();
     let mut last_ns = since_ns;
     loop {
-        let (begun, begun_ns) = (Instant::now(), clock::boottime_ns());
+        let (before, begun_ns) = (clock::thread_time(), clock::boottime_ns());
         let probes = probes(begun_ns.saturating_sub(last_ns));
         let kinds = look(record, since_ns, begun_ns, probes);
         last_ns = begun_ns;
@@ -153,13 +154,13 @@ fn run(record: &Record, shared: &Shared) {
             state.latest.take(begun_ns, kinds);
             state.latest.looks
         };
-        if shared.pause(pause(looks, begun.elapsed())) {
+        if shared.pause(pause(looks, clock::thread_time().saturating_sub(before))) {
             return;
         }
     }
 }
 
-/// How long to wait after so many looks, the last of which took so long.
+/// How long to wait after so many looks, the last of which took so much time of a processor.
 fn pause(looks: u32, took: Duration) -> Duration {
     let pause = if looks < FIRST_LOOKS { FIRST_PAUSE } else { PAUSE };
     pause.max(took.saturating_mul(PAUSE_FACTOR).min(LONGEST_PAUSE))
