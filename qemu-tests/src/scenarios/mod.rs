@@ -45,6 +45,7 @@ mod alarms;
 mod boot;
 mod bridge;
 mod changes;
+mod comparison;
 mod console;
 mod containers;
 mod control_plane;
@@ -90,7 +91,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 36] = [
+    let files: [(&str, &[Scenario]); 37] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -110,6 +111,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("lag", &lag::SCENARIOS),
         ("roles", &roles::SCENARIOS),
         ("changes", &changes::SCENARIOS),
+        ("comparison", &comparison::SCENARIOS),
         ("mistakes", &mistakes::SCENARIOS),
         ("alarms", &alarms::SCENARIOS),
         ("control-plane", &control_plane::SCENARIOS),
