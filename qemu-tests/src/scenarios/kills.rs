@@ -35,6 +35,8 @@ const RATE: u32 = 200;
 /// Frames that must cross before and after each kill.
 const MARGIN: u64 = 40;
 const SOON: Duration = Duration::from_secs(60);
+/// How long a call to netd may take: as long as the console waits for the answer to a change.
+const CALL: Duration = Duration::from_secs(120);
 /// A time for confirmation that is never up.
 const LONG_S: u32 = 3600;
 /// One that is.
@@ -146,7 +148,7 @@ impl Ground {
         for side in [&old, &new] {
             lab.write_file(side.path, &side.document)?;
         }
-        lab.vm.run(&format!("corten apply {}", old.path))?;
+        lab.vm.run_within(&format!("corten apply {}", old.path), CALL)?;
         let ask = timed(lab, &call("Status", ""))?;
         old.kernel = kernel_dump::settled(|| kernel_dump::take(lab))?;
         let forth = timed(lab, &apply(&new, 0))?;
@@ -155,9 +157,9 @@ impl Ground {
         same(lab, &old).context("a change and the way back, without any kill")?;
         let changed = kernel_dump::differences(&old.kernel, &new.kernel).len();
         ensure!(changed > 300, "the change is too small to be cut in two: {changed} differences");
-        lab.vm.run(&apply(&new, LONG_S))?;
+        lab.vm.run_within(&apply(&new, LONG_S), CALL)?;
         let roll_back = timed(lab, &roll_back())?;
-        lab.vm.run(&apply(&new, LONG_S))?;
+        lab.vm.run_within(&apply(&new, LONG_S), CALL)?;
         let confirm = timed(lab, &confirm())?;
         same(lab, &new).context("a confirmed change, without any kill")?;
         Ok(Ground { old, new, ask, apply: forth.max(back), confirm, roll_back })
@@ -266,7 +268,7 @@ fn roll_back() -> String {
 
 fn timed(lab: &Lab, command: &str) -> Result<Duration> {
     let started = Instant::now();
-    lab.vm.run(command)?;
+    lab.vm.run_within(command, CALL)?;
     Ok(started.elapsed())
 }
 
@@ -338,7 +340,7 @@ fn kill_amid(lab: &Lab, command: &str, after: Duration) -> Result<Cut> {
          [ -e {JOURNAL} ] && echo amid; wait; echo status $(cat /run/corten-test.status)",
         after.as_secs_f64()
     );
-    let text = lab.vm.run(&script)?;
+    let text = lab.vm.run_within(&script, after + CALL)?;
     cut_off(lab, text.contains("status 0"), text.contains("amid"))
 }
 
@@ -349,7 +351,7 @@ fn kill_at_journal(lab: &Lab, command: &str) -> Result<Cut> {
     let pid = pid.trim().parse().with_context(|| format!("netd has no process: {pid}"))?;
     let agent = lab.vm.agent()?;
     let killed = agent.arm_kill(pid, JOURNAL, SOON)?;
-    let status = lab.vm.sh(&format!("{command} >/run/corten-test.answer 2>&1"))?.status;
+    let status = lab.vm.sh_within(&format!("{command} >/run/corten-test.answer 2>&1"), CALL)?.status;
     killed.wait().context("netd noted no change")?;
     // systemd starts the next one a moment later, which takes the change back or finishes it.
     cut_off(lab, status == 0, status != 0)
@@ -430,7 +432,7 @@ fn killed(
         Moment::Expiry => Some(SHORT_S),
     };
     if let Some(seconds) = unconfirmed {
-        lab.vm.run(&apply(to, seconds))?;
+        lab.vm.run_within(&apply(to, seconds), CALL)?;
     }
     let (command, whole) = match moment {
         Moment::Amid | Moment::Apply => (apply(to, 0), ground.apply),

@@ -64,7 +64,8 @@ fn flood_of_questions(lab: &Lab, _: &Run) -> Result<String> {
             let beside = (11..=13).map(timed).collect::<Result<Vec<_>>>()?.into_iter().min().context("no change")?;
             // A translated processor starts programs slowly beside all that.
             lab.write_file("/run/confirmed.toml", &document(20))?;
-            lab.vm.run("corten apply --force --confirm 30s /run/confirmed.toml && sleep 5 && corten confirm")?;
+            let confirmed = "corten apply --force --confirm 60s /run/confirmed.toml && sleep 5 && corten confirm";
+            lab.vm.run_within(confirmed, Duration::from_secs(120))?;
             let more = netd("MemoryPeak")?.saturating_sub(before);
             Ok((beside, more))
         };
