@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use netd_api::config::{Config, split_name};
+use nix::errno::Errno;
 
 use crate::engine::Engine;
 use crate::engine::problems::Problem;
 use crate::failure::Failure;
-use crate::kernel::{KernelError, devlink};
+use crate::kernel::KernelError;
+use crate::kernel::devlink::{self, Ports};
 
 /// A port that is to be split, or made whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +34,15 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    fn carry_out(&self) -> Result<(), KernelError> {
-        let port = devlink::find(&self.present)?;
+    fn carry_out(&self, ports: &Result<Ports, KernelError>) -> Result<(), KernelError> {
+        let ports = ports.as_ref().map_err(KernelError::clone)?;
+        let port = ports.of(&self.present).ok_or_else(|| {
+            let words = format!("the driver of {} tells of no port of an ASIC", self.present);
+            KernelError::with_words(Errno::EOPNOTSUPP, words)
+        })?;
         match self.parts {
-            1 => devlink::unsplit(&port),
-            parts => devlink::split(&port, parts),
+            1 => devlink::unsplit(port),
+            parts => devlink::split(port, parts),
         }
     }
 }
@@ -77,8 +83,10 @@ impl Engine {
             if steps.is_empty() {
                 break;
             }
+            // Splitting one port leaves the numbers of the others.
+            let ports = Ports::dump();
             for step in steps {
-                step.carry_out().map_err(|error| {
+                step.carry_out(&ports).map_err(|error| {
                     let place = config.locate(&format!("ports.{}.breakout", step.whole));
                     let line = place.map(|place| format!("line {}: ", place.line)).unwrap_or_default();
                     Failure::Refused(format!("{line}{step}: {error}"))

@@ -588,7 +588,7 @@ impl Engine {
                 "locked by {} since {}, waiting for confirmation until {}",
                 pending.author.user,
                 clock::show(pending.since_s),
-                clock::show(clock::wall_s(pending.deadline_ns))
+                clock::show(clock::Now::take().wall_s(pending.deadline_ns))
             ))),
             _ => Ok(()),
         }

@@ -101,7 +101,7 @@ impl Engine {
     }
 
     fn confirm_by_s(&self) -> Option<u64> {
-        self.pending.as_ref().map(|pending| clock::wall_s(pending.deadline_ns))
+        self.pending.as_ref().map(|pending| clock::Now::take().wall_s(pending.deadline_ns))
     }
 
     /// What runs, and what is wrong with it.

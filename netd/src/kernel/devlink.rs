@@ -2,7 +2,7 @@
 //!
 //! Of the drivers in the kernel only a few can; the others refuse in words of their own.
 
-use nix::errno::Errno;
+use std::collections::BTreeMap;
 
 use super::extack::KernelError;
 use super::generic::{self, Family};
@@ -31,18 +31,22 @@ pub struct DevlinkPort {
     pub port_index: u32,
 }
 
-/// The port of the ASIC behind a link.
-pub fn find(link: &str) -> Result<DevlinkPort, KernelError> {
-    let mut family = Family::open(FAMILY)?;
-    let query = generic::message(family.id, DEVLINK_CMD_PORT_GET, VERSION);
-    let ports = family.connection.dump(&query, |_, payload| read_port(payload))?;
-    let found = ports.into_iter().find(|(name, _)| name == link).map(|(_, port)| port);
-    found.ok_or_else(|| {
-        KernelError::with_words(
-            Errno::EOPNOTSUPP,
-            format!("the driver of {link} tells of no port of an ASIC"),
-        )
-    })
+/// The ports of ASICs, by the links they are behind.
+#[derive(Clone, Debug, Default)]
+pub struct Ports(BTreeMap<String, DevlinkPort>);
+
+impl Ports {
+    /// Asks for all of them at once: the kernel goes through every device for one as for all.
+    pub fn dump() -> Result<Ports, KernelError> {
+        let mut family = Family::open(FAMILY)?;
+        let query = generic::message(family.id, DEVLINK_CMD_PORT_GET, VERSION);
+        Ok(Ports(family.connection.dump(&query, |_, payload| read_port(payload))?.into_iter().collect()))
+    }
+
+    /// The port behind a link; `None` where its driver tells of none.
+    pub fn of(&self, link: &str) -> Option<&DevlinkPort> {
+        self.0.get(link)
+    }
 }
 
 /// A port and the name of its link.

@@ -6,7 +6,7 @@ use netd_api::state::{DISCARD_REASONS, Discard};
 use super::View;
 use super::query::Query;
 use super::stream::{StreamError, Writer};
-use crate::kernel::devlink::{self, DevlinkPort};
+use crate::kernel::devlink::{DevlinkPort, Ports};
 use crate::kernel::devlink_traps::Traps;
 use crate::kernel::ethtool::Ethtool;
 use crate::kernel::link::LinkRecord;
@@ -33,11 +33,12 @@ impl View<'_> {
     /// Writes what the ports that are asked for discarded, a row for each reason.
     pub(super) fn write_discards(&self, query: &Query, out: &mut Writer<'_>) -> Result<(), StreamError> {
         let mut sources = Sources { ethtool: Ethtool::open().ok(), traps: Traps::open().ok() };
+        // Only an ASIC has traps, and ports that devlink knows.
+        let asic_ports = sources.traps.as_ref().and_then(|_| Ports::dump().ok()).unwrap_or_default();
         let mut ports = self.port_links().filter(|(link, ..)| query.takes_interface(&link.name));
         let _ = ports.try_for_each(|(link, ..)| {
-            // Only an ASIC has traps, and ports that devlink knows.
-            let asic = sources.traps.as_ref().and_then(|_| devlink::find(&link.name).ok());
-            let rows = rows(link, |direction, reason| sources.count(link, asic.as_ref(), direction, reason));
+            let asic = asic_ports.of(&link.name);
+            let rows = rows(link, |direction, reason| sources.count(link, asic, direction, reason));
             rows.iter().try_for_each(|row| out.row(row))
         });
         out.check()
