@@ -39,15 +39,7 @@ pub async fn run(log: Log, context: &Context) -> Result<Outcome, Error> {
             let (ended, entries) = tokio::join!(reader, collect(news));
             let printed = match log.json {
                 true => super::json(&entries),
-                // Whoever looks at a screen would take nothing for a command that did something.
-                false if entries.is_empty() && context.width.is_some() => {
-                    Ok(Outcome::done("No messages.\n".to_owned()))
-                }
-                false => entries
-                    .iter()
-                    .map(|entry| Ok(line(entry)? + "\n"))
-                    .collect::<Result<_, _>>()
-                    .map(Outcome::done),
+                false => Ok(Outcome::done(lines(&entries, context))),
             };
             (ended, printed)
         }
@@ -59,6 +51,15 @@ pub async fn run(log: Log, context: &Context) -> Result<Outcome, Error> {
             ..Outcome::failed(Exit::Refused, format!("corten: the journal: {why}\n"))
         }),
     }
+}
+
+/// Messages for a person, a line each.
+fn lines(entries: &[Entry], context: &Context) -> String {
+    // Whoever looks at a screen would take nothing for a command that did something. A program gets nothing.
+    if entries.is_empty() && context.width.is_some() {
+        return "No messages.\n".to_owned();
+    }
+    entries.iter().map(|entry| show(entry, context.look) + "\n").collect()
 }
 
 async fn collect(mut news: mpsc::Receiver<News>) -> Vec<Entry> {
@@ -151,6 +152,15 @@ mod tests {
         follow(news, super::super::json_line, &mut out, std::future::pending()).await.unwrap();
         let line = r#"{"time":"May 02 14:05:09","source":"netd","priority":4,"message":"\u009b2J"}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{line}\n{line}\n"));
+    }
+
+    #[test]
+    fn empty_log_says_so_to_a_person_and_nothing_to_a_program() {
+        let context =
+            |width| Context { width, look: Look::PLAIN, error_look: Look::PLAIN, sources: Sources::Any };
+        assert_eq!(lines(&[], &context(Some(80))), "No messages.\n");
+        assert_eq!(lines(&[], &context(None)), "");
+        assert_eq!(lines(&[entry()], &context(Some(80))).lines().count(), 1);
     }
 
     #[test]

@@ -647,6 +647,20 @@ fn log_without_access_says_so() {
 }
 
 #[test]
+fn empty_log_says_so_until_a_message_passes() {
+    let mut app = app(Look::PLAIN);
+    press(&mut app, &[Key::Char('9')]);
+    app.journal(News::Begin);
+    let second = |app: &mut App| screen(app).lines().nth(3).unwrap_or_default().to_owned();
+    assert_eq!(second(&mut app), "No messages.", "{}", screen(&mut app));
+    app.journal(entry(6, "netd", "configuration applied"));
+    assert!(!screen(&mut app).contains("No messages."), "{}", screen(&mut app));
+    // Of those that are warnings there are still none.
+    app.log.next_severity();
+    assert!(screen(&mut app).contains("No messages."), "{}", screen(&mut app));
+}
+
+#[test]
 fn keys_are_listed() {
     let mut app = app(Look::PLAIN);
     press(&mut app, &[Key::Char('?')]);
