@@ -28,6 +28,7 @@ pub mod platform;
 pub mod policy;
 pub mod quirks;
 pub mod rights;
+pub mod route_name;
 pub mod state;
 pub mod store;
 pub mod transaction;

@@ -365,6 +365,8 @@ pub struct Reconciled {
     pub refused: Vec<(Action, KernelError)>,
     /// Differences that were let be, the first of them.
     pub let_be: Vec<Action>,
+    /// Where some were: the network as it was found, without its routes.
+    pub found: Network,
 }
 
 /// Brings back what is missing or was changed by others, where `allows` lets it. Steps that fail are
@@ -376,9 +378,15 @@ pub fn reconcile(
 ) -> Result<Reconciled, KernelError> {
     let mut result = Reconciled::default();
     for _ in 0..ROUNDS {
-        let mut steps = plan(desired, &backend.snapshot()?);
+        let found = backend.snapshot()?;
+        let mut steps = plan(desired, &found);
         let refused = steps.iter().filter(|step| !allows(&step.action)).take(SHOWN);
         result.let_be = refused.map(|step| step.action.clone()).collect();
+        result.found = match result.let_be.is_empty() {
+            true => Network::default(),
+            // Routes are many, and each difference has its own.
+            false => Network { routes: Vec::new(), ..found },
+        };
         steps.retain(|step| allows(&step.action));
         result.refused.clear();
         if steps.is_empty() {

@@ -12,6 +12,7 @@ use super::facts::Facts;
 use super::{Kind, Look, Unreadable};
 use crate::kernel::route::{self, RouteRecord};
 use crate::kernel::{Connection, KernelError};
+use crate::route_name;
 
 const MAIN: u32 = libc::RT_TABLE_MAIN as u32;
 
@@ -35,15 +36,15 @@ impl Kind for DefaultRoutes {
 
     fn observe(&self, look: &mut Look<'_>) -> Result<Facts, Unreadable> {
         let vrfs = look.links.values().filter(|link| link.kind == "vrf");
-        let vrfs = vrfs.map(|link| (format!(" in {}", link.name), link.table, Some(link.index)));
-        let vrfs: Vec<_> = vrfs.chain([(String::new(), MAIN, None)]).collect();
+        let vrfs = vrfs.map(|link| (Some(link.name.as_str()), link.table, Some(link.index)));
+        let vrfs: Vec<_> = vrfs.chain([(None, MAIN, None)]).collect();
         let mut facts = Facts::default();
-        for (place, table, index) in vrfs {
+        for (vrf, table, index) in vrfs {
             if let Some(route) = ipv4(table)? {
-                facts.add(format!("0.0.0.0/0{place}"), usable(&route));
+                facts.add(route_name::in_vrf("0.0.0.0/0", vrf), usable(&route));
             }
             if let Some(route) = ipv6(look.connection, table, index)? {
-                facts.add(format!("::/0{place}"), usable(&route));
+                facts.add(route_name::in_vrf("::/0", vrf), usable(&route));
             }
         }
         Ok(facts)

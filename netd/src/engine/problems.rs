@@ -5,6 +5,7 @@ use netd_api::config::Config;
 use netd_api::diagnostic::Diagnostic;
 
 use crate::alarms::Condition;
+use crate::engine::step_words::Words;
 use crate::engine::{Engine, places};
 use crate::plan::Action;
 
@@ -112,8 +113,10 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    pub fn of(action: &Action, config: &Config) -> Drift {
-        Drift { words: action.to_string(), object: action.object(), line: places::line_of(config, action) }
+    /// In the words of a comparison: it is the same step.
+    pub fn of(action: &Action, words: &Words<'_>) -> Drift {
+        let line = places::line_of(words.config, action);
+        Drift { words: words.of(action), object: words.object(action), line }
     }
 
     fn condition(&self) -> Condition {
@@ -160,7 +163,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{LinkKind, Setting, Value};
+    use crate::plan::{LinkKind, Network, RouteKey, RouteTarget, Setting, Value};
 
     fn set_mtu() -> Action {
         Action::Set {
@@ -185,10 +188,27 @@ mod tests {
             (left.condition.object.as_str(), left.condition.text.as_str()),
             ("swp1", "not undone: set mtu 9000")
         );
-        let drift = Drift::of(&set_mtu(), &config);
+        let none = Network::default();
+        let words = Words { config: &config, running: &config, desired: &none, actual: &none };
+        let drift = Drift::of(&set_mtu(), &words);
         assert_eq!(drift.words, "swp1: set mtu 9216");
         let condition = drift.condition();
         assert_eq!(condition.text, "changed by others, only reported; right is: set mtu 9216");
         assert_eq!((condition.object.as_str(), condition.remedy.as_str()), ("swp1", "line 3"));
+    }
+
+    #[test]
+    fn drift_names_a_route_as_a_comparison_does() {
+        let document = "version = 1\n[vrfs.blue]\ntable = 1001\n";
+        let config = netd_api::config::parse(document).expect("valid");
+        let none = Network::default();
+        let words = Words { config: &config, running: &config, desired: &none, actual: &none };
+        let key = RouteKey { table: 1001, prefix: "10.0.0.0/8".parse().expect("a prefix"), metric: 0 };
+        let route = Action::Route { key, from: None, to: Some(RouteTarget::Blackhole) };
+        let drift = Drift::of(&route, &words);
+        assert_eq!(drift.words, "route 10.0.0.0/8 of VRF blue: add blackhole");
+        let condition = drift.condition();
+        assert_eq!(condition.object, "route 10.0.0.0/8 of VRF blue");
+        assert_eq!(condition.text, "changed by others, only reported; right is: add blackhole");
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use netd_api::alarm::AlarmKind;
-use netd_api::config::Config;
-use nix::libc;
 
 use crate::alarms::Condition;
 use crate::alarms::hardware::is_alarm;
@@ -12,6 +10,7 @@ use crate::engine::Engine;
 use crate::kernel::KernelError;
 use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
 use crate::plan::RouteKey;
+use crate::route_name;
 
 impl Engine {
     /// Whether routes are not in the hardware: only then it matters what else becomes of routes.
@@ -90,25 +89,14 @@ impl Engine {
     /// within a moment is told together.
     pub fn tell_failed_routes(&mut self) {
         self.failed_routes_changed = false;
-        let config = &self.config;
+        let config = self.config.as_ref();
         let conditions = self.failed_routes.iter().map(|(key, word)| {
-            let name = route_name(config, key);
+            let name = route_name::in_table(key, &[config]);
             let text = format!("{word}: the hardware does not forward by it");
             let condition = Condition::critical(AlarmKind::RouteNotInHardware, name, text);
             condition.try_this(format!("show routes {}", key.prefix))
         });
         self.alarms.report(&[AlarmKind::RouteNotInHardware], conditions);
-    }
-}
-
-/// The prefix, and the VRF where it is another than the default: hardware has one route of each.
-fn route_name(config: &Config, key: &RouteKey) -> String {
-    if key.table == u32::from(libc::RT_TABLE_MAIN) {
-        return key.prefix.to_string();
-    }
-    match config.vrfs.iter().find(|(_, vrf)| vrf.table == key.table) {
-        Some((name, _)) => format!("{} vrf {name}", key.prefix),
-        None => format!("{} table {}", key.prefix, key.table),
     }
 }
 

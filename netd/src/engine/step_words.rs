@@ -6,6 +6,7 @@ use netd_api::config::Config;
 use crate::plan::{
     Action, Filter, Network, NextHopId, NextHopObject, RouteKey, RouteTarget, Tag, TagAction, VlanMembership,
 };
+use crate::route_name;
 
 /// What steps are put in words from.
 pub(super) struct Words<'a> {
@@ -20,23 +21,36 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
+    /// What a step is about, as its words begin.
+    pub(super) fn object(&self, action: &Action) -> String {
+        match action {
+            Action::NextHop { id, from, to } => {
+                let object = to.as_ref().or(from.as_ref());
+                let name = object.map_or_else(|| self.next_hop(*id), |object| self.next_hops(object));
+                match object {
+                    Some(NextHopObject::Group(_)) => format!("ECMP group of {name}"),
+                    _ => format!("next hop {name}"),
+                }
+            }
+            Action::Route { key, .. } => self.route(key),
+            other => other.object(),
+        }
+    }
+
     /// A step for an operator.
     pub(super) fn of(&self, action: &Action) -> String {
         match action {
-            Action::NextHop { id, from, to } => {
+            Action::NextHop { from, to, .. } => {
                 let what = match (from, to) {
                     (None, _) => "add",
                     (Some(_), Some(_)) => "change",
                     (Some(_), None) => "delete",
                 };
-                let object = to.as_ref().or(from.as_ref());
-                let name = object.map_or_else(|| self.next_hop(*id), |object| self.object(object));
-                match (object, from, to) {
-                    (Some(NextHopObject::Group(_)), Some(from), Some(_)) => {
-                        format!("ECMP group of {}: change to {name}", self.object(from))
+                match (from, to) {
+                    (Some(from), Some(to @ NextHopObject::Group(_))) => {
+                        format!("ECMP group of {}: change to {}", self.next_hops(from), self.next_hops(to))
                     }
-                    (Some(NextHopObject::Group(_)), ..) => format!("ECMP group of {name}: {what}"),
-                    _ => format!("next hop {name}: {what}"),
+                    _ => format!("{}: {what}", self.object(action)),
                 }
             }
             Action::Route { key, from, to } => {
@@ -87,20 +101,7 @@ impl Words<'_> {
     }
 
     fn route(&self, key: &RouteKey) -> String {
-        let named = |config: &Config| {
-            config.vrfs.iter().find(|(_, vrf)| vrf.table == key.table).map(|(name, _)| name.clone())
-        };
-        let vrf = match named(self.config).or_else(|| named(self.running)) {
-            Some(vrf) => format!(" of VRF {vrf}"),
-            None if key.table == u32::from(nix::libc::RT_TABLE_MAIN) => String::new(),
-            None => format!(" of table {}", key.table),
-        };
-        // What the kernel takes for a route without a metric is told by none.
-        let metric = match (key.metric, key.prefix.addr().is_ipv6()) {
-            (0, false) | (1024, true) => String::new(),
-            (metric, _) => format!(" with metric {metric}"),
-        };
-        format!("route {}{vrf}{metric}", key.prefix)
+        format!("route {}", route_name::of(key, &[self.config, self.running]))
     }
 
     fn target(&self, target: &RouteTarget) -> String {
@@ -112,10 +113,10 @@ impl Words<'_> {
 
     fn next_hop(&self, id: NextHopId) -> String {
         let object = self.desired.next_hops.get(&id).or_else(|| self.actual.next_hops.get(&id));
-        object.map_or_else(|| id.to_string(), |object| self.object(object))
+        object.map_or_else(|| id.to_string(), |object| self.next_hops(object))
     }
 
-    fn object(&self, object: &NextHopObject) -> String {
+    fn next_hops(&self, object: &NextHopObject) -> String {
         match object {
             NextHopObject::Single { via: Some(via), device, .. } => format!("{via} on {device}"),
             NextHopObject::Single { via: None, device, .. } => device.clone(),
@@ -219,6 +220,10 @@ mod tests {
             ),
         ] {
             assert_eq!(words.of(&action), said);
+            // What it is about is how its words begin: alarms have it in a column of its own.
+            if !matches!(action, Action::Filter { .. }) {
+                assert!(said.starts_with(&format!("{}: ", words.object(&action))), "{said}");
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use netd_api::events::{EventKind, EventSource};
 use crate::engine::Engine;
 use crate::engine::drift::Judge;
 use crate::engine::problems::{Drift, Problem};
+use crate::engine::step_words::Words;
 use crate::events::groups::Groups;
 use crate::kernel::monitor::Event;
 use crate::kernel::{KernelError, link, next_hop};
@@ -216,7 +217,9 @@ impl Engine {
         if result.count > result.repaired.len() {
             tracing::info!("and {} steps more", result.count - result.repaired.len());
         }
-        self.drift = result.let_be.iter().map(|action| Drift::of(action, &self.config)).collect();
+        let (config, found) = (self.config.as_ref(), &result.found);
+        let words = Words { config, running: config, desired: &self.desired, actual: found };
+        self.drift = result.let_be.iter().map(|action| Drift::of(action, &words)).collect();
         self.settled = true;
     }
 
