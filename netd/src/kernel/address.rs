@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::libc;
 
 use super::connection::Connection;
@@ -13,6 +13,8 @@ use super::wire::{Message, attributes, read_ip, read_u8, read_u32};
 /// `IFA_FLAGS` and `IFA_PROTO` (linux/if_addr.h).
 const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
+/// `IFAPROT_KERNEL_LL`: the kernel derived the address of a link itself.
+pub const KERNEL_LINK_LOCAL: u8 = 3;
 
 /// An address as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,20 @@ pub fn add(index: u32, address: &IpNet, detect_duplicates: bool) -> Message {
         Some(broadcast) => message.ip(libc::IFA_BROADCAST, IpAddr::V4(broadcast)),
         None => message,
     }
+}
+
+/// Link-local addresses of IPv6.
+pub fn dump_link_local(connection: &mut Connection) -> Result<Vec<AddressRecord>, KernelError> {
+    let query = Message::new(libc::RTM_GETADDR, 0, &[libc::AF_INET6 as u8, 0, 0, 0, 0, 0, 0, 0]);
+    connection.dump(&query, |_, payload| AddressRecord::parse(payload).filter(AddressRecord::is_link_local))
+}
+
+/// Sets a link-local address as the kernel does by itself.
+pub fn add_link_local(index: u32, address: Ipv6Net) -> Message {
+    let kind_flags = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+    Message::new(libc::RTM_NEWADDR, kind_flags, &header(index, &IpNet::V6(address), 0))
+        .ip(libc::IFA_LOCAL, IpAddr::V6(address.addr()))
+        .u8(IFA_PROTO, KERNEL_LINK_LOCAL)
 }
 
 /// The broadcast address; RFC 3021 and host prefixes have none.

@@ -13,9 +13,11 @@ use super::route_watch::TakenRoutes;
 use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
-use super::{address, fdb, filter, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan};
+use super::{
+    address, fdb, filter, link, link_local, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan,
+};
 use crate::plan::{
-    Action, FdbKey, LINK_GROUPS, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget,
+    Action, FdbKey, LINK_GROUPS, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Setting,
 };
 
 /// Carries out actions of one dependency class and answers how each fared. Actions do not depend on each
@@ -63,6 +65,7 @@ pub fn execute_beside(connection: &mut Connection, actions: &[&Action], taken: &
     }
     sender.flush(connection, &mut outcomes);
     refresh_bridges(connection, &mut names, actions);
+    renew_link_local(connection, actions, &mut outcomes);
     ports.carry_out(&mut names, &mut outcomes);
     for (outcome, action) in outcomes.iter_mut().zip(actions) {
         if action.is_removal() && matches!(outcome, Err(error) if says_absent(action, error)) {
@@ -88,6 +91,27 @@ fn refresh_bridges(connection: &mut Connection, names: &mut Names, actions: &[&A
         if let Err(error) = connection.request(link::refresh(bridge)) {
             tracing::debug!("having bridge {bridge} look at its VLANs: {error}");
         }
+    }
+}
+
+/// Has links whose hardware address was set speak IPv6 by an address of that one.
+fn renew_link_local(connection: &mut Connection, actions: &[&Action], outcomes: &mut Outcomes) {
+    let link_of = |action: &Action| match action {
+        Action::Set { link, setting: Setting::Mac, .. } => Some(link.clone()),
+        _ => None,
+    };
+    let set: Vec<(usize, String)> = actions
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| outcomes[*place].is_ok())
+        .filter_map(|(place, action)| Some((place, link_of(action)?)))
+        .collect();
+    if set.is_empty() {
+        return;
+    }
+    let names = set.iter().map(|(_, name)| name.as_str()).collect();
+    if let Err(error) = link_local::renew(connection, &names) {
+        set.iter().for_each(|(place, _)| outcomes[*place] = Err(error.clone()));
     }
 }
 

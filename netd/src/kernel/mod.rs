@@ -35,6 +35,7 @@ pub mod generic;
 pub mod inet;
 pub mod lag;
 pub mod link;
+mod link_local;
 pub mod link_state;
 pub mod mdb;
 pub mod monitor;

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use netd::kernel::address::{self, AddressRecord};
+use netd::kernel::link;
 use netd::kernel::unreported::Unreported;
-use netd::plan::{Network, plan};
+use netd::plan::{Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
 
 use crate::common::isolated;
 use crate::network::desired;
-use crate::room::{BRIDGE, Room};
+use crate::room::{BRIDGE, Room, set};
 
 fn wanted(room: &Room, addresses: &[&str]) -> Network {
     let list: Vec<String> = addresses.iter().map(|address| format!("{address:?}")).collect();
@@ -72,5 +74,68 @@ fn addresses_stand_in_the_order_of_the_document_whatever_came_before() {
             }
             room.connection.request(netd::kernel::link::delete("swp1")).unwrap();
         }
+    });
+}
+
+/// IPv6 addresses of a link, each with who set it and how long it holds, in order.
+fn ipv6_of(room: &mut Room, name: &str) -> Vec<(String, u8, u8)> {
+    let index = room.index(name);
+    let records = address::dump(&mut room.connection).expect("addresses");
+    let of_link = |record: &&AddressRecord| record.index == index && record.address.addr().is_ipv6();
+    let told = |record: &AddressRecord| (record.address.to_string(), record.protocol, record.scope);
+    let mut found: Vec<_> = records.iter().filter(of_link).map(told).collect();
+    found.sort();
+    found
+}
+
+/// Routes of a link in the words of ip(8).
+fn ipv6_routes() -> String {
+    let output = Command::new("ip").args(["-6", "route", "show", "dev", "swp1"]).output().expect("ip(8)");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits until a link has a link-local address.
+fn wait_for_link_local(room: &mut Room) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !ipv6_of(room, "swp1").iter().any(|(address, ..)| address.starts_with("fe80::")) {
+        assert!(std::time::Instant::now() < deadline, "no link-local address within 30 s");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn link_local_address_follows_the_hardware_address_of_a_port_that_stays_up() {
+    isolated("addresses::link_local_address_follows_the_hardware_address_of_a_port_that_stays_up", || {
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        apply(&mut room, &["2001:db8::1/64", "fe80::1/64"]);
+        wait_for_link_local(&mut room);
+        let losses = |room: &mut Room| {
+            let record = link::find_by_name(&mut room.connection, "swp1").expect("a query").expect("swp1");
+            (record.carrier_losses, record.has_carrier())
+        };
+        let (before, routes, carrier) = (ipv6_of(&mut room, "swp1"), ipv6_routes(), losses(&mut room));
+        room.carry_out([set("swp1", Setting::Mac, "02:00:5e:00:53:01")]);
+        let after = ipv6_of(&mut room, "swp1");
+        assert!(after.iter().any(|(address, ..)| address == "fe80::5eff:fe00:5301/64"), "{after:?}");
+        assert_eq!(after.len(), before.len(), "{before:?} {after:?}");
+        for kept in ["2001:db8::1/64", "fe80::1/64"] {
+            let of = |rows: &[(String, u8, u8)]| rows.iter().find(|(address, ..)| address == kept).cloned();
+            assert_eq!(of(&after), of(&before), "{kept}");
+            assert!(of(&after).is_some(), "{after:?}");
+        }
+        assert_eq!((ipv6_routes(), losses(&mut room)), (routes, carrier), "nothing went with it");
+        // As a switch that boots with this hardware address.
+        room.connection.request(link::set_admin("swp1", false)).expect("down");
+        room.connection.request(link::set_admin("swp1", true)).expect("up");
+        wait_for_link_local(&mut room);
+        let link_local = |rows: Vec<(String, u8, u8)>| -> Vec<_> {
+            rows.into_iter().filter(|(address, ..)| address.starts_with("fe80::5e")).collect()
+        };
+        assert_eq!(link_local(ipv6_of(&mut room, "swp1")), link_local(after), "and as the kernel sets it");
+        // The same again changes nothing.
+        let known = ipv6_of(&mut room, "swp1");
+        room.carry_out([set("swp1", Setting::Mac, "02:00:5e:00:53:01")]);
+        assert_eq!(ipv6_of(&mut room, "swp1"), known);
     });
 }
