@@ -7,7 +7,8 @@
 //! from outside. Replies to what the switch itself asked are known by two bounded sets of (peer,
 //! protocol, peer's port, own port) for each routing domain, the default VRF and every other. Only the
 //! switch's own questions fill them: the packet that opens a TCP connection, and datagrams that come from
-//! no allowed service and are no tunnel's. Time empties them. An answer is accepted in the VRF it was asked in, on any of
+//! no allowed service and are no tunnel's. Time empties them; a question for which a set has no room is counted
+//! ([`UNNOTED`]), as its answer is dropped. An answer is accepted in the VRF it was asked in, on any of
 //! its interfaces: with more than one way to a peer, the answer may take another than the question.
 
 mod hygiene;
@@ -250,22 +251,26 @@ fn questions(config: &Config) -> String {
         ("asked4_DOMAIN", "ip daddr . meta l4proto . th dport . th sport"),
         ("asked6_DOMAIN", "ip6 daddr . meta l4proto . th dport . th sport"),
     ];
+    // A set that is full ends the rule: what was noted is accepted before the rest is counted.
     if !allow.contains(&Allow::Protocol(6)) {
         for (set, key) in keys {
-            let _ = writeln!(text, "\t\ttcp flags & (syn | ack | rst) == syn update @{set} {{ {key} }}");
+            let _ =
+                writeln!(text, "\t\ttcp flags & (syn | ack | rst) == syn update @{set} {{ {key} }} accept");
             // Resets keep nothing: they answer probes.
             let _ = writeln!(
                 text,
                 "\t\ttcp flags & (ack | rst) == ack {key} @{set} update @{set} {{ {key} timeout 2h }}"
             );
         }
+        let _ = writeln!(text, "\t\ttcp flags & (syn | ack | rst) == syn counter name \"{UNNOTED}DOMAIN\"");
     }
     if !allow.contains(&Allow::Protocol(17)) {
         let services = ports(allow, |allow| if let Allow::Udp(port) = allow { Some(*port) } else { None });
         let from = services.map(|ports| format!("udp sport != {{ {ports} }} ")).unwrap_or_default();
         for (set, key) in keys {
-            let _ = writeln!(text, "\t\tmeta l4proto 17 {from}update @{set} {{ {key} }}");
+            let _ = writeln!(text, "\t\tmeta l4proto 17 {from}update @{set} {{ {key} }} accept");
         }
+        let _ = writeln!(text, "\t\tmeta l4proto 17 {from}counter name \"{UNNOTED}DOMAIN\"");
     }
     text.push_str("\t}\n");
     text
@@ -284,6 +289,11 @@ table arp corten
 delete table arp corten
 ";
 
+/// The table of these rules.
+pub const TABLE: &str = "corten";
+/// How the counter of questions begins for which a domain's sets had no room; the domain follows.
+pub const UNNOTED: &str = "unnoted_";
+
 const SETS: &str = "\
 \tset asked4_DOMAIN {
 \t\ttypeof ip saddr . meta l4proto . th sport . th dport
@@ -296,6 +306,8 @@ const SETS: &str = "\
 \t\tsize 65536
 \t\tflags dynamic,timeout
 \t\ttimeout 2m
+\t}
+\tcounter unnoted_DOMAIN {
 \t}
 ";
 
@@ -430,7 +442,8 @@ fn left_over(ruleset: &str, previous: &str) -> String {
         let _ = write!(
             text,
             "table inet corten {{\n{sets}\tchain ask_{domain} {{ }}\n}}\ndelete chain inet corten ask_{domain}\n\
-             delete set inet corten asked4_{domain}\ndelete set inet corten asked6_{domain}\n"
+             delete set inet corten asked4_{domain}\ndelete set inet corten asked6_{domain}\n\
+             delete counter inet corten {UNNOTED}{domain}\n"
         );
     }
     text

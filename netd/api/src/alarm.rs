@@ -60,6 +60,8 @@ pub enum AlarmKind {
     NeighboursFull,
     /// Very many addresses of a subnet are asked for, and do not answer.
     SubnetScanned,
+    /// The switch asks more at once than the control-plane rules remember: the answers to some are dropped.
+    QuestionsFull,
     /// A partition is full.
     StorageFull,
 }
@@ -83,6 +85,7 @@ impl AlarmKind {
             AlarmKind::GroupsFull => "groups-full",
             AlarmKind::NeighboursFull => "neighbours-full",
             AlarmKind::SubnetScanned => "subnet-scanned",
+            AlarmKind::QuestionsFull => "questions-full",
             AlarmKind::StorageFull => "storage-full",
         }
     }

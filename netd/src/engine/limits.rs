@@ -6,6 +6,7 @@
 //! however fast hosts fill a table, that is one look a second. The sample is so large that a table cannot go from half to
 //! full unheard. A table that is nearly full is looked at every ten seconds, since nothing tells when it empties.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use netd_api::alarm::AlarmKind;
@@ -15,13 +16,16 @@ use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::kernel::link::LinkRecord;
 use crate::kernel::neighbour_table::{self, NeighbourTable};
-use crate::kernel::{KernelError, link, neighbour};
+use crate::kernel::{KernelError, link, neighbour, nft_counters};
 use crate::plan::{Setting, Settings, Value};
+use crate::policy;
 
 /// How long after a table was heard to grow it is looked at.
 const SOON: Duration = Duration::from_secs(1);
 /// How often a table that is nearly full, or was, is looked at.
 const NEAR_PERIOD: Duration = Duration::from_secs(10);
+/// How often it is looked whether questions of the switch found no room: nothing tells that, and one look is one message.
+const QUESTIONS_PERIOD: Duration = Duration::from_secs(60);
 /// How often a partition that is full is looked at.
 const STORAGE_PERIOD: Duration = Duration::from_secs(60);
 /// A table from half to full is heard of so often on average.
@@ -41,12 +45,20 @@ pub(super) struct Limits {
     neighbours_near: bool,
     /// How often the tables of neighbours of IPv4 and IPv6 overflowed until the last look.
     overflows: [Option<u64>; 2],
+    /// How many questions found no room until the last look, by counter.
+    unnoted: BTreeMap<String, u64>,
 }
 
 impl Default for Limits {
     /// At its start netd knows nothing of them.
     fn default() -> Limits {
-        Limits { heard: true, bridge_near: false, neighbours_near: false, overflows: [None; 2] }
+        Limits {
+            heard: true,
+            bridge_near: false,
+            neighbours_near: false,
+            overflows: [None; 2],
+            unnoted: BTreeMap::new(),
+        }
     }
 }
 
@@ -96,7 +108,9 @@ impl Engine {
         match (self.limits.is_near(), self.limits.heard) {
             (true, _) => Some(NEAR_PERIOD),
             (false, true) => Some(SOON),
-            (false, false) => self.is_storage_full().then_some(STORAGE_PERIOD),
+            (false, false) if self.is_storage_full() => Some(STORAGE_PERIOD),
+            // Without rules nothing is counted.
+            (false, false) => (!self.ruleset.is_empty()).then_some(QUESTIONS_PERIOD),
         }
     }
 
@@ -106,11 +120,42 @@ impl Engine {
         self.limits.heard = false;
         hear(self);
         self.check_storage();
+        self.check_questions();
         self.try_check_limits().unwrap_or_else(|error| {
             tracing::warn!("asking for tables at their limits: {error}");
             self.limits.heard = true;
             false
         })
+    }
+
+    /// Whether the switch asked more than its control-plane rules remember, since the last look.
+    fn check_questions(&mut self) {
+        match nft_counters::packets(policy::TABLE) {
+            Ok(counters) => self.judge_questions(counters),
+            Err(error) => tracing::warn!("asking for counters of the control-plane rules: {error}"),
+        }
+    }
+
+    fn judge_questions(&mut self, counters: BTreeMap<String, u64>) {
+        let before = std::mem::replace(&mut self.limits.unnoted, counters);
+        let config = self.config.as_ref();
+        let full = self.limits.unnoted.iter().filter_map(|(counter, count)| {
+            let domain = counter.strip_prefix(policy::UNNOTED)?;
+            // Rules that are loaded anew go on counting; a table that others removed begins again.
+            let lost = count.checked_sub(before.get(counter).copied().unwrap_or(0)).unwrap_or(*count);
+            let vrf = config.vrfs.iter().find(|(_, vrf)| vrf.table.to_string() == domain);
+            let object = vrf.map_or_else(
+                || "control-plane".to_owned(),
+                |(name, _)| format!("control-plane of VRF {name}"),
+            );
+            let text = format!(
+                "{lost} questions of the switch found no room in the control-plane rules: their answers are dropped"
+            );
+            let condition = Condition::critical(AlarmKind::QuestionsFull, object, text);
+            (lost > 0).then(|| condition.try_this("log"))
+        });
+        let full: Vec<Condition> = full.collect();
+        self.alarms.report(&[AlarmKind::QuestionsFull], full);
     }
 
     fn try_check_limits(&mut self) -> Result<bool, KernelError> {
@@ -286,6 +331,30 @@ mod tests {
         let other = LinkRecord { master: 9, ..port(most, most) };
         engine.judge_bridge(&[bridge(0, 0), other]);
         assert_eq!(told(&engine), [""; 0]);
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[test]
+    fn questions_that_found_no_room_are_an_alarm_until_a_look_finds_no_more() {
+        let (mut engine, file) = engine("questions");
+        let document = "version = 1\n[vrfs.blue]\ntable = 1001\n";
+        engine.config = netd_api::config::parse(document).expect("valid").into();
+        let mut seen = |main: u64, blue: u64| {
+            let counters = [("unnoted_main", main), ("unnoted_1001", blue), ("other", 9)];
+            engine.judge_questions(counters.map(|(name, count)| (name.to_owned(), count)).into());
+            told(&engine)
+        };
+        let words =
+            "questions of the switch found no room in the control-plane rules: their answers are dropped";
+        assert_eq!(seen(0, 0), [""; 0]);
+        assert_eq!(seen(0, 7), [format!("control-plane of VRF blue: 7 {words}")]);
+        assert_eq!(seen(3, 7), [format!("control-plane: 3 {words}")]);
+        assert_eq!(seen(3, 7), [""; 0]);
+        // A table that was made anew counts from 0.
+        assert_eq!(seen(2, 0), [format!("control-plane: 2 {words}")]);
+        engine.ruleset = "rules".to_owned();
+        engine.limits.heard = false;
+        assert_eq!(engine.limits_due(), Some(QUESTIONS_PERIOD));
         let _ = std::fs::remove_file(file);
     }
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use netlink_packet_core::NetlinkBuffer;
-use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::libc;
@@ -47,6 +47,11 @@ impl Connection {
     /// Opens a connection to the generic families in the network namespace of the caller.
     pub fn open_generic() -> Result<Connection, KernelError> {
         Connection::of_protocol(NETLINK_GENERIC)
+    }
+
+    /// Opens a connection to netfilter in the network namespace of the caller.
+    pub fn open_netfilter() -> Result<Connection, KernelError> {
+        Connection::of_protocol(NETLINK_NETFILTER)
     }
 
     fn of_protocol(protocol: isize) -> Result<Connection, KernelError> {

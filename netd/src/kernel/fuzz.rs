@@ -11,7 +11,7 @@ use super::next_hop::NextHopObjectRecord;
 use super::route::RouteRecord;
 use super::{
     devlink, devlink_traps, ethtool, ethtool_stats, filter, generic, mdb, monitor, neighbour,
-    neighbour_table, port_monitor, qdisc, querier, rule, vlan,
+    neighbour_table, nft_counters, port_monitor, qdisc, querier, rule, vlan,
 };
 
 /// Decodes bytes in every way there is, as the payload of a message and as a datagram of events. Whatever
@@ -32,6 +32,7 @@ pub fn decode(bytes: &[u8]) {
     black_box(generic::read_id(bytes));
     black_box(devlink::read_port(bytes));
     black_box(devlink_traps::read_count(bytes));
+    black_box(nft_counters::read(bytes));
     black_box(ethtool_stats::read_too_long(bytes));
     black_box(ethtool::read_modes(bytes));
     black_box(ethtool::read_fec(bytes));

@@ -45,6 +45,7 @@ pub mod neighbour;
 pub mod neighbour_table;
 pub mod netns;
 pub mod next_hop;
+pub mod nft_counters;
 pub mod packet;
 mod port_changes;
 mod port_monitor;
