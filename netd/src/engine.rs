@@ -179,6 +179,8 @@ pub struct Engine {
     managing: bool,
     attachments: BTreeMap<String, Record>,
     desired: Arc<Network>,
+    /// The links that the last change was about.
+    changed: BTreeSet<String>,
     /// The control-plane rules that are loaded; empty while none are.
     ruleset: String,
     /// Why the startup document is not what runs, until a configuration is applied.
@@ -234,6 +236,7 @@ impl Engine {
         engine.read_configuration();
         engine.check_records();
         engine.desired = engine.wanted(&engine.config, &engine.attachments);
+        engine.resume_pending();
         // Rules first: no port may be up without them.
         engine.look();
         engine.wait_for_stability();
@@ -276,6 +279,7 @@ impl Engine {
             managing: false,
             attachments: BTreeMap::new(),
             desired: Arc::default(),
+            changed: BTreeSet::new(),
             ruleset: String::new(),
             refused_startup: None,
             to_restore: None,

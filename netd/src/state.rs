@@ -10,6 +10,7 @@ mod lag_reason;
 mod lags;
 mod mdb;
 mod neighbours;
+pub mod pending;
 pub mod query;
 mod reason;
 mod routes;

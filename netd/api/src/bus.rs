@@ -7,7 +7,7 @@ use crate::attach::{AttachRequest, Attached};
 use crate::comparison::Comparison;
 use crate::diagnostic::Diagnostic;
 use crate::generation::{ChangeOptions, Generation, Status};
-use crate::state::{Interface, Lag, Port, Vlan};
+use crate::state::{Interface, Lag, Pending, Port, Vlan};
 use crate::table::Filter;
 
 /// Well-known bus name of netd.
@@ -113,6 +113,8 @@ pub trait State1 {
     fn drift(&self) -> zbus::Result<Vec<String>>;
     /// What the change that waits for its confirmation did to the network: what held before it and is gone.
     fn comparison(&self) -> zbus::Result<Comparison>;
+    /// What the configuration has in operation and is not yet, as others decide that: cables, partners, spanning tree.
+    fn pending(&self) -> zbus::Result<Vec<Pending>>;
 }
 
 /// Ports of workloads. Root only.

@@ -262,6 +262,23 @@ pub const DISCARD_REASONS: [(&str, &str, &str); 8] = [
 /// 8.4).
 pub const DISCARDING: &str = "the spanning tree keeps it from forwarding";
 
+/// Something that the configuration has in operation and that is not, though the switch has done all of its part: a cable,
+/// a partner, the spanning tree or a route decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Pending {
+    /// Interface name.
+    pub object: String,
+    /// `front-panel`, `lag`, `attachment`, `lag-member`, `vlan` or `vxlan`.
+    pub kind: String,
+    /// Of a member of a LAG: the LAG.
+    #[serde(with = "crate::absent")]
+    pub lag: String,
+    /// What it waits for, in the words of [`Port::reason`] and [`LagMember::reason`].
+    pub reason: String,
+    /// Whether the last change was about it, or about what it follows.
+    pub changed: bool,
+}
+
 /// A member of a LAG.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct LagMember {

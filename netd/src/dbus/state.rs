@@ -1,7 +1,7 @@
 //! `org.corten.Netd1.State1`.
 
 use netd_api::comparison::Comparison;
-use netd_api::state::{Interface, Lag, Port, Vlan};
+use netd_api::state::{Interface, Lag, Pending, Port, Vlan};
 use netd_api::table::Filter;
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
@@ -96,5 +96,15 @@ impl State1 {
     ) -> Result<Comparison, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         self.0.ask(&caller, |engine| Ok(engine.comparison())).await
+    }
+
+    /// What the configuration has in operation and is not yet, as others decide that: cables, partners, spanning tree.
+    async fn pending(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Pending>, Failure> {
+        let caller = Caller::viewer(connection, &header).await?;
+        self.0.ask(&caller, |engine| engine.pending_table()).await
     }
 }

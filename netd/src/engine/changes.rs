@@ -15,6 +15,7 @@ use crate::engine::upkeep::Look;
 use crate::failure::Failure;
 use crate::policy;
 use crate::rights;
+use crate::state::pending::changed;
 use crate::store::Begun;
 use crate::store::record::{Author, Journal, Meta, Outcome, Pending};
 use crate::transaction::Report;
@@ -209,6 +210,12 @@ impl Engine {
         match &pending {
             Some(_) => self.begin_comparing(record),
             None => self.end_comparing(),
+        }
+        let changed = changed(&self.desired, &desired);
+        // What takes the place of a change that waits is about that one's links, too.
+        match unconfirmed && self.pending.is_some() {
+            true => self.changed.extend(changed),
+            false => self.changed = changed,
         }
         self.pending = pending;
         self.pending_since_ns = clock::boottime_ns();
@@ -448,6 +455,15 @@ impl Engine {
         }
     }
 
+    /// netd was restarted while a change waits: it is about the same links as before.
+    pub(super) fn resume_pending(&mut self) {
+        if self.pending.is_none() {
+            return;
+        }
+        let before = self.confirmed_config().map(|config| self.wanted(&config, &self.attachments));
+        self.changed = changed(&before.unwrap_or_default(), &self.desired);
+    }
+
     /// The confirmed configuration, while another one runs.
     fn confirmed_config(&self) -> Option<Config> {
         let pending = self.pending.as_ref()?;
@@ -483,7 +499,9 @@ impl Engine {
         self.store.roll_back(&pending, reason);
         self.tell("rolled back", request, None);
         self.run_startup();
-        self.desired = self.wanted(&self.config, &self.attachments);
+        let desired = self.wanted(&self.config, &self.attachments);
+        self.changed = changed(&self.desired, &desired);
+        self.desired = desired;
         // What is only reported when somebody else changes it was changed by netd itself here.
         self.settled = false;
         let look = self.look();

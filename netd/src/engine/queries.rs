@@ -1,14 +1,16 @@
 //! What State1 answers.
 
+use std::collections::BTreeMap;
+
 use netd_api::alarm::Alarm;
-use netd_api::state::{Interface, Lag, Port, Vlan};
+use netd_api::state::{Interface, Lag, Pending, Port, Vlan};
 use netd_api::table::TableName;
 
 use crate::desired::BRIDGE;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::kernel::snapshot::Interfaces;
-use crate::kernel::{fdb, querier};
+use crate::kernel::{fdb, querier, route};
 use crate::state::View;
 use crate::state::stream::Source;
 
@@ -47,6 +49,25 @@ impl Engine {
             entries.extend(fdb::dump_tunnel(&mut self.connection, tunnel.index)?);
         }
         Ok(self.view(&interfaces).interface_rows(&entries))
+    }
+
+    /// What is not in operation yet, though the switch has done all of its part.
+    pub fn pending_table(&mut self) -> Result<Vec<Pending>, Failure> {
+        let interfaces = Interfaces::take(&mut self.connection, false)?;
+        let connection = &mut self.connection;
+        let vxlans = &self.config.vxlans;
+        let mut unreached = BTreeMap::new();
+        for (name, vxlan) in vxlans {
+            for remote in &vxlan.remotes {
+                if route::lookup(connection, *remote, None)?.is_none() {
+                    unreached.insert(name.clone(), remote.to_string());
+                    break;
+                }
+            }
+        }
+        let rows =
+            self.view(&interfaces).pending_rows(&self.changed, |link| unreached.get(&link.name).cloned());
+        Ok(rows)
     }
 
     /// All VLANs.
