@@ -424,10 +424,15 @@ pub enum Show {
         #[command(flatten)]
         format: Format,
     },
-    /// The change that waits for its confirmation: whose, for how long, what is gone since, and what it changed
+    /// The change that waits for its confirmation, and what is not in operation yet
     ///
+    /// Whose the change is, for how long it waits, what is gone since, and what it changed.
     /// What is gone is compared with before the change: ports with a carrier, active members of LAGs, neighbours,
     /// addresses learned in each VLAN, default routes, workloads' ports.
+    /// Not in operation yet is what others than the switch decide, also once the change is confirmed: ports without a
+    /// carrier, members of LAGs that hear no LACP partner, ports that the spanning tree holds back, tunnels without a
+    /// route to their other end. Those that the last change was about are named, others are counted; in JSON `pending`
+    /// has all of them. JSON is `null` where nothing is pending at all.
     Pending {
         #[command(flatten)]
         format: Format,

@@ -13,7 +13,7 @@ use netd_api::descriptor::{self, ADMIN_DOCUMENT_BYTES};
 use netd_api::diagnostic::Diagnostic;
 use netd_api::events::Events1Proxy;
 use netd_api::generation::{ChangeOptions, Generation, Status};
-use netd_api::state::{FdbEntry, Interface, Lag, Port, Vlan};
+use netd_api::state::{Discard, FdbEntry, Interface, Lag, Pending, Port, Vlan};
 use netd_api::table::{End, Filter, Rows, TableName};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -175,6 +175,11 @@ impl Netd {
         Ok(self.state.comparison().await?)
     }
 
+    /// What is not in operation yet, as others decide that.
+    pub async fn pending(&self) -> Result<Vec<Pending>, Error> {
+        Ok(self.state.pending().await?)
+    }
+
     /// Hands the rows of a table that fit a filter to `each`, one after the other, as netd reads them from the kernel.
     /// Answers how many entries of the switch's own the filter left out.
     pub async fn rows<T: DeserializeOwned + Send + 'static>(
@@ -228,6 +233,16 @@ impl Netd {
         })
         .await?;
         Ok(rows)
+    }
+
+    /// What ports discarded.
+    pub async fn discards(&self, ports: Vec<String>) -> Result<Vec<Discard>, Error> {
+        let filter = Filter { interfaces: Some(ports), ..Filter::default() };
+        match self.table(TableName::Discards, &filter).await {
+            // A netd of before tells of none.
+            Err(Error::Invalid(_) | Error::Failed(_)) => Ok(Vec::new()),
+            discards => discards,
+        }
     }
 
     /// A stream of events as JSON lines after a number that counts in `boot_id`; for an empty one, how things stand, then

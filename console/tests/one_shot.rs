@@ -7,7 +7,7 @@ mod support;
 use std::process::{Output, Stdio};
 
 use netd_api::comparison::{Compared, Comparison, Difference, Progress, Verdict};
-use netd_api::state::{Discard, FdbEntry};
+use netd_api::state::{Discard, FdbEntry, Pending};
 use support::{Bus, CORTEN, Failure, Netd, Vanishes, switch};
 use tokio::io::AsyncWriteExt;
 
@@ -569,6 +569,55 @@ async fn what_a_change_cost_is_told_when_it_is_applied_and_while_it_waits() {
     netd.switch.lock().comparison = Comparison { progress: Progress::NotRecorded, ..Comparison::default() };
     let shown = out(&corten(&bus, &["show", "pending"]).await);
     assert!(shown.contains("Not compared: what was there before the change is not recorded."), "{shown}");
+}
+
+#[tokio::test]
+async fn what_others_decide_is_told_as_pending_after_an_apply_and_later() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    let row = |object: &str, lag: &str, reason: &str, changed: bool| Pending {
+        object: object.into(),
+        kind: if lag.is_empty() { "front-panel" } else { "lag-member" }.into(),
+        lag: lag.into(),
+        reason: reason.into(),
+        changed,
+    };
+    // Nothing is pending, and nothing is said of it.
+    let applied = out(&corten_with(&bus.address, &["apply", "-"], VALID).await);
+    assert_eq!(applied, "stdin: applied as generation 8\n");
+    netd.switch.lock().pending = vec![
+        row("swp1", "", "no carrier", true),
+        row("swp2", "uplink", "hears no LACP partner", true),
+        row("swp3", "", "no carrier", false),
+    ];
+    const PENDING: &str = "Pending, as others than the switch decide it:\n  swp1  no carrier\n  swp2  in uplink: hears no LACP partner\n";
+    const MORE: &str =
+        "1 interface that the last change was not about waits as well: show ports, show lags\n";
+    let applied = out(&corten_with(&bus.address, &["apply", "-"], "version = 1 # other\n").await);
+    assert_eq!(applied, format!("stdin: applied as generation 9\n{PENDING}"));
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert_eq!(shown, format!("Nothing waits for its confirmation.\n{PENDING}{MORE}"));
+    let json = async || -> serde_json::Value {
+        serde_json::from_str(&out(&corten(&bus, &["show", "pending", "--json"]).await)).unwrap()
+    };
+    let told = json().await;
+    assert_eq!((&told["generation"], &told["confirm_by_s"]), (&9.into(), &serde_json::Value::Null));
+    assert_eq!(told["pending"][1]["reason"], "hears no LACP partner");
+    assert_eq!(
+        (&told["pending"][1]["lag"], &told["pending"][0]["lag"]),
+        (&"uplink".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(told["pending"].as_array().map(Vec::len), Some(3), "all of them");
+    // A change to be confirmed tells both.
+    let arguments = ["apply", "-", "--confirm", "10m"];
+    let applied = out(&corten_with(&bus.address, &arguments, VALID).await);
+    assert!(applied.contains("unless you confirm it") && applied.ends_with(PENDING), "{applied}");
+    let shown = out(&corten(&bus, &["show", "pending"]).await);
+    assert!(shown.contains(&format!("{PENDING}{MORE}")), "{shown}");
+    assert_eq!(json().await["pending"][2]["object"], "swp3");
+    corten(&bus, &["confirm"]).await;
+    let back = out(&corten(&bus, &["rollback", "3", "--no-confirm"]).await);
+    assert!(back.ends_with(PENDING), "{back}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use netd_api::state::Discard;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -270,6 +271,32 @@ async fn a_command_typed_on_the_screens_runs() {
     console.until_shown("10 addresses").await;
     console.press(":sh ro --v\tb\t");
     console.until_shown(":sh ro --vrf blue").await;
+}
+
+#[tokio::test]
+async fn port_in_full_asks_for_what_that_port_discarded_and_tables_do_not() {
+    let bus = Bus::start("");
+    let netd = Netd::start(&bus, switch()).await;
+    netd.switch.lock().discards = vec![Discard {
+        port: "swp1".into(),
+        direction: "in".into(),
+        reason: "vlan".into(),
+        frames: Some(4711),
+        counted_by: Some("driver".into()),
+    }];
+    let mut console = Console::start(&bus, (80, 43), "xterm");
+    console.until_shown("swp2").await;
+    let asked = |netd: &Netd| netd.switch.lock().queries.iter().any(|(table, _)| table == "discards");
+    assert!(!asked(&netd), "a table of ports costs no questions to drivers");
+    console.press("\r");
+    console.until_shown("VLAN not on the port").await;
+    console.until_shown("4711").await;
+    let interfaces = {
+        let switch = netd.switch.lock();
+        let mut queries = switch.queries.iter().filter(|(table, _)| table == "discards");
+        queries.next().and_then(|(_, filter)| filter.interfaces.clone())
+    };
+    assert_eq!(interfaces, Some(vec!["swp1".to_owned()]));
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ use crate::caret;
 use crate::client::{Error, Netd};
 use crate::document::{self, Document, Sources};
 use crate::outcome::{Exit, Outcome};
-use crate::{text, timespan};
+use crate::{tables, text, timespan};
 
 /// Time in which a change must be confirmed where nobody said another, in seconds.
 pub const CONFIRM_TIMEOUT_S: u32 = 120;
+/// Interfaces that an apply names as pending.
+const MOST_PENDING: usize = 10;
 /// How often it is told that netd is still at it.
 const STILL_PERIOD: Duration = Duration::from_secs(15);
 /// How long netd is asked what became of a change whose answer did not come.
@@ -168,6 +170,9 @@ pub(super) async fn apply(
         }
         out.push_str(&until_confirmed(timeout_s, if_same, netd, context).await);
     }
+    if generation != running {
+        out.push_str(&pending_lines(netd).await);
+    }
     Ok(Outcome::done(out))
 }
 
@@ -183,6 +188,13 @@ fn applied_words(document: &Document, unchanged: bool, generation: u64) -> Strin
 /// Warnings, a line each.
 pub(super) fn warning_lines(risks: &Risks) -> String {
     risks.lines().map(|warning| format!("Warning: {}.\n", text::clean(warning))).collect()
+}
+
+/// What the change that was just applied is about and is not in operation yet, as others decide that.
+pub(super) async fn pending_lines(netd: &Netd) -> String {
+    // The change is made, whatever becomes of this question; a netd of before does not tell.
+    let rows = netd.pending().await.unwrap_or_default();
+    tables::pending::lines(&rows, MOST_PENDING, false).into_iter().map(|line| line + "\n").collect()
 }
 
 /// Until when a change must be confirmed, and how; and what it cost, once links and hosts had some seconds.

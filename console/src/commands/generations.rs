@@ -3,11 +3,13 @@
 
 use netd_api::comparison::Comparison;
 use netd_api::generation::{ChangeOptions, Generation, State};
+use netd_api::state;
 use serde::Serialize;
 
 use super::apply::{self, Answer, CONFIRM_TIMEOUT_S, Confirm, until_confirmed, warning_lines};
+use super::comparison as compared;
 use super::risks::Risks;
-use super::{Context, comparison, diff, risks};
+use super::{Context, diff, risks};
 use crate::cli::Format;
 use crate::client::{self, Error, Netd};
 use crate::document::Sources;
@@ -216,6 +218,7 @@ pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, 
             if timeout_s != 0 {
                 out.push_str(&until_confirmed(timeout_s, if_same, &netd, context).await);
             }
+            out.push_str(&apply::pending_lines(&netd).await);
             Ok(Outcome::done(out))
         }
         Err(error) => Ok(not_gone(super::refusal(error)?)),
@@ -241,68 +244,81 @@ pub async fn history(format: Format, context: &Context) -> Result<Outcome, Error
     }
 }
 
-/// What `corten show pending --json` prints, or `null`.
-#[derive(Serialize)]
+/// What `corten show pending --json` prints, or `null` where nothing is pending at all. What is about a confirmation is
+/// `null` while none is waited for.
+#[derive(Default, Serialize)]
 struct Pending {
     generation: u64,
-    user: String,
-    comment: String,
-    since_s: u64,
-    confirm_by_s: u64,
-    left_s: u64,
+    user: Option<String>,
+    comment: Option<String>,
+    since_s: Option<u64>,
+    confirm_by_s: Option<u64>,
+    left_s: Option<u64>,
     /// The generation that runs again unless this one is confirmed; 0 for none.
-    previous: u64,
+    previous: Option<u64>,
     /// What was there before it and is gone; `null` when netd does not tell.
     comparison: Option<Comparison>,
+    /// What is not in operation yet, as others than the switch decide that.
+    pending: Vec<state::Pending>,
 }
 
-/// Shows what waits for its confirmation, for how long, what is gone since, and what it changed.
+/// Shows what waits for its confirmation, for how long, what is gone since, and what it changed; and what is not in
+/// operation yet.
 pub async fn pending(format: Format, context: &Context) -> Result<Outcome, Error> {
     let netd = super::connect().await?;
     let status = netd.status().await?;
+    // A netd of before does not tell.
+    let rows = netd.pending().await.unwrap_or_default();
+    let waits = tables::pending::lines(&rows, usize::MAX, true).into_iter().map(|line| line + "\n");
+    let waits: String = waits.collect();
     if status.confirm_by_s == 0 {
         if format.json {
-            return super::json(&None::<Pending>);
+            let none = Pending { generation: status.generation, pending: rows, ..Pending::default() };
+            return super::json(&Some(none).filter(|shown| !shown.pending.is_empty()));
         }
         let more = taken_back_words(&netd).await.map(|words| format!("{words}\n")).unwrap_or_default();
-        return Ok(Outcome::done(format!("Nothing waits for its confirmation.\n{more}")));
+        return Ok(Outcome::done(format!("Nothing waits for its confirmation.\n{more}{waits}")));
     }
     let history = netd.history().await?;
     let row = history.iter().find(|row| row.generation == status.generation).cloned().unwrap_or_default();
     let previous = history.iter().find(|row| row.state == State::Startup).map_or(0, |row| row.generation);
-    let pending = Pending {
-        generation: status.generation,
-        user: text::clean(&status.user),
-        comment: text::clean(&row.comment),
-        since_s: row.time_s,
-        confirm_by_s: status.confirm_by_s,
-        left_s: status.confirm_by_s.saturating_sub(text::now_s()),
-        previous,
-        comparison: netd.comparison().await.ok(),
-    };
+    let (user, comment) = (text::clean(&status.user), text::clean(&row.comment));
+    let left_s = status.confirm_by_s.saturating_sub(text::now_s());
+    let comparison = netd.comparison().await.ok();
     if format.json {
-        return super::json(&Some(pending));
+        return super::json(&Some(Pending {
+            generation: status.generation,
+            user: Some(user),
+            comment: Some(comment),
+            since_s: Some(row.time_s),
+            confirm_by_s: Some(status.confirm_by_s),
+            left_s: Some(left_s),
+            previous: Some(previous),
+            comparison,
+            pending: rows,
+        }));
     }
-    let (left, until) = (text::countdown(pending.left_s), text::clock(pending.confirm_by_s));
+    let (left, until) = (text::countdown(left_s), text::clock(status.confirm_by_s));
     let way = way(context);
     let mut out = format!(
-        "Generation {} by {} is in force, not confirmed: {left} left, until {until}.\n",
-        pending.generation, pending.user
+        "Generation {} by {user} is in force, not confirmed: {left} left, until {until}.\n",
+        status.generation
     );
-    if !pending.comment.is_empty() {
-        out.push_str(&format!("Comment: {}\n", pending.comment));
+    if !comment.is_empty() {
+        out.push_str(&format!("Comment: {comment}\n"));
     }
-    let if_same = pending.comparison.as_ref().is_some_and(|comparison| comparison.if_same);
+    let if_same = comparison.as_ref().is_some_and(|comparison| comparison.if_same);
     let unless = match if_same {
         true => "It confirms itself then if nothing is lost. Else",
         false => "Unless it is confirmed",
     };
-    match pending.previous {
+    match previous {
         0 => out.push_str(&format!("{unless} no configuration runs then.\n")),
         previous => out.push_str(&format!("{unless} generation {previous} runs again.\n")),
     }
     out.push_str(&format!("`{way}confirm` keeps it, `{way}take-back` ends it.\n"));
-    out.push_str(&comparison::show(pending.comparison.as_ref(), context));
+    out.push_str(&compared::show(comparison.as_ref(), context));
+    out.push_str(&waits);
     if previous != 0 {
         out.push_str(&diff::documents(previous, status.generation, &netd, context.look).await?);
     }

@@ -229,13 +229,7 @@ async fn show_ports(
     if !whole && (!format.json || names.is_empty()) {
         return print(&rows, |rows| tables::ports::table(rows, context.width), format, context);
     }
-    let interfaces = Some(rows.iter().map(|port| port.name.clone()).collect());
-    let filter = Filter { interfaces, ..Filter::default() };
-    let discards: Vec<Discard> = match netd.table(TableName::Discards, &filter).await {
-        // A netd of before tells of none.
-        Err(Error::Invalid(_) | Error::Failed(_)) => Vec::new(),
-        discards => discards?,
-    };
+    let discards = netd.discards(rows.iter().map(|port| port.name.clone()).collect()).await?;
     if !format.json {
         let detail: String = rows.iter().map(|port| tables::ports::detail(port, context.look)).collect();
         let discards = match discards.is_empty() {

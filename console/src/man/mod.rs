@@ -153,6 +153,16 @@ back with
 .B corten show pending
 tells whose it is, how long it has, what was there before it and is gone, and what it changed.
 .PP
+.B apply
+ends when the switch has done all of its part: ports that have a carrier forward, routes have their next hops.
+What others decide is then told as
+.IR pending ,
+with its reason: ports without a carrier, members of LAGs that hear no LACP partner or still negotiate, ports that the
+spanning tree holds back, VLAN interfaces without a port that forwards, tunnels without a route to their other end.
+Only what the change was about is named;
+.B corten show pending
+tells of it later, and how many others there are.
+.PP
 What was there before a change with a time to confirm it in is recorded, and looked for again every two seconds for as
 long as the change waits: ports with a carrier, active members of each LAG, neighbours, addresses learned in each VLAN,
 default routes of each VRF with the number of their usable next hops, and ports of workloads. What is missing is

@@ -9,6 +9,7 @@ pub mod interfaces;
 pub mod lags;
 pub mod mdb;
 pub mod neighbours;
+pub mod pending;
 pub mod ports;
 pub mod routes;
 pub mod vlans;

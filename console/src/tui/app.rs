@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use netd_api::comparison::Comparison;
 use netd_api::generation::Status;
+use netd_api::state::Discard;
 
 use super::editor::Editor;
 use super::feed::Update;
@@ -164,6 +165,8 @@ pub struct App {
     pub now: NowView,
     /// The ports.
     pub ports: PortsView,
+    /// The port that was last shown in full, and what it discarded.
+    pub discards: (String, Vec<Discard>),
     /// VLANs and forwarding database.
     pub vlans: VlansView,
     /// The log.
@@ -212,6 +215,7 @@ impl App {
             screen: Screen::default(),
             now: NowView::default(),
             ports: PortsView::default(),
+            discards: (String::new(), Vec::new()),
             vlans: VlansView::default(),
             log: LogView::default(),
             over: Over::default(),
@@ -253,6 +257,7 @@ impl App {
             Update::Interfaces(interfaces) => self.interfaces = interfaces,
             Update::Alarms(alarms) => self.now.update(alarms),
             Update::Ports(at, ports) => self.update_ports(at, ports),
+            Update::Discards(port, discards) => self.discards = (port, discards),
             Update::Vlans(vlans, fdb) => self.vlans.update(vlans, fdb),
         }
         self.link = Link::Up;
@@ -263,6 +268,12 @@ impl App {
         if self.over == Over::Port && self.ports.selected().is_none() {
             self.over = Over::Nothing;
         }
+    }
+
+    /// The name of the port that is shown in full.
+    pub fn port_in_full(&self) -> Option<String> {
+        let selected = self.ports.selected().filter(|_| self.over == Over::Port);
+        selected.map(|(port, _)| port.name.clone())
     }
 
     /// Takes news from the journal.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netd_api::alarm::Alarm;
 use netd_api::comparison::Comparison;
 use netd_api::generation::{Generation, Status};
-use netd_api::state::{FdbEntry, Port, Vlan};
+use netd_api::state::{Discard, FdbEntry, Port, Vlan};
 use tokio::sync::{mpsc, watch};
 use tokio::time;
 
@@ -25,10 +25,12 @@ const STATUS_PERIOD: Duration = Duration::from_secs(2);
 const PENDING_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is on the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Want {
     /// The screen shown.
     pub screen: Screen,
+    /// The port that is shown in full.
+    pub port: Option<String>,
     /// Counts up when the status is to be read anew, after a command.
     pub refresh: u64,
 }
@@ -52,6 +54,8 @@ pub enum Update {
     Alarms(Vec<Alarm>),
     /// Ports, and when they were read.
     Ports(Instant, Vec<Port>),
+    /// What the port of this name discarded.
+    Discards(String, Vec<Discard>),
     /// VLANs and the forwarding database.
     Vlans(Vec<Vlan>, Vec<FdbEntry>),
 }
@@ -115,7 +119,7 @@ async fn ask(
     let mut known = None;
     loop {
         let started = Instant::now();
-        let wanted = *want.borrow_and_update();
+        let wanted = want.borrow_and_update().clone();
         if refresh != Some(wanted.refresh) || started >= status_due {
             let status = netd.status().await?;
             // What waited may be confirmed or taken back, which is another history as well.
@@ -136,12 +140,16 @@ async fn ask(
             status_due = started + if waits { PENDING_PERIOD } else { STATUS_PERIOD };
         }
         // A long table is read more rarely than the status: a countdown does not wait for it.
-        if shown != Some(wanted) || started >= table_due {
+        if shown.as_ref() != Some(&wanted) || started >= table_due {
             let reading = Instant::now();
             match wanted.screen {
                 Screen::Ports => {
                     let ports = netd.ports().await?;
                     send(updates, Update::Ports(Instant::now(), ports)).await?;
+                    if let Some(port) = &wanted.port {
+                        let discards = netd.discards(vec![port.clone()]).await?;
+                        send(updates, Update::Discards(port.clone(), discards)).await?;
+                    }
                 }
                 Screen::Vlans => {
                     let vlans = netd.vlans().await?;
@@ -149,9 +157,9 @@ async fn ask(
                 }
                 Screen::Now | Screen::Log => {}
             }
-            shown = Some(wanted);
             let took = reading.elapsed();
             table_due = Instant::now() + pause(period(wanted.screen), took);
+            shown = Some(wanted);
         }
         tokio::select! {
             () = time::sleep_until(status_due.min(table_due).into()) => {}

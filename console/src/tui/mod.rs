@@ -143,7 +143,7 @@ struct Screens {
 
 impl Screens {
     fn new(look: Look, terminal: Terminal) -> Screens {
-        let (want, wanted) = watch::channel(Want { screen: Screen::default(), refresh: 0 });
+        let (want, wanted) = watch::channel(Want::default());
         // A slow line makes the feed wait instead of piling up what it reads.
         let (update_sender, updates) = mpsc::channel(1);
         spawn_local(feed::run(wanted, update_sender));
@@ -312,7 +312,9 @@ impl Screens {
                 }
             };
             self.want.send_if_modified(|want| {
-                std::mem::replace(&mut want.screen, self.app.screen) != self.app.screen
+                let before = (want.screen, want.port.take());
+                (want.screen, want.port) = (self.app.screen, self.app.port_in_full());
+                before != (want.screen, want.port.clone())
             });
             self.start_readers();
             self.paint_now();

@@ -14,7 +14,8 @@ use netd_api::diagnostic::Diagnostic;
 use netd_api::events::{Event, EventKind, EventSource};
 use netd_api::generation::{ChangeOptions, Generation, Health, State as GenerationState, Status};
 use netd_api::state::{
-    Counters, Discard, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Port, Route, Vlan, VlanRange,
+    Counters, Discard, FdbEntry, Interface, Lag, LagMember, Neighbour, NextHop, Pending, Port, Route, Vlan,
+    VlanRange,
 };
 use netd_api::table::{End, Filter};
 use serde::Serialize;
@@ -108,6 +109,8 @@ pub struct Switch {
     pub options: ChangeOptions,
     /// What a change did to the network; generation and option are filled in.
     pub comparison: Comparison,
+    /// What is not in operation yet.
+    pub pending: Vec<Pending>,
     /// Documents that ran confirmed before, by generation.
     pub past: std::collections::BTreeMap<u64, String>,
     /// What is wrong.
@@ -491,6 +494,10 @@ impl State {
 
     fn vlans(&self) -> Vec<Vlan> {
         self.0.lock().vlans.clone()
+    }
+
+    fn pending(&self) -> Vec<Pending> {
+        self.0.lock().pending.clone()
     }
 
     fn comparison(&self) -> Comparison {

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::{line, write};
-use crate::look::Tone;
-use crate::tables::ports;
+use crate::look::{Look, Tone};
+use crate::tables::{discards, ports};
 use crate::text;
 use crate::tui::app::App;
 
@@ -34,6 +34,15 @@ pub fn draw(app: &mut App, area: Rect, picture: &mut Buffer) {
         ports::counter_rows(&port.counters).map(|(name, rx, tx)| (name, rx.to_string(), tx.to_string()));
     for (name, received, sent) in std::iter::once(("Rate", received, sent)).chain(counters) {
         rows.push((format!("{name:14} {received:>20}  {sent:>20}"), String::new(), plain, plain));
+    }
+    // Those of another port are not known of this one.
+    if app.discards.0 == port.name && !app.discards.1.is_empty() {
+        rows.push((String::new(), String::new(), plain, plain));
+        let table = discards::table(&app.discards.1).render(Some(usize::from(area.width)), Look::PLAIN);
+        for (index, line) in table.lines().enumerate() {
+            let style = if index == 0 { heading } else { plain };
+            rows.push((app.look.text(line), String::new(), style, plain));
+        }
     }
     app.detail_lines = rows.len();
     let top = app.detail_top.min(rows.len().saturating_sub(usize::from(area.height)));

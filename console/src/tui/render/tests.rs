@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use netd_api::comparison::Comparison;
 use netd_api::generation::{Generation, Health, State, Status};
+use netd_api::state::Discard;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
@@ -539,6 +540,35 @@ fn text_is_found_in_outputs_and_in_the_editor() {
     type_text(&mut app, "SWP7");
     press(&mut app, &[Key::Enter]);
     assert!(screen(&mut app).contains("(line 2, column 8)"), "{}", screen(&mut app));
+}
+
+#[test]
+fn port_in_full_tells_what_it_discarded_and_not_what_another_did() {
+    let mut app = app(Look::PLAIN);
+    assert_eq!(app.port_in_full(), None, "nobody asks for discards of a table");
+    press(&mut app, &[Key::Enter]);
+    assert_eq!(app.port_in_full().as_deref(), Some("swp1"));
+    let row = |reason: &str, frames: Option<u64>| Discard {
+        port: "swp1".into(),
+        direction: "in".into(),
+        reason: reason.into(),
+        frames,
+        counted_by: frames.map(|_| "kernel".into()),
+    };
+    let rows = vec![row("vlan", None), row("other", Some(4711))];
+    app.update(Update::Discards("swp1".into(), rows));
+    let whole = |app: &mut App| text(&picture_of(app, 80, 43));
+    let shown = whole(&mut app);
+    let lines: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("DISCARDED")).collect();
+    assert!(lines[1].contains("VLAN not on the port") && lines[1].contains("not counted"), "{shown}");
+    assert!(lines[2].contains("4711") && lines[2].ends_with("kernel"), "{shown}");
+    // On a small terminal one scrolls to them.
+    assert!(!screen(&mut app).contains("4711"));
+    press(&mut app, &[Key::PageDown]);
+    assert!(screen(&mut app).contains("4711"), "{}", screen(&mut app));
+    press(&mut app, &[Key::Down]);
+    assert_eq!(app.port_in_full().as_deref(), Some("swp2"));
+    assert!(!whole(&mut app).contains("DISCARDED"), "{}", whole(&mut app));
 }
 
 #[test]
