@@ -21,6 +21,8 @@ use zbus::fdo;
 
 /// How long the bus may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long netd may take to say what it is doing.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Rows of a table that are read ahead.
 const ROWS_AHEAD: usize = 1000;
 
@@ -143,6 +145,12 @@ impl Netd {
     /// All generations, the newest first.
     pub async fn history(&self) -> Result<Vec<Generation>, Error> {
         Ok(self.config.history().await?)
+    }
+
+    /// What netd is doing to the network at this moment, in words; empty for nothing, or where it does not say.
+    pub async fn progress(&self) -> String {
+        let answer = tokio::time::timeout(PROGRESS_TIMEOUT, self.config.progress()).await;
+        answer.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// What runs, and what is wrong with it.

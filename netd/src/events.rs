@@ -23,6 +23,7 @@ use links::Links;
 use ring::Ring;
 
 use crate::plan::Action;
+use crate::state::stream::Source;
 
 /// The place where events come together. Clones are the same place.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ struct Shared {
     to_poll: Condvar,
     /// Wakes the engine when a carrier came or went.
     carrier: Notify,
+    /// What questions are answered from beside the engine.
+    source: Mutex<Option<Arc<Source>>>,
 }
 
 /// A thread that panicked leaves what it held as it was between two changes.
@@ -56,6 +59,7 @@ impl Hub {
             links: Mutex::default(),
             to_poll: Condvar::new(),
             carrier: Notify::new(),
+            source: Mutex::default(),
         }));
         poll::start(&hub.0)?;
         Ok(hub)
@@ -120,6 +124,16 @@ impl Hub {
     /// When a link's carrier last came or went, in seconds since 1970; 0 when it has not since netd started.
     pub fn carrier_changed_s(&self, name: &str) -> u64 {
         lock(&self.0.links).changed_s(name)
+    }
+
+    /// Takes in what questions are answered from.
+    pub fn publish(&self, source: Source) {
+        *lock(&self.0.source) = Some(Arc::new(source));
+    }
+
+    /// What questions are answered from; `None` until the engine has started.
+    pub fn source(&self) -> Option<Arc<Source>> {
+        lock(&self.0.source).clone()
     }
 
     /// Waits until a carrier came or went.

@@ -12,6 +12,7 @@ mod mdb;
 mod neighbours;
 pub mod pending;
 pub mod query;
+pub mod reader;
 mod reason;
 mod routes;
 pub mod stream;
@@ -158,13 +159,14 @@ impl View<'_> {
                 row(&mut rows, id, &|row| row.wanted = true);
             }
         }
+        let links = self.interfaces.names();
         for vlan in rows.values_mut() {
             if vlan.hardware.is_empty() {
                 vlan.hardware = hardware(false);
             }
             vlan.untagged_ports.sort_by_cached_key(|name| natural(name));
             vlan.tagged_ports.sort_by_cached_key(|name| natural(name));
-            if let Some(link) = self.interfaces.by_name(&vlan_interface(vlan.id)) {
+            if let Some(link) = links.get(vlan_interface(vlan.id).as_str()) {
                 vlan.addresses = self.addresses(link.index);
                 vlan.vrf = self.vrf_of(link);
                 vlan.oper_state = oper_state(link.oper_state).to_owned();

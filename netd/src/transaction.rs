@@ -16,12 +16,16 @@ use crate::kernel::snapshot::Hosts;
 use crate::kernel::unreported::Unreported;
 use crate::kernel::{Connection, KernelError, batch, snapshot};
 use crate::plan::{Action, Network, Step, plan};
+use crate::progress;
 use crate::watchdog::alive;
 
 /// After this many rounds something keeps changing what was set.
 const ROUNDS: usize = 8;
 /// Actions handed to the backend at once: bounds what waits for its answer.
 const PORTION: usize = 8192;
+/// The same of those that make, change or remove links, of which each may take the kernel some tens of milliseconds: who
+/// waits is told after each portion how far it is.
+const PORTION_OF_LINKS: usize = 128;
 /// Lines of a list an operator is shown; the rest is a number.
 const SHOWN: usize = 100;
 
@@ -282,9 +286,12 @@ fn detect_duplicates(backend: &mut impl Backend, done: &[Step]) -> Result<(), Re
 /// Sends steps class by class and notes those that succeeded. Stops after the portion in which one failed.
 fn run(backend: &mut impl Backend, steps: Vec<Step>, done: &mut Vec<Step>) -> Result<(), Reason> {
     let mut failed = None;
+    let (sending, mut sent) = (progress::begin(steps.len()), 0);
     let mut steps = steps.into_iter().peekable();
     while failed.is_none() && steps.peek().is_some() {
         let portion = next_portion(&mut steps);
+        sending.at(sent, || portion.first().map(|step| step.action.to_string()).unwrap_or_default());
+        sent += portion.len();
         let actions: Vec<&Action> = portion.iter().map(|step| &step.action).collect();
         let outcomes = backend.execute(&actions);
         for (step, outcome) in portion.into_iter().zip(outcomes) {
@@ -304,8 +311,10 @@ fn run(backend: &mut impl Backend, steps: Vec<Step>, done: &mut Vec<Step>) -> Re
 /// Steps of one class, which do not depend on each other.
 fn next_portion(steps: &mut std::iter::Peekable<impl Iterator<Item = Step>>) -> Vec<Step> {
     let rank = steps.peek().map(|step| step.action.rank());
+    let of_links = steps.peek().is_some_and(|step| step.action.is_about_link());
+    let most = if of_links { PORTION_OF_LINKS } else { PORTION };
     let mut portion = Vec::new();
-    while portion.len() < PORTION
+    while portion.len() < most
         && let Some(step) = steps.next_if(|step| Some(step.action.rank()) == rank)
     {
         portion.push(step);

@@ -158,7 +158,7 @@ pub(super) async fn apply(
         ..crate::client::options(change.comment, change.force)
     };
     let applying = netd.apply(&document.text, base_generation, timeout_s, options);
-    let generation = match answer(applying, (&document.text, running), patience, context).await? {
+    let generation = match answer(applying, (&document.text, running), (netd, patience), context).await? {
         Answer::Made(generation) => generation,
         Answer::Lost(words) => return Ok(not_applied(words)),
     };
@@ -236,10 +236,10 @@ pub(super) enum Answer {
 pub(super) async fn answer(
     work: impl Future<Output = Result<u64, Error>>,
     (document, before): (&str, u64),
-    patience: Duration,
+    (netd, patience): (&Netd, Duration),
     context: &Context,
 ) -> Result<Answer, Error> {
-    let why = match with_progress(work, patience, context).await {
+    let why = match with_progress(work, (netd, patience), context).await {
         Err(Error::Unreachable(why)) => why,
         answer => return Ok(Answer::Made(answer?)),
     };
@@ -258,7 +258,7 @@ pub(super) async fn answer(
 /// Waits for an answer, and tells a person now and then that it is waited for. On the screens the footer does.
 async fn with_progress<T>(
     work: impl Future<Output = Result<T, Error>>,
-    patience: Duration,
+    (netd, patience): (&Netd, Duration),
     context: &Context,
 ) -> Result<T, Error> {
     tokio::pin!(work);
@@ -271,8 +271,12 @@ async fn with_progress<T>(
         waited += STILL_PERIOD.min(patience / 2);
         if context.sources == Sources::Any {
             let left = patience.saturating_sub(waited).as_secs();
+            let doing = match netd.progress().await {
+                words if words.is_empty() => words,
+                words => format!(": {}", text::clean(&words)),
+            };
             let words = format!(
-                "netd is still making the change, after {} s; its answer is waited for another {left} s\n",
+                "netd is still making the change, after {} s{doing}; its answer is waited for another {left} s\n",
                 waited.as_secs()
             );
             // Nothing can be said where standard error itself fails.

@@ -209,7 +209,7 @@ pub async fn carry_out(request: RollBack, context: &Context) -> Result<Outcome, 
     let if_same_wanted = (if_same && timeout_s != 0).then_some(true);
     let options = ChangeOptions { if_same: if_same_wanted, ..client::options(request.comment, force) };
     let going = netd.roll_back(generation, timeout_s, options);
-    match apply::answer(going, (&document, running), super::CALL_TIMEOUT, context).await {
+    match apply::answer(going, (&document, running), (&netd, super::CALL_TIMEOUT), context).await {
         Ok(Answer::Lost(words)) => Ok(not_gone(words)),
         Ok(Answer::Made(to)) => {
             let mut out =

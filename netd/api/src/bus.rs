@@ -85,6 +85,10 @@ pub trait Config1 {
     /// All generations that are kept, the newest first.
     fn history(&self) -> zbus::Result<Vec<Generation>>;
 
+    /// What netd is doing to the network at this moment, and how far it is, in words; empty for nothing. This is answered
+    /// while a change is being made.
+    fn progress(&self) -> zbus::Result<String>;
+
     /// What runs, and what is wrong with it.
     fn status(&self) -> zbus::Result<Status>;
 }

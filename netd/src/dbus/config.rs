@@ -11,6 +11,7 @@ use super::documents::{self, Purpose};
 use crate::engine::Engine;
 use crate::engine::changes::Request;
 use crate::failure::Failure;
+use crate::progress;
 use crate::store::record::Author;
 
 /// The configuration: check it, apply it, take it back, read it.
@@ -163,6 +164,17 @@ impl Config1 {
     ) -> Result<Vec<Generation>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
         self.0.ask(&caller, |engine| Ok(engine.history())).await
+    }
+
+    /// What netd is doing to the network at this moment, and how far it is, in words; empty for nothing. This is answered
+    /// while a change is being made.
+    async fn progress(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Failure> {
+        Caller::viewer(connection, &header).await?;
+        Ok(progress::now().map(|progress| progress.to_string()).unwrap_or_default())
     }
 
     /// What runs, and what is wrong with it.

@@ -16,8 +16,10 @@ pub mod socket;
 pub mod state;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use zbus::Connection;
 use zbus::connection::Builder;
 
@@ -28,7 +30,10 @@ use quota::Quota;
 use crate::engine::Engine;
 use crate::events::Hub;
 use crate::failure::Failure;
-use crate::watchdog;
+use crate::kernel::{self, KernelError};
+use crate::state::reader::Reader;
+use crate::state::stream::Source;
+use crate::{turns, watchdog};
 
 pub use jobs::{Job, Jobs};
 
@@ -44,6 +49,8 @@ pub struct Handle {
     documents: Documents,
     /// Questions that wait for their answer.
     questions: Quota,
+    /// Answers those about the state, one after the other.
+    reader: Arc<Mutex<Reader>>,
     /// Tables that are being read.
     tables: Quota,
     /// Streams of events.
@@ -54,6 +61,8 @@ pub struct Handle {
 const QUESTIONS: [usize; 2] = [16, 128];
 /// Tables one user may read at a time, and all users: each has a thread.
 const TABLES: [usize; 2] = [4, 32];
+/// How much longer than an answer took the next question waits, while the engine changes links: it waits for each answer.
+const READER_PAUSE: u32 = 6;
 /// Streams of events one user may have open, and all users.
 const WATCHERS: [usize; 2] = [16, 64];
 
@@ -67,6 +76,7 @@ pub fn handle(hub: Hub) -> (Handle, Jobs) {
         writer: lock::WriterLock::default(),
         documents: Documents::default(),
         questions: Quota::new("questions", QUESTIONS[0], QUESTIONS[1]),
+        reader: Arc::default(),
         tables: Quota::new("tables", TABLES[0], TABLES[1]),
         watchers: Quota::new("streams of events", WATCHERS[0], WATCHERS[1]),
     };
@@ -82,6 +92,44 @@ impl Handle {
     ) -> Result<T, Failure> {
         let _permit = self.questions.take(caller)?;
         self.call(jobs::Kind::Question, question).await
+    }
+
+    /// Answers something about the state beside the engine, however long that is at work.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        question: impl FnOnce(&Source, &mut kernel::Connection) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _permit = self.questions.take(caller)?;
+        let source = self.source().await?;
+        let mut reader = self.reader.clone().lock_owned().await;
+        let ended = |_| Failure::Failed("netd is ending".to_owned());
+        let work = move || {
+            let began = Instant::now();
+            let answer = reader.answer(|connection| question(&source, connection));
+            (reader, answer, began.elapsed())
+        };
+        let (reader, answer, took) = tokio::task::spawn_blocking(work).await.map_err(ended)?;
+        if turns::LINKS.is_changing() {
+            // The next question waits, not this one.
+            tokio::spawn(async move {
+                tokio::time::sleep(took * READER_PAUSE).await;
+                drop(reader);
+            });
+        }
+        Ok(answer?)
+    }
+
+    /// What is published; where nothing is yet, what the engine says.
+    async fn source(&self) -> Result<Arc<Source>, Failure> {
+        match self.hub.source() {
+            Some(source) => Ok(source),
+            None => {
+                let hub = self.hub.clone();
+                self.call(jobs::Kind::Question, |_| Ok(())).await?;
+                hub.source().ok_or_else(|| Failure::Failed("netd is starting".to_owned()))
+            }
+        }
     }
 
     /// Has the engine change something and waits for the result.
@@ -122,8 +170,11 @@ impl Handle {
         let (reply, result) = oneshot::channel();
         let ended = || Failure::Failed("netd is ending".to_owned());
         let work = Box::new(move |engine: &mut Engine| {
+            let answer = job(engine);
+            // Who asks beside the engine is to see what the caller is about to be told.
+            engine.publish();
             // A caller that went away needs no answer.
-            let _ = reply.send(job(engine));
+            let _ = reply.send(answer);
         });
         // An engine that hangs is noticed when somebody wants something of it.
         watchdog::wake();

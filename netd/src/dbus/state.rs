@@ -2,7 +2,7 @@
 
 use netd_api::comparison::Comparison;
 use netd_api::state::{Interface, Lag, Pending, Port, Vlan};
-use netd_api::table::Filter;
+use netd_api::table::{Filter, TableName};
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
 
@@ -10,7 +10,7 @@ use super::Handle;
 use super::caller::Caller;
 use crate::failure::Failure;
 use crate::state::query::Query;
-use crate::state::stream;
+use crate::state::stream::{self, Source};
 
 /// The state of the switch.
 pub struct State1(pub(super) Handle);
@@ -24,7 +24,8 @@ impl State1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Port>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, |engine| engine.port_table()).await
+        let hub = self.0.hub.clone();
+        self.0.read(&caller, move |source, connection| source.port_table(connection, &hub)).await
     }
 
     /// All LAGs with their members.
@@ -34,7 +35,7 @@ impl State1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Lag>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, |engine| engine.lag_table()).await
+        self.0.read(&caller, Source::lag_table).await
     }
 
     /// Interfaces of the switch that are no ports.
@@ -44,7 +45,7 @@ impl State1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Interface>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, |engine| engine.interface_table()).await
+        self.0.read(&caller, Source::interface_table).await
     }
 
     /// All VLANs of the bridge.
@@ -54,7 +55,7 @@ impl State1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<Vlan>, Failure> {
         let caller = Caller::viewer(connection, &header).await?;
-        self.0.ask(&caller, |engine| engine.vlan_table()).await
+        self.0.read(&caller, Source::vlan_table).await
     }
 
     /// A table, named `routes`, `neighbours`, `fdb`, `mdb`, `discards` or `alarms`, as a stream of one dump: each line
@@ -72,7 +73,11 @@ impl State1 {
         let query = Query::parse(&table, filter)?;
         let permit = self.0.tables.take(&caller)?;
         let name = query.table();
-        let source = self.0.ask(&caller, move |engine| Ok(engine.source(name))).await?;
+        let source = match name {
+            // The engine's own.
+            TableName::Alarms => self.0.ask(&caller, move |engine| Ok(engine.source(name))).await?,
+            _ => Source::clone(&*self.0.source().await?),
+        };
         let stream =
             stream::open(source, query, permit).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(stream.into())

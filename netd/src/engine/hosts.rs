@@ -51,11 +51,12 @@ fn forwarding_ports(links: &[LinkRecord]) -> BTreeMap<u32, u32> {
 /// Indexes of the interfaces of VLANs these ports are in: hosts behind them did not hear what was told before.
 fn interfaces_of_vlans(desired: &Network, ports: &[&LinkRecord], links: &[LinkRecord]) -> BTreeSet<u32> {
     let vlans = |port: &&LinkRecord| desired.links.get(&port.name).map(|link| &link.vlans);
-    let vlans: Vec<_> = ports.iter().filter_map(vlans).collect();
+    let runs = ports.iter().filter_map(vlans).flat_map(|vlans| vlans.runs());
+    // Most ports are in the same ones.
+    let runs: BTreeSet<(u16, u16)> = runs.map(|run| (run.first, run.last)).collect();
+    let reached: BTreeSet<u16> = runs.into_iter().flat_map(|(first, last)| first..=last).collect();
     let is_reached = |link: &&LinkRecord| match desired.links.get(&link.name).map(|link| &link.kind) {
-        Some(LinkKind::Vlan { parent, id }) if parent == BRIDGE => {
-            vlans.iter().any(|vlans| vlans.get(*id).is_some())
-        }
+        Some(LinkKind::Vlan { parent, id }) if parent == BRIDGE => reached.contains(id),
         _ => false,
     };
     links.iter().filter(is_reached).map(|link| link.index).collect()

@@ -9,12 +9,16 @@ use nix::libc;
 use super::connection::Connection;
 use super::extack::KernelError;
 use super::wire::{Message, add_flags};
+use crate::{turns, watchdog};
 
 /// A batch never exceeds this many bytes; larger ones gain nothing.
 const BATCH_BYTES: usize = 32 * 1024;
 /// A batch never holds more messages, so that all their errors fit a receive buffer that could not be made
 /// larger (each takes 768 bytes of 416 KiB).
 const BATCH_MESSAGES: u32 = 512;
+/// A batch holds no more messages about links: the kernel may take some tens of milliseconds for each (it waits for
+/// all its processors when a link goes), and netd shows that it gets on between batches only.
+const BATCH_LINKS: usize = 32;
 /// Lengths of attributes are two bytes: what is longer cannot be right.
 const MESSAGE_BYTES: usize = u16::MAX as usize;
 
@@ -31,6 +35,8 @@ pub struct Sender {
     first: u32,
     /// For each message, its place among the outcomes.
     places: Vec<usize>,
+    /// How many of them are about links.
+    links: usize,
 }
 
 impl Sender {
@@ -49,7 +55,10 @@ impl Sender {
             ));
             return;
         }
-        if self.bytes.len() + message.size() > BATCH_BYTES || self.places.len() == BATCH_MESSAGES as usize {
+        if self.bytes.len() + message.size() > BATCH_BYTES
+            || self.places.len() == BATCH_MESSAGES as usize
+            || self.links == BATCH_LINKS
+        {
             self.flush(connection, outcomes);
         }
         if self.places.is_empty() {
@@ -58,6 +67,7 @@ impl Sender {
         self.last = self.bytes.len();
         message.append_to(&mut self.bytes, self.first.wrapping_add(self.places.len() as u32));
         self.places.push(place);
+        self.links += usize::from(is_about_link(message.kind()));
     }
 
     /// Sends what was collected and waits until the kernel has worked through it.
@@ -67,9 +77,11 @@ impl Sender {
         }
         add_flags(&mut self.bytes[self.last..], libc::NLM_F_ACK as u16);
         let (first, places) = (self.first, &self.places);
+        let turn = (self.links > 0).then(|| turns::LINKS.change());
         let sent = connection.exchange(&self.bytes, first, places.len() as u32, |index, error| {
             outcomes[places[index as usize]] = Err(error);
         });
+        drop(turn);
         if let Err(error) = sent {
             // Which messages succeeded is unknown now; the caller reads the kernel back.
             for place in places {
@@ -78,5 +90,11 @@ impl Sender {
         }
         self.bytes.clear();
         self.places.clear();
+        self.links = 0;
+        watchdog::alive();
     }
+}
+
+fn is_about_link(kind: u16) -> bool {
+    [libc::RTM_NEWLINK, libc::RTM_SETLINK, libc::RTM_DELLINK].contains(&kind)
 }

@@ -1,6 +1,6 @@
 //! The kernel's state as a whole: raw for showing, and as the plan's [`Network`] for comparing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::address::AddressRecord;
@@ -61,6 +61,11 @@ impl Interfaces {
     /// Name of the link with this index; empty for none.
     pub fn name(&self, index: u32) -> &str {
         self.links.get(&index).map_or("", |link| &link.name)
+    }
+
+    /// All links by name, for who looks for many.
+    pub fn names(&self) -> HashMap<&str, &LinkRecord> {
+        self.links.values().map(|link| (link.name.as_str(), link)).collect()
     }
 
     /// The link of this name.

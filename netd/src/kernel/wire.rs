@@ -41,6 +41,11 @@ impl Message {
         Message { bytes }
     }
 
+    /// What it is: `RTM_…`, or the number of a generic family.
+    pub fn kind(&self) -> u16 {
+        read_u16(&self.bytes[4..])
+    }
+
     /// Adds an attribute.
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Message {
         push(&mut self.bytes, kind, value);

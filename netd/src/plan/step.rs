@@ -169,6 +169,20 @@ impl Action {
         })
     }
 
+    /// Whether the action makes, changes or removes a link: some of these take the kernel long.
+    pub fn is_about_link(&self) -> bool {
+        matches!(
+            self,
+            Action::CreateLink { .. }
+                | Action::DeleteLink { .. }
+                | Action::Set { .. }
+                | Action::SetMaster { .. }
+                | Action::ClearMaster { .. }
+                | Action::SetUp { .. }
+                | Action::SetDown { .. }
+        )
+    }
+
     /// Whether the action removes something, so that finding it gone already is success.
     pub fn is_removal(&self) -> bool {
         matches!(

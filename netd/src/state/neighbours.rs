@@ -41,9 +41,9 @@ impl View<'_> {
             };
             let _ = out.row(&neighbour(record, vrf, device, intended));
         }
+        let links = self.interfaces.names();
         for (key, mac) in self.desired.neighbours.iter().filter(|(key, _)| !seen.contains(*key)) {
-            let link = self.interfaces.by_name(&key.device);
-            let vrf = link.map(|link| self.vrf_of(link)).unwrap_or_default();
+            let vrf = links.get(key.device.as_str()).map(|link| self.vrf_of(link)).unwrap_or_default();
             let asked = query.takes_vrf(&vrf)
                 && query.takes_interface(&key.device)
                 && query.takes_address(&key.address);
