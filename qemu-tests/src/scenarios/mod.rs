@@ -39,6 +39,7 @@
 //! | ports become something else | `roles` | a port forwards; an untagged member; a port goes |
 //! | tunnels are as wide as their way out | `tunnels` | a tunnel over wide links |
 //! | history does not matter | `platforms` | random histories |
+//! | the largest documents | `sizes` | tunnels, VRFs and subinterfaces; ports are shown while |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
 mod alarms;
@@ -80,6 +81,7 @@ mod roles;
 mod routing;
 mod sender;
 mod shim_suite;
+mod sizes;
 mod spanning_tree;
 mod tunnels;
 mod vrfs;
@@ -118,6 +120,7 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("resilience", &resilience::SCENARIOS),
         ("kills", &kills::SCENARIOS),
         ("questions", &questions::SCENARIOS),
+        ("sizes", &sizes::SCENARIOS),
         ("engines", &engines::SCENARIOS),
         ("console", &console::SCENARIOS),
         ("containers", &containers::SCENARIOS),
