@@ -7,7 +7,7 @@
 //! full unheard. A table that is nearly full is looked at every ten seconds, since nothing tells when it empties.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netd_api::alarm::AlarmKind;
 
@@ -24,8 +24,11 @@ use crate::policy;
 const SOON: Duration = Duration::from_secs(1);
 /// How often a table that is nearly full, or was, is looked at.
 const NEAR_PERIOD: Duration = Duration::from_secs(10);
-/// How often it is looked whether questions of the switch found no room: nothing tells that, and one look is one message.
-const QUESTIONS_PERIOD: Duration = Duration::from_secs(60);
+/// How often it is looked whether questions of the switch found no room: nothing tells that, and a switch at rest is to
+/// rest.
+const QUESTIONS_PERIOD: Duration = Duration::from_secs(600);
+/// The same while they find none, and at least so long after the last look when somebody asks for alarms.
+const QUESTIONS_FULL_PERIOD: Duration = Duration::from_secs(60);
 /// How often a partition that is full is looked at.
 const STORAGE_PERIOD: Duration = Duration::from_secs(60);
 /// A table from half to full is heard of so often on average.
@@ -47,6 +50,10 @@ pub(super) struct Limits {
     overflows: [Option<u64>; 2],
     /// How many questions found no room until the last look, by counter.
     unnoted: BTreeMap<String, u64>,
+    /// Whether some found none then.
+    questions_full: bool,
+    /// When that was.
+    questions_looked: Option<Instant>,
 }
 
 impl Default for Limits {
@@ -58,6 +65,8 @@ impl Default for Limits {
             neighbours_near: false,
             overflows: [None; 2],
             unnoted: BTreeMap::new(),
+            questions_full: false,
+            questions_looked: None,
         }
     }
 }
@@ -109,6 +118,7 @@ impl Engine {
             (true, _) => Some(NEAR_PERIOD),
             (false, true) => Some(SOON),
             (false, false) if self.is_storage_full() => Some(STORAGE_PERIOD),
+            (false, false) if self.limits.questions_full => Some(QUESTIONS_FULL_PERIOD),
             // Without rules nothing is counted.
             (false, false) => (!self.ruleset.is_empty()).then_some(QUESTIONS_PERIOD),
         }
@@ -128,8 +138,13 @@ impl Engine {
         })
     }
 
-    /// Whether the switch asked more than its control-plane rules remember, since the last look.
-    fn check_questions(&mut self) {
+    /// Whether the switch asked more than its control-plane rules remember since the last look, which counts for some
+    /// time.
+    pub(super) fn check_questions(&mut self) {
+        if self.limits.questions_looked.is_some_and(|looked| looked.elapsed() < QUESTIONS_FULL_PERIOD) {
+            return;
+        }
+        self.limits.questions_looked = Some(Instant::now());
         match nft_counters::packets(policy::TABLE) {
             Ok(counters) => self.judge_questions(counters),
             Err(error) => tracing::warn!("asking for counters of the control-plane rules: {error}"),
@@ -155,6 +170,7 @@ impl Engine {
             (lost > 0).then(|| condition.try_this("log"))
         });
         let full: Vec<Condition> = full.collect();
+        self.limits.questions_full = !full.is_empty();
         self.alarms.report(&[AlarmKind::QuestionsFull], full);
     }
 
@@ -354,6 +370,8 @@ mod tests {
         assert_eq!(seen(2, 0), [format!("control-plane: 2 {words}")]);
         engine.ruleset = "rules".to_owned();
         engine.limits.heard = false;
+        assert_eq!(engine.limits_due(), Some(QUESTIONS_FULL_PERIOD));
+        engine.judge_questions(BTreeMap::new());
         assert_eq!(engine.limits_due(), Some(QUESTIONS_PERIOD));
         let _ = std::fs::remove_file(file);
     }

@@ -61,8 +61,9 @@ impl Engine {
 
     /// What is wrong, and since when.
     pub fn alarm_table(&mut self) -> Vec<Alarm> {
-        // Nothing tells that it fills up, and who asks wants to know.
+        // Nothing tells of these, and who asks wants to know.
         self.check_storage();
+        self.check_questions();
         self.alarms.rows()
     }
 
