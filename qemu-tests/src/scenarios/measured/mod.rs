@@ -6,13 +6,14 @@ mod bulk;
 mod million;
 mod pulls;
 mod rest;
+mod sizes;
 mod tables;
 mod viewer;
 
 use crate::lab::Topology;
 use crate::runner::Scenario;
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
     Scenario::new(
         "the switch at rest with 64 ports: netd's wake-ups, memory",
         Topology::Measured,
@@ -42,5 +43,10 @@ pub const SCENARIOS: [Scenario; 6] = [
         "a million routes that are applied, shown and taken back",
         Topology::Measured,
         million::measure,
+    ),
+    Scenario::new(
+        "tunnels, VRFs and subinterfaces, as many as a document may have",
+        Topology::Measured,
+        sizes::measure,
     ),
 ];
