@@ -25,7 +25,7 @@ fn meanwhile(lab: &Lab, _: &Run) -> Result<String> {
     // Each would cost the service manager two units, and a change of many its time.
     let units = lab.vm.run("systemctl list-units --all --type=device --plain --no-legend 'sys-*net*'")?;
     ensure!(units.trim().is_empty(), "the service manager has units of network devices:\n{units}");
-    lab.write_file("/run/sized.toml", &subinterfaces(lab, 512)?)?;
+    lab.write_file("/run/sized.toml", &subinterfaces(lab, 256)?)?;
     lab.restoring(|| {
         // How many answers came while the change was being made, and what it said of itself.
         let script = "corten apply --timeout 10m /run/sized.toml 2>/run/sized.err >/run/sized.out & change=$!\n\
