@@ -85,7 +85,7 @@ pub fn ruleset(config: &Config) -> String {
     }
     text.push_str("\t}\n");
     text.push_str(&reverse_path(config, &vrfs));
-    text.push_str(&output(&domains, &vrfs));
+    text.push_str(&output(config, &domains, &vrfs));
     for domain in &domains {
         text.push_str(&questions(config).replace("DOMAIN", &domain.name));
     }
@@ -219,12 +219,20 @@ fn quoted(names: &BTreeSet<&str>) -> String {
 }
 
 /// What the switch sends. A packet of a VRF comes by twice: with the VRF as its device, which is left
-/// alone, and with the port.
-fn output(domains: &[Domain], vrfs: &BTreeSet<&str>) -> String {
+/// alone, and with the port. A port of the bridge says nothing of itself: the kernel would have it report the groups that
+/// routers are in (MLD) whenever its link comes up.
+fn output(config: &Config, domains: &[Domain], vrfs: &BTreeSet<&str>) -> String {
     let mut text =
         "\tchain output {\n\t\ttype filter hook output priority filter; policy accept;\n".to_owned();
     let silent: BTreeSet<&str> = vrfs.iter().copied().chain(["lo", MANAGEMENT]).collect();
     let _ = writeln!(text, "\t\toifname {{ {} }} accept", quoted(&silent));
+    let bridged = config.ethernets().filter(|(_, ethernet)| matches!(ethernet.role, PortRole::Bridged(_)));
+    let bridged: BTreeSet<&str> =
+        bridged.map(|(name, _)| name).chain(config.vxlans.keys().map(String::as_str)).collect();
+    if !bridged.is_empty() {
+        let reports = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }";
+        let _ = writeln!(text, "\t\toifname {{ {} }} {reports} drop", quoted(&bridged));
+    }
     for domain in domains.iter().filter(|domain| !domain.interfaces.is_empty()) {
         let names = quoted(&domain.interfaces.iter().map(String::as_str).collect());
         let _ = writeln!(text, "\t\toifname {{ {names} }} goto ask_{}", domain.name);
@@ -530,6 +538,14 @@ mod tests {
         let first = ask.lines().next().expect("a rule");
         assert_eq!(first.trim(), "udp dport { 4789 } accept comment \"vxlan\"");
         assert!(!shown("version = 1\n").contains("4789"));
+    }
+
+    #[test]
+    fn ports_of_the_bridge_say_nothing_of_themselves() {
+        let rules = shown(
+            "version = 1\n[ports.swp1]\nvlan.access = 10\n[ports.swp2]\naddresses = [\"192.0.2.1/24\"]\n",
+        );
+        assert!(rules.contains("\t\toifname { \"swp1\" } icmpv6 type { mld-listener-report, "), "{rules}");
     }
 
     #[test]

@@ -440,7 +440,7 @@ fn isolated_hosts_do_not_meet_behind_the_router_either() {
         load(&with(""), &with("isolated = true\n"));
         assert!(arrives());
         // No rule of the bridge's is left.
-        assert!(!nft(&["list", "ruleset"]).1.contains("oifname { \"swp1\", \"swp2\" }"));
+        assert!(!nft(&["list", "ruleset"]).1.contains("oifname { \"swp1\", \"swp2\" } meta mark"));
     });
 }
 
