@@ -127,9 +127,10 @@ fn chooses_members(lab: &Lab, _: &Run) -> Result<String> {
     Ok(String::new())
 }
 
-/// Waits until both sides use both members.
+/// Waits until both sides use both members. A side that has not heard the other when it spoke first hears it again
+/// after 30 seconds (IEEE 802.1AX, Slow_Periodic_Time).
 fn all_members(lab: &Lab, partner: &Partner) -> Result<()> {
-    eventually("both members are agreed on", SOON, || {
+    eventually("both members are agreed on", 3 * SOON, || {
         let agreed = partner.agreed();
         ensure!(agreed == BTreeSet::from([0, 1]), "the switch uses members {agreed:?}");
         Ok(())
