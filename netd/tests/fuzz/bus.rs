@@ -46,8 +46,14 @@ const EVENTS: &str = "org.corten.Netd1.Events1";
 const ATTACH: &str = "org.corten.Netd1.Attach1";
 /// Every method there is.
 const METHODS: [(&str, &[&str]); 4] = [
-    (CONFIG, &["Validate", "Diff", "Apply", "Confirm", "RollBack", "TakeBack", "Get", "History", "Status"]),
-    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Table", "Drift", "Comparison"]),
+    (
+        CONFIG,
+        &[
+            "Validate", "Diff", "Apply", "Confirm", "RollBack", "TakeBack", "Get", "History", "Progress",
+            "Status",
+        ],
+    ),
+    (STATE, &["Ports", "Lags", "Interfaces", "Vlans", "Table", "Drift", "Comparison", "Pending"]),
     (EVENTS, &["Watch"]),
     (ATTACH, &["Attach", "Detach"]),
 ];
