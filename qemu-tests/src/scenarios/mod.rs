@@ -81,7 +81,6 @@ mod roles;
 mod routing;
 mod sender;
 mod shim_suite;
-mod sizes;
 mod spanning_tree;
 mod tunnels;
 mod vrfs;
@@ -93,7 +92,7 @@ pub use containers::prepare as prepare_containers;
 
 /// All behaviours, each with the name of its file. Those of a file that need the same machine share it in this order.
 pub fn all() -> Vec<(&'static str, Scenario)> {
-    let files: [(&str, &[Scenario]); 38] = [
+    let files: [(&str, &[Scenario]); 37] = [
         ("harness", &harness::SCENARIOS),
         ("boot", &boot::SCENARIOS),
         ("frames", &frames::SCENARIOS),
@@ -120,7 +119,6 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
         ("resilience", &resilience::SCENARIOS),
         ("kills", &kills::SCENARIOS),
         ("questions", &questions::SCENARIOS),
-        ("sizes", &sizes::SCENARIOS),
         ("engines", &engines::SCENARIOS),
         ("console", &console::SCENARIOS),
         ("containers", &containers::SCENARIOS),
