@@ -39,7 +39,6 @@
 //! | ports become something else | `roles` | a port forwards; an untagged member; a port goes |
 //! | tunnels are as wide as their way out | `tunnels` | a tunnel over wide links |
 //! | history does not matter | `platforms` | random histories |
-//! | the largest documents | `sizes` | tunnels, VRFs and subinterfaces; ports are shown while |
 //! | VXLAN joins a port to a remote end | `objects` | a VXLAN tunnel joins |
 
 mod alarms;
