@@ -344,6 +344,24 @@ impl Lab {
         row.with_context(|| format!("`corten show ports` has no {name}"))
     }
 
+    /// Waits until a port says why it forwards nothing.
+    pub fn port_says(&self, name: &str, reason: &str) -> Result<()> {
+        eventually(&format!("{name} says: {reason}"), ANSWER_TIMEOUT, || {
+            let found = self.port(name)?["reason"].clone();
+            ensure!(found == reason, "its reason is {found}");
+            Ok(())
+        })
+    }
+
+    /// Pulls the cable of a port until the switch says so, and plugs it in again: a link that is back at once was never
+    /// gone for the kernel.
+    pub fn replug(&self, port: u16) -> Result<()> {
+        self.vm.set_link(port, false)?;
+        let pulled = self.port_says(&format!("swp{port}"), "no carrier");
+        self.vm.set_link(port, true)?;
+        pulled
+    }
+
     /// Writes a document to a file of the guest.
     pub fn write_file(&self, path: &str, content: &str) -> Result<()> {
         let newline = if content.ends_with('\n') { "" } else { "\n" };

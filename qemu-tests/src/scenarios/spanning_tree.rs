@@ -85,17 +85,8 @@ fn with_stp(lab: &Lab) -> String {
 /// Has the link of a port go down and come up: the spanning tree keeps the port from forwarding for twice the forward
 /// delay then, and the port says so. Ports that forward when it is turned on go on forwarding.
 pub(super) fn come_up(lab: &Lab, port: u16) -> Result<()> {
-    let name = format!("swp{port}");
-    let because = |reason: &str| {
-        let found = lab.port(&name)?["reason"].clone();
-        ensure!(found == reason, "its reason is {found}");
-        Ok(())
-    };
-    lab.vm.set_link(port, false)?;
-    let down = eventually(&format!("{name} has no carrier"), SOON, || because("no carrier"));
-    lab.vm.set_link(port, true)?;
-    down?;
-    eventually(&format!("{name} says that it does not forward yet"), SOON, || because(DISCARDING))
+    lab.replug(port)?;
+    lab.port_says(&format!("swp{port}"), DISCARDING)
 }
 
 fn foreign_root(lab: &Lab, _: &Run) -> Result<String> {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use qemu_tests::measure::Measurement;
 use qemu_tests::tools::USE;
 
+use super::span;
 use crate::lab::{Lab, eventually};
 use crate::runner::Run;
 
@@ -64,11 +65,7 @@ fn by_an_operator(lab: &Lab, run: &Run) -> Result<()> {
         let script = format!(
             "read from rest </proc/uptime; corten apply {file} >&2 && read to rest </proc/uptime && echo $from $to"
         );
-        let output = lab.vm.sh_within(&script, PATIENCE)?;
-        ensure!(output.status == 0, "corten apply {file}: {}", output.text);
-        let line = output.text.lines().last().unwrap_or_default();
-        let (from, to) = line.split_once(' ').with_context(|| format!("no times: {line}"))?;
-        Ok(to.parse::<f64>()? - from.parse::<f64>()?)
+        span(lab, &script, PATIENCE).with_context(|| format!("corten apply {file}"))
     };
     let first = seconds("/run/many.toml")?;
     run.measured(Measurement::new("corten apply, 100 000 routes", first, "s"));

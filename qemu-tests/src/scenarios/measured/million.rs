@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use qemu_tests::measure::{Measurement, median};
 
 use super::bulk::print_routes;
+use super::span;
 use super::tables::time;
 use crate::lab::Lab;
 use crate::runner::Run;
@@ -71,7 +72,7 @@ fn shown(lab: &Lab, run: &Run) -> Result<String> {
          && read to rest </proc/uptime && echo $from $to",
         print_routes(ROUTES)
     );
-    run.measured(Measurement::new("corten apply, 1 000 000 routes", span(lab, &script)?, "s"));
+    run.measured(Measurement::new("corten apply, 1 000 000 routes", span(lab, &script, PATIENCE)?, "s"));
     let peak_mb = netd(lab, "MemoryPeak")? / 1e6;
     run.measured(Measurement::new("netd's memory while it applies 1 000 000 routes, at most", peak_mb, "MB"));
     let kernel = number(lab, OWN)?;
@@ -97,18 +98,14 @@ fn shown(lab: &Lab, run: &Run) -> Result<String> {
     let name = "netd's memory while it shows 1 000 000 routes, above that before";
     run.measured(Measurement::new(name, more_mb, "MB").at_most(16.0));
 
-    run.measured(Measurement::new("corten take-back of 1 000 000 routes", span(lab, TAKE_BACK)?, "s"));
+    run.measured(Measurement::new(
+        "corten take-back of 1 000 000 routes",
+        span(lab, TAKE_BACK, PATIENCE)?,
+        "s",
+    ));
     let left = number(lab, OWN)?;
     ensure!(left == 0.0, "{left} routes are left");
     Ok(format!("{total:.0} MiB of memory"))
-}
-
-/// Seconds between two times that a script prints.
-fn span(lab: &Lab, script: &str) -> Result<f64> {
-    let text = lab.vm.run_within(script, PATIENCE)?;
-    let line = text.lines().last().unwrap_or_default();
-    let (from, to) = line.split_once(' ').with_context(|| format!("no times: {text}"))?;
-    Ok(to.parse::<f64>()? - from.parse::<f64>()?)
 }
 
 fn number(lab: &Lab, script: &str) -> Result<f64> {

@@ -10,7 +10,11 @@ mod sizes;
 mod tables;
 mod viewer;
 
-use crate::lab::Topology;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::lab::{Lab, Topology};
 use crate::runner::Scenario;
 
 pub const SCENARIOS: [Scenario; 7] = [
@@ -50,3 +54,11 @@ pub const SCENARIOS: [Scenario; 7] = [
         sizes::measure,
     ),
 ];
+
+/// Seconds between the two moments of /proc/uptime that a script prints as its last line.
+fn span(lab: &Lab, script: &str, within: Duration) -> Result<f64> {
+    let text = lab.vm.run_within(script, within)?;
+    let line = text.lines().last().unwrap_or_default();
+    let (from, to) = line.split_once(' ').with_context(|| format!("no times: {text}"))?;
+    Ok(to.parse::<f64>()? - from.parse::<f64>()?)
+}

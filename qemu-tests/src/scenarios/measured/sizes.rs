@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use qemu_tests::measure::Measurement;
 
+use super::span;
 use crate::lab::Lab;
 use crate::runner::Run;
 
@@ -99,10 +100,7 @@ fn subinterfaces(lab: &Lab, count: u32) -> Result<String> {
 /// Seconds that `corten apply` of a document takes.
 fn seconds(lab: &Lab, document: &str) -> Result<f64> {
     lab.write_file("/run/sized.toml", document)?;
-    let text = lab.vm.run_within(APPLY, PATIENCE)?;
-    let line = text.lines().last().unwrap_or_default();
-    let (from, to) = line.split_once(' ').with_context(|| format!("no times: {line}"))?;
-    let seconds = to.parse::<f64>()? - from.parse::<f64>()?;
-    ensure!(seconds > 0.0, "it took no time: {line}");
+    let seconds = span(lab, APPLY, PATIENCE)?;
+    ensure!(seconds > 0.0, "it took no time");
     Ok(seconds)
 }
