@@ -572,7 +572,7 @@ async fn what_a_change_cost_is_told_when_it_is_applied_and_while_it_waits() {
 }
 
 #[tokio::test]
-async fn what_others_decide_is_told_as_pending_after_an_apply_and_later() {
+async fn pending_is_told_after_an_apply_and_later() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
     let row = |object: &str, lag: &str, reason: &str, changed: bool| Pending {

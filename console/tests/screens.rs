@@ -274,7 +274,7 @@ async fn a_command_typed_on_the_screens_runs() {
 }
 
 #[tokio::test]
-async fn port_in_full_asks_for_what_that_port_discarded_and_tables_do_not() {
+async fn port_in_full_asks_for_its_discards_and_tables_do_not() {
     let bus = Bus::start("");
     let netd = Netd::start(&bus, switch()).await;
     netd.switch.lock().discards = vec![Discard {

@@ -225,6 +225,11 @@ impl Alarms {
         self.open.contains_key(&(kind, object.to_owned()))
     }
 
+    /// Whether any condition of this kind is told.
+    pub fn holds_any(&self, kind: AlarmKind) -> bool {
+        self.open.keys().any(|(open, _)| *open == kind)
+    }
+
     /// The table: the worst first, of those the newest.
     pub fn rows(&self) -> Vec<Alarm> {
         let mut open: Vec<&Open> = self.open.values().chain(self.many.values()).collect();

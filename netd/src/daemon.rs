@@ -110,7 +110,6 @@ pub async fn serve(
     monitor.ignore_changes_by(engine.port_id()?)?;
     tracing::info!("ready after {} ms: {}", began.elapsed().as_millis(), engine.status());
     watchdog::started();
-    engine.publish();
     notify(&format!("READY=1\nSTATUS={}", engine.status()));
     let _ = ready.send(());
     let mut looks = Looks::default();

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reader_has_its_turn_between_two_of_whoever_changes_all_the_time() {
+    fn reader_has_its_turn_between_two_changes() {
         let turns = Arc::new(Turns::new());
         let first = turns.change();
         let (sender, read) = mpsc::channel();

@@ -194,7 +194,7 @@ pub(super) fn warning_lines(risks: &Risks) -> String {
 pub(super) async fn pending_lines(netd: &Netd) -> String {
     // The change is made, whatever becomes of this question; a netd of before does not tell.
     let rows = netd.pending().await.unwrap_or_default();
-    tables::pending::lines(&rows, MOST_PENDING, false).into_iter().map(|line| line + "\n").collect()
+    tables::pending::text(&rows, MOST_PENDING, false)
 }
 
 /// Until when a change must be confirmed, and how; and what it cost, once links and hosts had some seconds.

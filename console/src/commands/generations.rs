@@ -269,8 +269,7 @@ pub async fn pending(format: Format, context: &Context) -> Result<Outcome, Error
     let status = netd.status().await?;
     // A netd of before does not tell.
     let rows = netd.pending().await.unwrap_or_default();
-    let waits = tables::pending::lines(&rows, usize::MAX, true).into_iter().map(|line| line + "\n");
-    let waits: String = waits.collect();
+    let waits = tables::pending::text(&rows, usize::MAX, true);
     if status.confirm_by_s == 0 {
         if format.json {
             let none = Pending { generation: status.generation, pending: rows, ..Pending::default() };

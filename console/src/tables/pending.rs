@@ -4,9 +4,14 @@ use netd_api::state::Pending;
 
 use crate::text;
 
+/// [`lines`] as they are printed.
+pub fn text(rows: &[Pending], most: usize, others: bool) -> String {
+    lines(rows, most, others).into_iter().map(|line| line + "\n").collect()
+}
+
 /// Lines for a person: those that the last change was about, at most `most` of them, and how many others there are.
 /// Nothing where the change has nothing pending and `others` are not asked for, or are none.
-pub fn lines(rows: &[Pending], most: usize, others: bool) -> Vec<String> {
+fn lines(rows: &[Pending], most: usize, others: bool) -> Vec<String> {
     let (changed, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.changed);
     let mut lines = Vec::new();
     if !changed.is_empty() {

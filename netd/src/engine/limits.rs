@@ -50,8 +50,6 @@ pub(super) struct Limits {
     overflows: [Option<u64>; 2],
     /// How many questions found no room until the last look, by counter.
     unnoted: BTreeMap<String, u64>,
-    /// Whether some found none then.
-    questions_full: bool,
     /// When that was.
     questions_looked: Option<Instant>,
 }
@@ -65,7 +63,6 @@ impl Default for Limits {
             neighbours_near: false,
             overflows: [None; 2],
             unnoted: BTreeMap::new(),
-            questions_full: false,
             questions_looked: None,
         }
     }
@@ -118,7 +115,7 @@ impl Engine {
             (true, _) => Some(NEAR_PERIOD),
             (false, true) => Some(SOON),
             (false, false) if self.is_storage_full() => Some(STORAGE_PERIOD),
-            (false, false) if self.limits.questions_full => Some(QUESTIONS_FULL_PERIOD),
+            (false, false) if self.alarms.holds_any(AlarmKind::QuestionsFull) => Some(QUESTIONS_FULL_PERIOD),
             // Without rules nothing is counted.
             (false, false) => (!self.ruleset.is_empty()).then_some(QUESTIONS_PERIOD),
         }
@@ -170,7 +167,6 @@ impl Engine {
             (lost > 0).then(|| condition.try_this("log"))
         });
         let full: Vec<Condition> = full.collect();
-        self.limits.questions_full = !full.is_empty();
         self.alarms.report(&[AlarmKind::QuestionsFull], full);
     }
 
@@ -351,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_that_found_no_room_are_an_alarm_until_a_look_finds_no_more() {
+    fn unnoted_questions_are_an_alarm_until_a_look_finds_none() {
         let (mut engine, file) = engine("questions");
         let document = "version = 1\n[vrfs.blue]\ntable = 1001\n";
         engine.config = netd_api::config::parse(document).expect("valid").into();

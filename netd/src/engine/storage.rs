@@ -59,7 +59,7 @@ impl Engine {
 
     /// Whether a partition is told to be full.
     pub(super) fn is_storage_full(&self) -> bool {
-        ["config", "data"].iter().any(|object| self.alarms.holds(AlarmKind::StorageFull, object))
+        self.alarms.holds_any(AlarmKind::StorageFull)
     }
 
     /// Brings alarms in line with which generations' records can be read: those of the others may have been taken back,

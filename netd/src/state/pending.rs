@@ -38,8 +38,9 @@ impl View<'_> {
                 None => row(link, kind, reason::of(self.config, link, kind)),
             });
         }
+        let links = self.interfaces.names();
         for id in self.config.vlans.keys() {
-            let interface = self.interfaces.by_name(&vlan_interface(*id)).filter(|link| is_to_run(link));
+            let interface = links.get(vlan_interface(*id).as_str()).filter(|link| is_to_run(link));
             if let Some(link) = interface.filter(|link| !link.has_carrier()) {
                 rows.push(row(link, "vlan", format!("no port of VLAN {id} has a carrier and forwards")));
             }
@@ -70,7 +71,7 @@ pub fn changed(before: &Network, after: &Network) -> BTreeSet<String> {
         after.links.keys().filter(|name| is_other(name.as_str())).cloned().collect();
     let is_lag =
         |name: &str| after.links.get(name).is_some_and(|link| matches!(link.kind, LinkKind::Lag { .. }));
-    let ways = before.routes != after.routes || before.fdb != after.fdb;
+    let forwarding_changed = before.routes != after.routes || before.fdb != after.fdb;
     let mut follow = BTreeSet::new();
     for (name, link) in &after.links {
         let master = link.master.as_deref().filter(|master| is_lag(master));
@@ -79,7 +80,7 @@ pub fn changed(before: &Network, after: &Network) -> BTreeSet<String> {
         {
             follow.extend([name.clone(), lag.to_owned()]);
         }
-        if ways && matches!(link.kind, LinkKind::Vxlan { .. }) {
+        if forwarding_changed && matches!(link.kind, LinkKind::Vxlan { .. }) {
             follow.insert(name.clone());
         }
     }
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_decide_is_pending_with_its_reason_and_what_is_off_or_runs_is_not() {
+    fn pending_is_what_others_decide_and_not_what_is_off_or_runs() {
         let text = "version = 1\n[ports.\"swp[1-3]\"]\nvlan.access = 10\n[ports.swp4]\nenabled = false\n\
                     [ports.swp5]\n[lags.uplink]\nmembers = [\"swp5\"]\nvlan.access = 10\n\
                     [vlans.10]\naddresses = [\"10.0.10.1/24\"]\n";

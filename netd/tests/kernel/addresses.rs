@@ -104,8 +104,8 @@ fn wait_for_link_local(room: &mut Room) {
 }
 
 #[test]
-fn link_local_address_follows_the_hardware_address_of_a_port_that_stays_up() {
-    isolated("addresses::link_local_address_follows_the_hardware_address_of_a_port_that_stays_up", || {
+fn link_local_address_follows_the_hardware_address() {
+    isolated("addresses::link_local_address_follows_the_hardware_address", || {
         let mut room = Room::new();
         room.add_pair("swp1", "host1");
         apply(&mut room, &["2001:db8::1/64", "fe80::1/64"]);

@@ -543,7 +543,7 @@ fn text_is_found_in_outputs_and_in_the_editor() {
 }
 
 #[test]
-fn port_in_full_tells_what_it_discarded_and_not_what_another_did() {
+fn port_in_full_has_discards_of_its_own_alone() {
     let mut app = app(Look::PLAIN);
     assert_eq!(app.port_in_full(), None, "nobody asks for discards of a table");
     press(&mut app, &[Key::Enter]);
