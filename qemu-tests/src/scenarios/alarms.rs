@@ -18,7 +18,7 @@ use super::reach::speak;
 use crate::lab::{Lab, PASSWORD, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
     Scenario::new(
         "a forwarding database that is full is one alarm, over a restart of netd too, until addresses age",
         Topology::Switch,
@@ -53,6 +53,13 @@ pub const SCENARIOS: [Scenario; 6] = [
         unreadable_record,
     )
     .takes(15),
+    Scenario::new(
+        "questions that the control-plane rules have no room to remember are an alarm while they go on",
+        Topology::Switch,
+        full_questions,
+    )
+    .waits()
+    .takes(130),
 ];
 
 /// How soon an alarm is to be told: what hosts do is looked at a second later.
@@ -281,4 +288,36 @@ fn unreadable_record(lab: &Lab, _: &Run) -> Result<String> {
     ensure!(row["remedy"] == format!("config {number}"), "{row}");
     wait_for_end(lab, "record-unreadable", &object)?;
     Ok(String::new())
+}
+
+/// Fills the set of questions, which takes 65 536, with those of nobody; then the switch asks one more.
+const ASK_ONE_TOO_MANY: &str = "\
+awk 'BEGIN {
+  print \"add element inet corten asked4_main {\"
+  for (port = 1; port <= 65535; port++) printf \"192.0.2.1 . 17 . 53 . %d,\\n\", port
+  print \"192.0.2.2 . 17 . 53 . 1 }\"
+}' >/run/corten-test.nft
+nft -f /run/corten-test.nft; filled=$?; rm /run/corten-test.nft
+timeout 2 nslookup example.org 10.0.8.2 >/dev/null 2>&1
+exit $filled
+";
+
+fn full_questions(lab: &Lab, _: &Run) -> Result<String> {
+    // Questions are counted when alarms are asked for, once a minute at most.
+    let next_look = Duration::from_secs(90);
+    let document =
+        format!("{}\n[control-plane]\nallow = [\"icmp\", \"arp\", \"nd\", \"ssh\"]\n", lab.document);
+    with_document(lab, &document, || {
+        ensure!(alarm(lab, "questions-full", "control-plane")?.is_none(), "full before anybody asked");
+        lab.vm.run_within(ASK_ONE_TOO_MANY, Duration::from_secs(300))?;
+        let row = eventually("alarm of questions", next_look, || {
+            alarm(lab, "questions-full", "control-plane")?.context("there is none")
+        })?;
+        ensure!(row["severity"] == "critical" && row["remedy"] == "log", "{row}");
+        eventually("end of the alarm of questions", next_look, || {
+            let row = alarm(lab, "questions-full", "control-plane")?;
+            ensure!(row.is_none(), "there is still {row:?}");
+            Ok(())
+        })
+    })
 }

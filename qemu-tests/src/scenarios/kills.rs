@@ -371,6 +371,8 @@ fn cut_off(lab: &Lab, answered: bool, amid: bool) -> Result<Cut> {
         "was not provided",
         "without a reply",
         "it is not running",
+        // What the console says of a bus that answers in netd's place: NoReply.
+        "it does not answer",
     ];
     ensure!(
         answered || cut_off.iter().any(|words| answer.contains(words)),

@@ -16,7 +16,7 @@ use super::objects::{lag_document, with_document};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 3] = [
+pub const SCENARIOS: [Scenario; 4] = [
     Scenario::new(
         "an LACP LAG spreads flows over its members, survives one that fails or falls silent, and shows it",
         Topology::Switch,
@@ -34,6 +34,13 @@ pub const SCENARIOS: [Scenario; 3] = [
         Topology::Switch,
         chooses_members,
     ),
+    Scenario::new(
+        "a change that needs a LACP partner is done at once, and says that it waits for one",
+        Topology::Switch,
+        pending_on_the_partner,
+    )
+    .waits()
+    .takes(20),
 ];
 
 /// A partner that is silent for three times the fast interval is gone; agreeing anew takes a few more.
@@ -42,13 +49,17 @@ const MEMBERS: [u16; 2] = [11, 12];
 /// How often all flows are sent once they leave as they should.
 const STEADY: usize = 3;
 
-fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
-    // LACP runs only where the kernel knows that both directions work at once, which virtio does not tell.
+/// A LAG of swp11 and swp12. LACP runs only where the kernel knows that both directions work at once, which virtio does
+/// not tell.
+fn negotiating(lab: &Lab) -> Result<String> {
     let document = lag_document(lab, "lacp")?
-        .replace("mode = \"lacp\"\n", "mode = \"lacp\"\nlacp-rate = \"fast\"\n")
-        + "\n[ports.\"swp[11-12]\"]\nautoneg = false\nspeed = \"10G\"\nduplex = \"full\"\n";
+        .replace("mode = \"lacp\"\n", "mode = \"lacp\"\nlacp-rate = \"fast\"\n");
+    Ok(document + "\n[ports.\"swp[11-12]\"]\nautoneg = false\nspeed = \"10G\"\nduplex = \"full\"\n")
+}
+
+fn lacp_with_a_partner(lab: &Lab, _: &Run) -> Result<String> {
     let mut detail = String::new();
-    with_document(lab, &document, || {
+    with_document(lab, &negotiating(lab)?, || {
         let wires = [lab.vm.wire(11)?.clone(), lab.vm.wire(12)?.clone()];
         let partner = Partner::start(&wires, Mac::of_host(600))?;
         all_members(lab, &partner)?;
@@ -125,6 +136,39 @@ fn chooses_members(lab: &Lab, _: &Run) -> Result<String> {
         })?;
     }
     Ok(String::new())
+}
+
+fn pending_on_the_partner(lab: &Lab, _: &Run) -> Result<String> {
+    let of_bundle = || -> Result<BTreeMap<String, Value>> {
+        let shown: Value = serde_json::from_str(&lab.vm.run("corten show pending --json")?)?;
+        let rows = shown["pending"].as_array().into_iter().flatten();
+        let rows = rows.filter(|row| row["object"] == "bundle" || row["lag"] == "bundle");
+        Ok(rows.map(|row| (row["object"].as_str().unwrap_or_default().to_owned(), row.clone())).collect())
+    };
+    lab.restoring(|| {
+        lab.write_file("/run/corten-test.toml", &negotiating(lab)?)?;
+        let said = lab.vm.run("corten apply /run/corten-test.toml")?;
+        let lines = said.lines().skip_while(|line| !line.starts_with("Pending, as others"));
+        let told = lines.filter(|line| line.contains("  in bundle: ")).count();
+        ensure!(told == MEMBERS.len(), "not both members are told of: {said}");
+        eventually("both members are known to hear nobody", SOON, || {
+            let rows = of_bundle()?;
+            for member in MEMBERS.map(|number| format!("swp{number}")) {
+                let row = rows.get(&member).with_context(|| format!("nothing of {member}: {rows:?}"))?;
+                ensure!(row["reason"] == "hears no LACP partner" && row["changed"] == true, "{row}");
+            }
+            Ok(())
+        })?;
+        let wires = [lab.vm.wire(11)?.clone(), lab.vm.wire(12)?.clone()];
+        let partner = Partner::start(&wires, Mac::of_host(600))?;
+        all_members(lab, &partner)?;
+        eventually("nothing of the LAG is pending", SOON, || {
+            let rows = of_bundle()?;
+            ensure!(rows.is_empty(), "{rows:?}");
+            Ok(())
+        })?;
+        Ok(String::new())
+    })
 }
 
 /// Waits until both sides use both members. A side that has not heard the other when it spoke first hears it again
