@@ -109,8 +109,12 @@ fn bridged(random: &mut Random, text: &mut String) {
     if random.chance(40) {
         let _ = writeln!(text, "vlan.access = {}", 10 + random.below(4));
     } else {
-        let lists = ["[\"10-13\"]", "[10, 12]", "[\"2-4094\"]", "[11]"];
-        let _ = writeln!(text, "vlan.trunk = {}", random.pick(&lists));
+        // All VLANs seldom: each is an entry in the forwarding database.
+        let list = match random.chance(5) {
+            true => "[\"2-4094\"]",
+            false => random.pick(&["[\"10-13\"]", "[10, 12]", "[\"10-40\", 4094]", "[11]"]),
+        };
+        let _ = writeln!(text, "vlan.trunk = {list}");
         if random.chance(40) {
             let _ = writeln!(text, "vlan.native = {}", 10 + random.below(5));
         }

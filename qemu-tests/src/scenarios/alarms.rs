@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use qemu_tests::frame::Mac;
 use qemu_tests::packet::{Membership, Packet, membership};
 use qemu_tests::serial::framed;
+use qemu_tests::waiting::pause;
 use serde_json::Value;
 
 use super::bridge::mac_of;
@@ -304,17 +305,19 @@ exit $filled
 
 fn full_questions(lab: &Lab, _: &Run) -> Result<String> {
     // Questions are counted when alarms are asked for, once a minute at most.
-    let next_look = Duration::from_secs(90);
+    let a_look = Duration::from_secs(61);
     let document =
         format!("{}\n[control-plane]\nallow = [\"icmp\", \"arp\", \"nd\", \"ssh\"]\n", lab.document);
     with_document(lab, &document, || {
         ensure!(alarm(lab, "questions-full", "control-plane")?.is_none(), "full before anybody asked");
         lab.vm.run_within(ASK_ONE_TOO_MANY, Duration::from_secs(300))?;
-        let row = eventually("alarm of questions", next_look, || {
+        pause(a_look);
+        let row = eventually("alarm of questions", SOON, || {
             alarm(lab, "questions-full", "control-plane")?.context("there is none")
         })?;
         ensure!(row["severity"] == "critical" && row["remedy"] == "log", "{row}");
-        eventually("end of the alarm of questions", next_look, || {
+        pause(a_look);
+        eventually("end of the alarm of questions", SOON, || {
             let row = alarm(lab, "questions-full", "control-plane")?;
             ensure!(row.is_none(), "there is still {row:?}");
             Ok(())

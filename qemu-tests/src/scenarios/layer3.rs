@@ -40,7 +40,7 @@ pub const SCENARIOS: [Scenario; 7] = [
     ),
     Scenario::new("a family that is not routed stays where it is", Topology::Switch, family_not_routed),
     Scenario::new(
-        "a route by a VLAN whose only port has no carrier gives way to another",
+        "a route by a VLAN whose ports have no carrier gives way to another",
         Topology::Switch,
         carrier_of_a_vlan,
     ),
@@ -272,10 +272,10 @@ fn family_not_routed(lab: &Lab, _: &Run) -> Result<String> {
     Ok(String::new())
 }
 
-/// swp11 is the only port of VLAN 60. A static neighbour never fails, so the carrier alone tells.
+/// swp11 and swp12 are the ports of VLAN 60. A static neighbour never fails, so the carrier alone tells.
 fn carrier_of_a_vlan(lab: &Lab, _: &Run) -> Result<String> {
     let document = lab.document.clone()
-        + "\n[vlans.60]\naddresses = [\"10.0.60.1/24\"]\n\
+        + "\n[ports.swp12]\nvlan.trunk = [60]\n\n[vlans.60]\naddresses = [\"10.0.60.1/24\"]\n\
            [[neighbours]]\naddress = \"10.0.60.2\"\nmac = \"02:aa:00:00:00:60\"\ndev = \"vlan60\"\n"
         + &route("10.77.0.0/24", "via = [\"10.0.60.2\"]")
         + &route("10.77.0.0/24", "via = [\"10.0.8.2\"]\nmetric = 10")
@@ -303,16 +303,21 @@ fn carrier_of_a_vlan(lab: &Lab, _: &Run) -> Result<String> {
         leaves_by(11)?;
         let spread = used(&flows()?);
         ensure!(spread == BTreeSet::from([8, 11]), "flows leave by {spread:?}");
+        // One of two ports is enough.
+        lab.vm.set_link(12, false)?;
+        let stayed = lab.port_says("swp12", "no carrier").and_then(|()| leaves_by(11));
         lab.vm.set_link(11, false)?;
-        let moved = leaves_by(8).and_then(|()| {
+        let moved = stayed.and_then(|()| leaves_by(8)).and_then(|()| {
             let left = used(&flows()?);
             ensure!(left == BTreeSet::from([8]), "flows leave by {left:?}");
             let rows = lab.show("interfaces")?;
             let row = rows.iter().find(|row| row["name"] == "vlan60").context("no vlan60")?;
             ensure!(row["oper_state"] != "up", "vlan60 is up without a port: {row}");
-            Ok(())
+            // Nor is there a way to its subnet.
+            sender.is_told("no route", &sender.packet("10.0.60.9")?, 3, 0).map(drop)
         });
         lab.vm.set_link(11, true)?;
+        lab.vm.set_link(12, true)?;
         moved?;
         leaves_by(11)
     })

@@ -16,7 +16,7 @@ use super::reach::{ports_reached_by, speak};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 8] = [
     Scenario::new(
         "a group floods its VLAN while nobody asks who is a member",
         Topology::Switch,
@@ -51,6 +51,12 @@ pub const SCENARIOS: [Scenario; 7] = [
     .takes(20),
     Scenario::new("without snooping a group floods whoever joined", Topology::Switch, without_snooping)
         .takes(14),
+    Scenario::new(
+        "snooping that the kernel has switched off is switched on again once a host joins",
+        Topology::Switch,
+        snooping_comes_back,
+    )
+    .takes(8),
 ];
 
 /// The bridge trusts what it heard of members only 10 s after it began to ask.
@@ -334,4 +340,20 @@ fn prunes_alone(lab: &Lab) -> Result<()> {
         group.reaches(lab, At(3, None), &[4, 5, 6]).context("where nobody asked")?;
     }
     Ok(())
+}
+
+/// The kernel does so, and tells nobody, when its table of groups is full.
+fn snooping_comes_back(lab: &Lab, _: &Run) -> Result<String> {
+    const SWITCH: &str = "/sys/class/net/bridge/bridge/multicast_snooping";
+    with_document(lab, &querying(lab), || {
+        lab.vm.run(&format!("echo 0 >{SWITCH}"))?;
+        let [group, _] = Group::both(17)?;
+        eventually("snooping is on again", LEAVE, || {
+            group.says(lab, At(2, None), Membership::Join)?;
+            let on = lab.vm.run(&format!("cat {SWITCH}"))?;
+            ensure!(on.trim() == "1", "it is {on}");
+            Ok(())
+        })?;
+        group.says(lab, At(2, None), Membership::Leave)
+    })
 }

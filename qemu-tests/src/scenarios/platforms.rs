@@ -227,12 +227,15 @@ fn histories(lab: &Lab, run: &Run) -> Result<String> {
     Ok(summary)
 }
 
+/// How long they may take, on a translated processor that others share.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
 /// Runs tests of netd in the guest with these variables; the answer is their last line.
 fn netd_tests(lab: &Lab, environment: &str, arguments: &str) -> Result<String> {
     lab.needs_tool("netd-kernel-tests")?;
     let script =
         format!("{}export NETD_TEST_VLANS=1 {environment}; netd-kernel-tests {arguments} 2>&1", tools::USE);
-    let output = lab.vm.sh_within(&script, Duration::from_secs(600))?;
+    let output = lab.vm.sh_within(&script, PATIENCE)?;
     let summary = output.text.lines().rev().find(|line| line.starts_with("test result"));
     let summary = summary.with_context(|| format!("no result: {}", output.text))?;
     ensure!(output.status == 0 && !summary.contains(" 0 passed"), "{}", output.text);

@@ -21,7 +21,7 @@ pub(super) struct Sender<'a> {
     pub(super) lab: &'a Lab,
     pub(super) port: u16,
     router: Mac,
-    host: Host,
+    pub(super) host: Host,
 }
 
 impl<'a> Sender<'a> {

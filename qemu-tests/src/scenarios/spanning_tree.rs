@@ -105,6 +105,9 @@ fn foreign_root(lab: &Lab, _: &Run) -> Result<String> {
             ensure!(described != document, "the lab has no port to describe");
             lab.apply_ok(&described)?;
             lab.apply_ok(&document.replace("stp = true", "stp = true\npriority = 8192\nageing-time = 120"))?;
+            lab.vm.run("corten rollback --no-confirm")?;
+            lab.vm.run("systemctl restart netd.service")?;
+            lab.wait_for_netd(SOON)?;
             // Several looks at the kernel.
             pause(Duration::from_secs(3));
             lab.is_well()?;

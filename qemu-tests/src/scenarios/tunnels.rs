@@ -1,5 +1,7 @@
 //! VXLAN tunnels of other widths than usual, and with another end.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -12,7 +14,7 @@ use super::sender::{SOON, Sender, resolved};
 use crate::lab::{Lab, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 2] = [
+pub const SCENARIOS: [Scenario; 3] = [
     Scenario::new(
         "a tunnel over wide links carries what they take, and a packet too large for it is told so",
         Topology::Switch,
@@ -24,6 +26,7 @@ pub const SCENARIOS: [Scenario; 2] = [
         Topology::Switch,
         another_local_address,
     ),
+    Scenario::new("a frame to all goes to each end of a tunnel, whole", Topology::Switch, every_end),
 ];
 
 /// Outer headers (RFC 7348, figure 1): IPv4, UDP and VXLAN.
@@ -98,6 +101,37 @@ fn wide_and_narrow(lab: &Lab, _: &Run) -> Result<String> {
         // The way out takes 1500 bytes, of which the tunnel needs 50 for itself (its inner Ethernet header included).
         ensure!(told.mtu == 1450, "the sender was told {told:?}");
         Ok(())
+    })
+}
+
+fn every_end(lab: &Lab, _: &Run) -> Result<String> {
+    let ends = ["10.0.8.2", "10.0.8.3"];
+    let document = wide(lab, false)?;
+    let document = document.replace("remotes = [\"10.0.8.2\"]", &format!("remotes = {ends:?}"));
+    with_document(lab, &document, || {
+        let host = lab.host(8, |config| {
+            let config = config.address("10.0.8.2/24").address("10.0.8.3/24");
+            config.address("2001:db8:8::2/64")
+        })?;
+        resolved(&host, 8)?;
+        let payload = fresh_payload("ends");
+        let mut inner = frame(Mac::of_host(1), Mac::BROADCAST, None, &payload);
+        inner.resize(4000, 0);
+        let capture = lab.vm.wire(8)?.capture_text(&payload);
+        let mut heard = BTreeSet::new();
+        eventually("a frame leaves to both ends", SOON, || {
+            lab.vm.wire(1)?.send(&inner);
+            let deadline = Instant::now() + Duration::from_secs(2);
+            while heard.len() < ends.len()
+                && let Some(packet) = capture.next_before(deadline)
+            {
+                ensure!(packet.bytes.len() == ETHERNET + OUTER + 4000, "it has {} bytes", packet.bytes.len());
+                let end: [u8; 4] = packet.bytes.get(30..34).context("a short packet")?.try_into()?;
+                heard.insert(Ipv4Addr::from(end).to_string());
+            }
+            ensure!(heard.iter().eq(&ends), "it went to {heard:?}");
+            Ok(())
+        })
     })
 }
 

@@ -1,10 +1,13 @@
 //! VRFs: routes of their own.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, ensure};
+use qemu_tests::host::HostConfig;
 
 use super::objects::with_document;
-use super::sender::{Sender, resolved, route};
-use crate::lab::{Lab, Topology, USER};
+use super::sender::{SOON, Sender, resolved, route};
+use crate::lab::{Lab, Topology, USER, fresh_payload};
 use crate::runner::{Run, Scenario};
 
 pub const SCENARIOS: [Scenario; 3] = [
@@ -105,9 +108,11 @@ fn local_addresses_are_of_one_vrf(lab: &Lab, _: &Run) -> Result<String> {
     document += &route("198.51.100.1/32", "via = [\"10.0.8.2\"]\nvrf = \"blue\"");
     with_document(lab, &document, || {
         let like = |port: u16| {
+            let [v4, v6] = [format!("10.0.{port}."), format!("2001:db8:{port}::")];
+            let gateways: [IpAddr; 2] = [format!("{v4}1").parse()?, format!("{v6}1").parse()?];
             lab.host(port, |config| {
-                let config = config.address(&format!("10.0.{port}.2/24"));
-                config.address(&format!("2001:db8:{port}::2/64"))
+                let config = config.address(&format!("{v4}2/24")).address(&format!("{v6}2/64"));
+                gateways.into_iter().fold(config, HostConfig::gateway)
             })
         };
         let (near, far) = (like(7)?, like(8)?);
@@ -116,27 +121,49 @@ fn local_addresses_are_of_one_vrf(lab: &Lab, _: &Run) -> Result<String> {
         let sender = Sender::new(lab, 7, "swp7", near)?;
         for to in ["10.0.8.2", "2001:db8:8::2", "198.51.100.1"] {
             sender.goes_to(to, 8, &far)?;
+            let payload = fresh_payload("hops");
+            let capture = lab.vm.wire(8)?.capture_text(&payload);
+            sender.send(&sender.packet(to)?.hop_limit(64).payload(&payload))?;
+            let came = capture.wait_for("packet of 64 hops", SOON, |view| view.carries(&payload))?;
+            let view = came.view().context("a captured frame is too short")?;
+            let hops = view.payload[if to.contains(':') { 7 } else { 8 }];
+            ensure!(hops == 63, "a packet to {to} of 64 hops had {hops} left behind one router");
+        }
+        // What the far host answers comes back.
+        sender.host.ping_all_answered("10.0.8.2".parse()?, 2)?;
+        sender.host.ping_all_answered("2001:db8:8::2".parse()?, 2)?;
+        // The other way around: blue's address is none of the default VRF, which has no route to it.
+        let default = Sender::in_vlan_10(lab, 1)?;
+        for (to, kind) in [("10.0.7.1", 3), ("2001:db8:7::1", 1)] {
+            default.is_told(&format!("a packet to {to} of VRF blue"), &default.packet(to)?, kind, 0)?;
         }
         Ok(())
     })
 }
 
-/// QEMU's own address on the management network: all sessions come from there.
-const MANAGER: &str = "10.0.2.2";
+/// QEMU's own address on the management network, from which all sessions come, and the switch's own there.
+const MANAGEMENT: [&str; 2] = ["10.0.2.2", "10.0.2.15"];
 
 fn management_is_apart(lab: &Lab, _: &Run) -> Result<String> {
     let from = "description = \"pulled\"\nvlan.access = 60\n";
     ensure!(lab.document.contains(from), "the lab's document lacks {from:?}");
     ensure!(lab.document.contains("vrf = \"mgmt\""), "the management port is in no VRF");
-    let document = lab.document.replace(from, &format!("addresses = [\"{MANAGER}/24\"]\n"));
-    with_document(lab, &document, || {
-        let way = lab.vm.run(&format!("/usr/bin/ip route get {MANAGER} vrf mgmt"))?;
-        ensure!(way.contains("dev mgmt0") && !way.starts_with("local"), "to {MANAGER} in VRF mgmt: {way}");
-        for _ in 0..2 {
-            let session = lab.ssh(USER, "show ports swp11")?;
-            let text = String::from_utf8_lossy(&session.stdout).into_owned();
-            ensure!(session.status.success() && text.contains("swp11"), "no session: {session:?}");
-        }
-        Ok(())
-    })
+    let [manager, own] = MANAGEMENT;
+    let shown = lab.vm.run("/usr/bin/ip -4 -o address show mgmt0")?;
+    ensure!(shown.contains(&format!(" {own}/")), "the switch is managed by another address: {shown}");
+    for address in MANAGEMENT {
+        let document = lab.document.replace(from, &format!("addresses = [\"{address}/24\"]\n"));
+        with_document(lab, &document, || {
+            let way = lab.vm.run(&format!("/usr/bin/ip route get {manager} vrf mgmt"))?;
+            ensure!(way.contains("dev mgmt0") && !way.starts_with("local"), "in VRF mgmt: {way}");
+            for _ in 0..2 {
+                let session = lab.ssh(USER, "show ports swp11")?;
+                let text = String::from_utf8_lossy(&session.stdout).into_owned();
+                ensure!(session.status.success() && text.contains("swp11"), "no session: {session:?}");
+            }
+            Ok(())
+        })
+        .with_context(|| format!("with {address} on swp11"))?;
+    }
+    Ok(String::new())
 }
