@@ -20,12 +20,21 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 /// This program, also when cargo has put another in its place meanwhile.
 const ITSELF: &str = "/proc/self/exe";
 /// How long processes that were killed may take to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The variable that names a folder in main memory, for tests whose files are to be on their disk at once.
+const MEMORY: &str = "CORTEN_TEST_MEMORY";
+
+/// Such a folder, where this host has any.
+fn memory_folder() -> Option<TempDir> {
+    tempfile::Builder::new().prefix("corten-").tempdir_in("/dev/shm").ok()
+}
 
 /// A command that runs a program under guard. Its standard input must stay open for as long as it is to run: see
 /// [`spawn`].
@@ -55,9 +64,14 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
 pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
     prctl::set_child_subreaper(true).context("cannot adopt processes")?;
     let scratch = tempfile::Builder::new().prefix("corten-").tempdir().context("no temporary folder")?;
+    let memory = memory_folder();
     let (program, arguments) = command_line.split_first().context("no program was named")?;
     let mut command = Command::new(program);
     command.args(arguments).env("TMPDIR", scratch.path()).stdin(Stdio::null());
+    match &memory {
+        Some(memory) => command.env(MEMORY, memory.path()),
+        None => command.env_remove(MEMORY),
+    };
     let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
     let child = Pid::from_raw(child.id() as i32);
 
@@ -70,13 +84,15 @@ pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
     });
     let status = wait(child, &is_gone)?;
     let ended = end_descendants();
-    if let Err(error) = unmount_below(scratch.path()) {
-        // What is still mounted must not be removed with the folder.
-        let _ = scratch.keep();
-        return Err(error);
+    for folder in std::iter::once(scratch).chain(memory) {
+        if let Err(error) = unmount_below(folder.path()) {
+            // What is still mounted must not be removed with the folder.
+            let _ = folder.keep();
+            return Err(error);
+        }
+        folder.close().context("removing temporary files")?;
     }
     ended?;
-    scratch.close().context("removing temporary files")?;
     let code = status.map_or(1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

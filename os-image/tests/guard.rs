@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Leaves a process in a session of its own, which writes its id to a file, makes a temporary file and ignores what
-/// it can. Then the program goes on with `$2`.
+/// Leaves a process in a session of its own, which writes its id to a file, makes temporary files and ignores what it
+/// can. Then the program goes on with `$2`.
 const LEAVES_SOMETHING: &str = r#"
-setsid sh -c 'trap "" HUP TERM INT; touch $TMPDIR/left; echo $$ >"$1.new"; mv "$1.new" "$1"; while :; do sleep 5; done' sh "$1" &
+echo "$CORTEN_TEST_MEMORY" >"${1%/*}/memory"
+setsid sh -c 'trap "" HUP TERM INT; touch $TMPDIR/left $CORTEN_TEST_MEMORY/left; echo $$ >"$1.new"; mv "$1.new" "$1"; while :; do sleep 5; done' sh "$1" &
 until [ -e "$1" ]; do sleep 0.02; done
 eval "$2"
 "#;
@@ -31,7 +32,16 @@ fn is_running(pid: &str) -> bool {
 /// Names of what is left in the folder of temporary files.
 fn left(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().flatten();
-    names.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    let mut names: Vec<String> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The program wrote the path of its folder in main memory beside its id.
+fn assert_is_gone_from_memory(file: &Path) {
+    let memory = fs::read_to_string(file.with_file_name("memory")).unwrap();
+    assert!(memory.starts_with("/dev/shm/"), "{memory}");
+    assert!(!Path::new(memory.trim()).exists(), "{memory} is left");
 }
 
 #[test]
@@ -43,7 +53,8 @@ fn guard_leaves_nothing_when_the_program_ends() {
     assert_eq!(child.wait().unwrap().code(), Some(3), "the program's exit code");
     drop(open);
     assert!(!is_running(&fs::read_to_string(&file).unwrap()), "a process is left");
-    assert_eq!(left(folder.path()), ["pid"]);
+    assert_eq!(left(folder.path()), ["memory", "pid"]);
+    assert_is_gone_from_memory(&file);
 }
 
 #[test]
@@ -61,5 +72,6 @@ fn guard_leaves_nothing_when_its_starter_is_gone() {
     drop(child.stdin.take());
     child.wait().unwrap();
     assert!(!is_running(&pid), "a process is left");
-    assert_eq!(left(folder.path()), ["pid"]);
+    assert_eq!(left(folder.path()), ["memory", "pid"]);
+    assert_is_gone_from_memory(&file);
 }
