@@ -10,7 +10,7 @@ use clap::Args;
 use qemu_tests::measure::{self, Measurement};
 use serde_json::Value;
 
-use crate::{build, host, paths, peers, test};
+use crate::{build, guard, host, paths, peers, test};
 
 /// What to measure.
 #[derive(Args)]
@@ -42,8 +42,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
         let mut command = test::behaviour_command()?;
         command.arg("--bench-dir").arg(paths::output().join("bench")).args(["--jobs", "1"]);
         command.arg("the image boots by");
-        let status = command.status().context("starting the measurements")?;
-        good &= status.success();
+        good &= guard::status(&command)?.success();
     }
     print_measurements()?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

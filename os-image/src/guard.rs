@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,6 +58,26 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
     let what = crate::process::describe(command);
     command.stdin(Stdio::piped()).process_group(0);
     command.spawn().with_context(|| format!("starting `{what}`"))
+}
+
+/// Runs a program under guard to its end.
+pub fn status(program: &Command) -> Result<ExitStatus> {
+    let mut child = spawn(&mut command(program))?;
+    // Waiting would close its input.
+    let open = child.stdin.take();
+    let status = child.wait().with_context(|| format!("waiting for `{}`", crate::process::describe(program)));
+    drop(open);
+    status
+}
+
+/// The same; answers what it printed, too.
+pub fn output(program: &Command) -> Result<Output> {
+    let mut child = spawn(command(program).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let open = child.stdin.take();
+    let what = crate::process::describe(program);
+    let output = child.wait_with_output().with_context(|| format!("waiting for `{what}`"));
+    drop(open);
+    output
 }
 
 /// The guard itself: runs a command line.

@@ -9,7 +9,7 @@ use clap::Args;
 use qemu_tests::random;
 use qemu_tests::soak::Soak;
 
-use crate::{build, guest_tools, host, paths, peers, test};
+use crate::{build, guard, guest_tools, host, paths, peers, test};
 
 /// What to soak.
 #[derive(Args)]
@@ -156,8 +156,7 @@ fn rounds_in_image(options: &Options) -> Result<bool> {
     let mut command = test::behaviour_command()?;
     guest_tools::pass(&mut command, &test::programs_for_guests()?);
     command.arg("--soak").arg("--soak-dir").arg(folder()).args(&options.name);
-    let status = command.status().context("starting the long tests")?;
-    Ok(status.success())
+    Ok(guard::status(&command)?.success())
 }
 
 /// Runs all behaviours again and again. The first failure ends it; its seed is told.
@@ -168,7 +167,7 @@ fn all_behaviours() -> Result<String> {
         let mut command = test::behaviour_command()?;
         guest_tools::pass(&mut command, &tools);
         command.args(["--seed", &(seed + u64::from(number)).to_string()]);
-        let status = command.status().context("starting the behaviours' program")?;
+        let status = guard::status(&command)?;
         ensure!(status.success(), "seed {}: it ended with {status}", seed + u64::from(number));
         Ok(())
     });
@@ -209,7 +208,7 @@ impl LongTest {
         }
         // Where cargo runs the tests of a crate.
         command.current_dir(paths::workspace().join(self.package));
-        let output = command.output().with_context(|| format!("starting {}", program.display()))?;
+        let output = guard::output(&command)?;
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             let log = folder().join(format!("{}.log", self.name));

@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::{guest_tools, paths, test};
+use crate::{guard, guest_tools, paths, test};
 
 /// BIRD, in the root of peers.
 const BIRD: &str = "/usr/sbin/bird";
@@ -19,12 +19,12 @@ pub fn measure() -> Result<bool> {
     println!("netd on this host's kernel");
     let mut on_host = Command::new(&program);
     on_host.arg("--json").arg(folder.join("netd.json"));
-    let mut good = on_host.status().context("starting netd's benchmark")?.success();
+    let mut good = guard::status(&on_host)?.success();
     println!("netd in the booted image");
     let mut in_guest = test::behaviour_command()?;
     in_guest.arg("--bench").arg("--bench-dir").arg(&folder);
     guest_tools::pass(&mut in_guest, &[program]);
     in_guest.args(["--peer", BIRD]);
-    good &= in_guest.status().context("starting the measurements in the guest")?.success();
+    good &= guard::status(&in_guest)?.success();
     Ok(good)
 }
