@@ -4,6 +4,7 @@
 //! The unit tests run here, the behaviours in the program `qemu-tests`. Both take tokens of one job server, so that no
 //! more computes at a time than there are processors.
 
+mod pending;
 mod programs;
 mod units;
 
@@ -18,11 +19,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use jobserver::Client;
-use qemu_tests::machine;
 use qemu_tests::results::{Group, Outcome, Row, Shard};
 
 use crate::summary::Summary;
 use crate::{bench, build, guard, guest_tools, host, paths, peers, process};
+use pending::Pending;
 use programs::Program;
 
 /// What to test.
@@ -173,20 +174,14 @@ impl Tests<'_> {
 
     /// Runs the behaviours' program, while the kernel that some of them need is built.
     fn behaviours(&self, command: Command, locked: bool) -> Result<()> {
-        let kernel = paths::test_kernel();
-        let pending = machine::pending(&kernel);
-        // Whoever finds it looks whether this process is still there.
-        fs::write(&pending, std::process::id().to_string())
-            .with_context(|| format!("writing {}", pending.display()))?;
+        let pending = Pending::new(&paths::test_kernel())?;
         thread::scope(|scope| {
-            let built = scope.spawn(|| {
-                let built = build::test_kernel(locked);
-                // Whoever waits for it goes on, with it or without.
-                fs::remove_file(&pending).with_context(|| format!("removing {}", pending.display()))?;
-                built
+            let built = scope.spawn(move || {
+                let _until_built = pending;
+                build::test_kernel(locked)
             });
             let outcome = self.behaviours_program(command);
-            let built = built.join().map_err(|_| anyhow::anyhow!("the kernel's thread panicked"))?;
+            let built = built.join().map_err(|_| anyhow::anyhow!("the kernel's thread panicked")).flatten();
             if let Err(error) = built {
                 let row = Row::failure("the kernel that only tests boot is built", &format!("{error:#}"));
                 self.report(Group::of("test kernel"), vec![row]);
