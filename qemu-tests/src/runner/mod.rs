@@ -23,6 +23,7 @@ use qemu_tests::tools::Tool;
 use self::chain::Chain;
 use self::labs::Labs;
 use self::lanes::{Board, Tokens, Work};
+use self::report::Report;
 use crate::lab::fabric::{Fabric, Spec};
 use crate::lab::{Bench, Lab, Origin, Topology};
 use crate::scenarios;
@@ -401,7 +402,7 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
 
     let failed = results.tests.iter().filter(|row| row.failed()).count();
     let passed = results.tests.len() - failed;
-    write(settings, &run, &results)?;
+    write_measurements(settings, &run)?;
     println!("{passed} passed, {failed} failed, 0 skipped");
     Ok(Some(failed == 0))
 }
@@ -410,18 +411,12 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
 fn all(settings: &Settings, lanes: usize, chains: Vec<Chain>, labs: &Labs, run: &Run) -> Result<Results> {
     let tokens = Tokens::new(settings.tokens.clone(), lanes)?;
     let (alone, beside): (Vec<Chain>, _) = chains.into_iter().partition(|chain| chain.lane == Lane::Alone);
-    let results = Mutex::new(Results::default());
-    let report = |group, rows: Vec<Row>| {
-        report::print(&group, &rows);
-        let mut results = locked(&results);
-        results.groups.push(group);
-        results.tests.extend(rows);
-    };
+    let report = Report::new(settings.json.clone());
     let work = |work: Work| match work {
-        Work::Template(kind) => report(labs.make_template(kind), Vec::new()),
+        Work::Template(kind) => report.add(labs.make_template(kind), Vec::new()),
         Work::Chain(chain) => {
             let (group, rows) = chain::run(labs, &chain, &run.for_chain());
-            report(group, rows);
+            report.add(group, rows);
         }
     };
     let ready = |kind: Kind| labs.is_decided(kind);
@@ -432,20 +427,16 @@ fn all(settings: &Settings, lanes: usize, chains: Vec<Chain>, labs: &Labs, run: 
         let _all = tokens.take_all(shared);
         Board::new(alone, &ready).run(&Tokens::new(None, 1)?, 1, false, &work)?;
     }
-    Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
+    report.finish()
 }
 
-fn write(settings: &Settings, run: &Run, results: &Results) -> Result<()> {
+fn write_measurements(settings: &Settings, run: &Run) -> Result<()> {
     let measurements = locked(&run.common.measurements);
     if !measurements.is_empty() {
         println!("-- measured");
         measurements.iter().for_each(|measurement| println!("{}", measurement.line()));
         let name = if settings.bench { "netd-guest" } else { "boot" };
         measure::write(&settings.bench_folder, name, &measurements)?;
-    }
-    if let Some(path) = &settings.json {
-        let text = serde_json::to_string_pretty(results).context("cannot write the results as JSON")?;
-        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

@@ -1,11 +1,56 @@
 //! What a run tells: a row a scenario, a group a chain.
 
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::Result;
-use qemu_tests::results::{Group, Outcome, Row};
+use anyhow::{Context, Result};
+use qemu_tests::results::{Group, Outcome, Results, Row};
 
-use super::Scenario;
+use super::{Scenario, locked};
+
+/// What a run has told so far. Its file is written anew after each chain, so that a run that breaks has told of those
+/// before it.
+pub struct Report {
+    file: Option<PathBuf>,
+    results: Mutex<Results>,
+}
+
+impl Report {
+    /// Nothing yet; `file` gets it as JSON.
+    pub fn new(file: Option<PathBuf>) -> Report {
+        Report { file, results: Mutex::default() }
+    }
+
+    /// Prints and keeps a chain.
+    pub fn add(&self, group: Group, rows: Vec<Row>) {
+        print(&group, &rows);
+        let mut results = locked(&self.results);
+        results.groups.push(group);
+        results.tests.extend(rows);
+        // A file that cannot be written ends the run when it is over.
+        let _ = self.write(&results);
+    }
+
+    /// All of it, kept for good.
+    pub fn finish(self) -> Result<Results> {
+        let results = std::mem::take(&mut *locked(&self.results));
+        self.write(&results)?;
+        Ok(results)
+    }
+
+    fn write(&self, results: &Results) -> Result<()> {
+        self.file.as_deref().map_or(Ok(()), |file| write(file, results))
+    }
+}
+
+/// Puts a whole file in the place of the one before.
+fn write(file: &Path, results: &Results) -> Result<()> {
+    let text = serde_json::to_string_pretty(results).context("cannot write the results as JSON")?;
+    let whole = file.with_extension("json.new");
+    let written = std::fs::write(&whole, text + "\n").and_then(|()| std::fs::rename(&whole, file));
+    written.with_context(|| format!("cannot write {}", file.display()))
+}
 
 /// How a scenario ended.
 pub fn row(scenario: &Scenario, time: Duration, outcome: Result<String>) -> Row {
@@ -17,7 +62,7 @@ pub fn row(scenario: &Scenario, time: Duration, outcome: Result<String>) -> Row 
 }
 
 /// Prints a chain at once, so that lanes do not mix their lines.
-pub fn print(group: &Group, rows: &[Row]) {
+fn print(group: &Group, rows: &[Row]) {
     // The lock keeps the lines together.
     let _together = std::io::stdout().lock();
     let (boots, clones) = (group.boots, group.clones);
@@ -38,5 +83,32 @@ fn print_row(row: &Row) {
     println!("{} {:7.1} s  {}", if row.failed() { "FAILED" } else { "ok    " }, row.seconds, row.name);
     for line in row.notes.iter().map(String::as_str).chain(row.detail.lines()) {
         println!("                  {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_kept_after_each_chain() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("behaviours.json");
+        let kept = || serde_json::from_slice::<Results>(&std::fs::read(&file).unwrap()).unwrap();
+        let report = Report::new(Some(file.clone()));
+        let row = |name| vec![Row::new(name, Outcome::Passed, 1.0, "")];
+        report.add(Group::of("a"), row("first"));
+        assert_eq!(kept().tests.len(), 1);
+        report.add(Group::of("b"), row("second"));
+        assert_eq!((kept().groups.len(), &*kept().tests[1].name), (2, "second"));
+        assert_eq!(report.finish().unwrap().tests.len(), 2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something else is left");
+    }
+
+    #[test]
+    fn file_that_cannot_be_written_is_an_error_in_the_end() {
+        let report = Report::new(Some("/no such folder/behaviours.json".into()));
+        report.add(Group::of("a"), Vec::new());
+        assert!(format!("{:#}", report.finish().unwrap_err()).contains("/no such folder"));
     }
 }
