@@ -1,7 +1,9 @@
 //! Runs a program so that nothing is left of it: no process it started, no temporary file, no mount.
 //!
 //! The guard is the program's parent and the adoptive parent of whatever it leaves behind. It ends all of them when
-//! the program ends, and also when whoever started the guard is gone, which it sees by the end of a pipe.
+//! the program ends, and also when whoever started the guard is gone, which it sees by the end of a pipe. Processes
+//! that a program left when it ended by itself are a fault of the program: the guard names them on standard error, and
+//! they turn success into [`LEFT_BEHIND`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,6 +26,12 @@ use tempfile::TempDir;
 
 /// This program, also when cargo has put another in its place meanwhile.
 const ITSELF: &str = "/proc/self/exe";
+/// Exit code in place of success where the program left processes behind, and what the line that names them begins
+/// with.
+pub const LEFT_BEHIND: u8 = 97;
+const LEFT_BEHIND_LINE: &str = "left behind by the program: ";
+/// How long processes may take to end by themselves once the program has ended.
+const GRACE: Duration = Duration::from_secs(3);
 /// How long processes that were killed may take to be gone.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -80,6 +88,11 @@ pub fn output(program: &Command) -> Result<Output> {
     output
 }
 
+/// The processes that a line of the guard's names, if it is about those left behind.
+pub fn left_behind(line: &str) -> Option<&str> {
+    line.strip_prefix(LEFT_BEHIND_LINE)
+}
+
 /// The guard itself: runs a command line.
 pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
     prctl::set_child_subreaper(true).context("cannot adopt processes")?;
@@ -103,6 +116,10 @@ pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
         let _ = gone.send(());
     });
     let status = wait(child, &is_gone)?;
+    let left = if status.is_some() { leftovers()? } else { Vec::new() };
+    if !left.is_empty() {
+        eprintln!("{LEFT_BEHIND_LINE}{}", left.join(", "));
+    }
     let ended = end_descendants();
     for folder in std::iter::once(scratch).chain(memory) {
         if let Err(error) = unmount_below(folder.path()) {
@@ -114,7 +131,8 @@ pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
     }
     ended?;
     let code = status.map_or(1, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    let code = u8::try_from(code).unwrap_or(1);
+    Ok(ExitCode::from(if code == 0 && !left.is_empty() { LEFT_BEHIND } else { code }))
 }
 
 /// Waits for the program, and reaps what it left meanwhile; `None` when whoever started us is gone.
@@ -137,13 +155,38 @@ fn wait(child: Pid, is_gone: &mpsc::Receiver<()>) -> Result<Option<ExitStatus>> 
     }
 }
 
+/// Processes that descend from this one and do not end by themselves: their numbers and command lines.
+fn leftovers() -> Result<Vec<String>> {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        reap();
+        let left = descendants(std::process::id() as i32)?;
+        if left.is_empty() || Instant::now() >= deadline {
+            return Ok(left.into_iter().map(named).collect());
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+fn named(pid: i32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).replace(['\0', '\n'], " ");
+    let words: String = words.trim().chars().take(80).collect();
+    format!("{pid} ({words})")
+}
+
+/// Takes note of children that have ended.
+fn reap() {
+    while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
+        waitpid(None, Some(WaitPidFlag::WNOHANG))
+    {}
+}
+
 /// Kills everything that descends from this process, until there is nothing.
 fn end_descendants() -> Result<()> {
     let deadline = Instant::now() + END_TIMEOUT;
     loop {
-        while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
-            waitpid(None, Some(WaitPidFlag::WNOHANG))
-        {}
+        reap();
         let left = descendants(std::process::id() as i32)?;
         if left.is_empty() {
             return Ok(());

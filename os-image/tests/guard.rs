@@ -24,6 +24,16 @@ fn guarded(file: &Path, then: &str) -> Command {
     command
 }
 
+/// How a command ends by itself, and what it says on standard error.
+fn end_of(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    // Waiting would close its input.
+    let open = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(open);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 fn is_running(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
@@ -48,13 +58,27 @@ fn assert_is_gone_from_memory(file: &Path) {
 fn guard_leaves_nothing_when_the_program_ends() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let mut child = guarded(&file, "exit 3").spawn().unwrap();
-    let open = child.stdin.take();
-    assert_eq!(child.wait().unwrap().code(), Some(3), "the program's exit code");
-    drop(open);
-    assert!(!is_running(&fs::read_to_string(&file).unwrap()), "a process is left");
+    let (code, said) = end_of(&mut guarded(&file, "exit 3"));
+    assert_eq!(code, Some(3), "the program's exit code");
+    let pid = fs::read_to_string(&file).unwrap();
+    assert!(!is_running(&pid), "a process is left");
+    assert!(said.contains(&format!("left behind by the program: {} (sh -c trap", pid.trim())), "{said}");
     assert_eq!(left(folder.path()), ["memory", "pid"]);
     assert_is_gone_from_memory(&file);
+}
+
+#[test]
+fn program_that_leaves_a_process_behind_does_not_succeed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = end_of(&mut guarded(&folder.path().join("pid"), "exit 0"));
+    assert!(code == Some(97) && said.contains("left behind"), "{code:?}: {said}");
+}
+
+#[test]
+fn process_that_ends_after_its_program_is_not_left_behind() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_os-image"));
+    command.args(["guard", "sh", "-c", "sleep 0.5 & exit 0"]).stdin(Stdio::piped());
+    assert_eq!(end_of(&mut command), (Some(0), String::new()));
 }
 
 #[test]

@@ -207,11 +207,20 @@ impl Tests<'_> {
         }
         command.args(&self.options.filter);
         let mut guarded = guard::command(&command);
-        guarded.stdout(Stdio::piped());
+        guarded.stdout(Stdio::piped()).stderr(Stdio::piped());
         self.tokens.configure(&mut guarded);
         let mut child = guard::spawn(&mut guarded)?;
         let open = child.stdin.take();
         let output = child.stdout.take().context("no standard output")?;
+        let errors = child.stderr.take().context("no standard error")?;
+        let errors = thread::spawn(move || {
+            let mut left = None;
+            for line in units::lines(errors) {
+                eprintln!("{line}");
+                left = left.or_else(|| guard::left_behind(&line).map(str::to_owned));
+            }
+            left
+        });
         for line in units::lines(output) {
             // Its closing line counts behaviours alone.
             if !line.ends_with(" failed, 0 skipped") {
@@ -220,6 +229,7 @@ impl Tests<'_> {
         }
         let status = child.wait().context("waiting for the behaviours' program")?;
         drop(open);
+        let left = errors.join().map_err(|_| anyhow::anyhow!("reading what the behaviours' program says"))?;
         self.take_tokens_back()?;
         let mut has_failures = false;
         if json.exists() {
@@ -230,7 +240,13 @@ impl Tests<'_> {
         let may_be_none = self.options.filter.is_some() || self.options.shard != Shard::WHOLE;
         let none = may_be_none && status.code() == Some(qemu_tests::NOTHING_FITS.into());
         // A program that breaks off has told of the chains before it, perhaps of failures among them.
-        let ended = status.success() || (has_failures && status.code() == Some(1));
+        let ended = match status.code() {
+            Some(1) => has_failures,
+            code => status.success() || code == Some(guard::LEFT_BEHIND.into()),
+        };
+        if let Some(left) = &left {
+            self.report(Group::of("behaviours"), vec![units::left_behind("the behaviours' program", left)]);
+        }
         if !ended && !none {
             let detail = format!("the program ended with {status}");
             let row = Row::failure("the behaviours of the booted image are run to the end", &detail);

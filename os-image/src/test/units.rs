@@ -138,7 +138,7 @@ fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Ro
     });
     // Failures are told on standard output, panics outside of tests on standard error.
     let errors = child.stderr.take().context("no standard error")?;
-    let mut file = fs::OpenOptions::new().append(true).open(log)?;
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(log)?;
     writeln!(file, "# {name}: {what}").with_context(|| format!("writing {}", log.display()))?;
     let said = Arc::new(Said { text: Mutex::default(), log: file });
     let of_errors = Arc::clone(&said);
@@ -154,6 +154,7 @@ fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Ro
     ensure!(drain.join().is_ok(), "reading what `{what}` says");
     let said = said.text.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rows = reader.rows;
+    rows.extend(said.lines().find_map(guard::left_behind).map(|left| left_behind(name, left)));
     let failed = rows.iter().any(Row::failed);
     if !status.success() && !failed {
         // A program that did not build or crashed has no line of its own.
@@ -167,6 +168,11 @@ fn watch(name: &str, command: &mut Command, log: &Path) -> Result<(Group, Vec<Ro
     let seconds = started.elapsed().as_secs_f64();
     let group = Group { name: format!("unit {name}"), seconds, scenarios: rows.len(), ..Group::default() };
     Ok((group, rows))
+}
+
+/// The failure of a program that left processes behind.
+pub fn left_behind(name: &str, processes: &str) -> Row {
+    Row::failure(&format!("{name} leaves no process behind"), processes)
 }
 
 /// What a program said so far; the log has it at once, also of a program that hangs.
@@ -264,6 +270,16 @@ mod tests {
     #[test]
     fn a_test_that_the_behaviours_run_is_no_row() {
         assert!(read("test image::a ... ignored, in the guest\n").is_empty());
+    }
+
+    #[test]
+    fn program_that_leaves_a_process_fails_and_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo test a ... ok; echo 'left behind by the program: 7 (x)' >&2; exit 97"]);
+        let (_, rows) = watch("leaks", &mut command, &folder.path().join("log")).unwrap();
+        let rows: Vec<_> = rows.iter().map(|row| (&*row.name, row.result)).collect();
+        assert_eq!(rows, [("leaks a", Outcome::Passed), ("leaks leaves no process behind", Outcome::Failed)]);
     }
 
     #[test]
