@@ -88,8 +88,8 @@ pub fn order(chains: &mut [Chain], shuffle: Option<u64>) {
 pub trait Stage {
     /// A machine, or several.
     type Set;
-    /// Gets one.
-    fn set(&self, chain: &Chain, name: &str) -> Result<Provided<Self::Set>>;
+    /// Gets one, and adds to the chain's group what that took, also when it fails.
+    fn set(&self, chain: &Chain, name: &str, group: &mut Group) -> Result<Self::Set>;
     /// Shows a scenario on it.
     fn show(&self, scenario: &Scenario, set: &Self::Set, run: &Run) -> Result<String>;
     /// Says that nobody uses it after the next scenario.
@@ -117,18 +117,6 @@ impl Cost {
         group.commands += self.commands;
         group.cpu_s += self.cpu_s;
     }
-}
-
-/// A machine that a stage provided.
-pub struct Provided<S> {
-    /// The machine.
-    pub set: S,
-    /// Machines booted for it.
-    pub boots: u32,
-    /// Machines cloned for it.
-    pub clones: u32,
-    /// Why it is another machine than was meant.
-    pub note: Option<String>,
 }
 
 /// Runs a chain. What comes after a failure runs on a machine of its own again.
@@ -180,12 +168,7 @@ pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
 
 fn provide<S: Stage>(stage: &S, chain: &Chain, number: usize, group: &mut Group) -> Result<S::Set> {
     let name = if number == 0 { chain.name.clone() } else { format!("{} from {}", chain.name, number + 1) };
-    let provided = guarded(|| stage.set(chain, &name.replace(' ', "-")));
-    let provided = provided.context("its machine did not come up")?;
-    group.boots += provided.boots;
-    group.clones += provided.clones;
-    group.notes.extend(provided.note);
-    Ok(provided.set)
+    guarded(|| stage.set(chain, &name.replace(' ', "-"), group)).context("its machine did not come up")
 }
 
 /// Turns a panic into a failure of the one scenario.
@@ -220,6 +203,8 @@ mod tests {
     #[derive(Default)]
     struct Fake {
         made: Cell<u32>,
+        /// So many machines do not come up.
+        broken: u32,
         unfit: RefCell<Vec<u32>>,
         discarded: Cell<u32>,
     }
@@ -227,10 +212,11 @@ mod tests {
     impl Stage for Fake {
         type Set = u32;
 
-        fn set(&self, _: &Chain, _: &str) -> Result<Provided<u32>> {
+        fn set(&self, _: &Chain, _: &str, group: &mut Group) -> Result<u32> {
+            group.clones += 1;
             self.made.set(self.made.get() + 1);
-            ensure!(self.made.get() != 99, "no machine");
-            Ok(Provided { set: self.made.get(), boots: 0, clones: 1, note: None })
+            ensure!(self.made.get() > self.broken, "no machine");
+            Ok(self.made.get())
         }
 
         fn show(&self, scenario: &Scenario, set: &u32, _: &Run) -> Result<String> {
@@ -263,10 +249,13 @@ mod tests {
     }
 
     fn ran(names: &[&'static str]) -> (Fake, Group, Vec<Row>) {
+        ran_on(Fake::default(), names)
+    }
+
+    fn ran_on(stage: Fake, names: &[&'static str]) -> (Fake, Group, Vec<Row>) {
         let scenarios = names.iter().map(|name| ("file", scenario(name))).collect();
         let chains = chains(scenarios, false);
         assert_eq!(chains.len(), 1);
-        let stage = Fake::default();
         let (group, rows) = run(&stage, &chains[0], &Run::of_tests());
         (stage, group, rows)
     }
@@ -295,6 +284,14 @@ mod tests {
         assert_eq!((&*rows[2].detail, &*rows[3].detail), ("2", "2"), "the rest shares a fresh machine");
         assert!(rows[2].notes[0].contains("after the failure of: degrades"), "{:?}", rows[2]);
         assert_eq!(group.clones, 2);
+    }
+
+    #[test]
+    fn machine_that_does_not_come_up_is_counted() {
+        let (_, group, rows) = ran_on(Fake { broken: 1, ..Fake::default() }, &["a", "b"]);
+        assert_eq!(results(&rows), [false, true]);
+        assert!(rows[0].detail.contains("did not come up"), "{:?}", rows[0]);
+        assert_eq!((group.clones, group.commands), (2, 5));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use qemu_tests::results::Group;
 
-use super::chain::{Chain, Cost, Provided, Stage, guarded};
+use super::chain::{Chain, Cost, Stage, guarded};
 use super::{Ground, Kind, Run, Scenario, Show};
 use crate::lab::fabric::{Fabric, FabricTemplate};
 use crate::lab::{Bench, Lab, LabTemplate, Origin, Topology};
@@ -81,7 +81,7 @@ impl Labs {
             Ground::Host => bail!("no machine is needed"),
             Ground::Lab(topology) => topology,
             Ground::Fabric(spec) => {
-                group.boots += spec.switches.len() as u32;
+                group.boots += kind.ground.machines();
                 let fabric = Fabric::boot(spec, &file_name(&kind.name()), kind.cpus, &self.bench, true)?;
                 cost(&fabric.switches).add_to(group);
                 return Ok(Known::Fabric(Arc::new(fabric.save()?)));
@@ -114,12 +114,12 @@ impl Labs {
         }
     }
 
-    fn cloned(&self, kind: Kind, name: &str) -> Result<Option<Set>> {
-        Ok(match self.known(kind) {
-            Some(Known::Lab(template)) => Some(Set::Lab(Box::new(LabTemplate::clone_lab(&template, name)?))),
-            Some(Known::Fabric(template)) => Some(Set::Fabric(template.clone_fabric(name, self.seed)?)),
-            Some(Known::Unavailable) | None => None,
-        })
+    fn cloned(&self, kind: Kind, name: &str) -> Result<Set> {
+        match self.known(kind) {
+            Some(Known::Lab(template)) => Ok(Set::Lab(Box::new(LabTemplate::clone_lab(&template, name)?))),
+            Some(Known::Fabric(template)) => Ok(Set::Fabric(template.clone_fabric(name, self.seed)?)),
+            Some(Known::Unavailable) | None => bail!("there is no template {}", kind.name()),
+        }
     }
 
     fn booted(&self, ground: Ground, name: &str, cpus: u8) -> Result<Set> {
@@ -132,6 +132,34 @@ impl Labs {
             }
             Ground::Fabric(spec) => Ok(Set::Fabric(Fabric::boot(spec, name, cpus, &self.bench, false)?)),
         }
+    }
+}
+
+/// How a chain may get its machine.
+struct Ways<'a, S> {
+    has_template: bool,
+    clone: &'a dyn Fn() -> Result<S>,
+    boot: &'a dyn Fn() -> Result<S>,
+    /// Has chains boot from now on; answers what to say of it.
+    do_without: &'a dyn Fn(&anyhow::Error) -> String,
+}
+
+impl<S> Ways<'_, S> {
+    /// Gets it: so many machines, each try of which is counted.
+    fn machine(&self, count: u32, group: &mut Group) -> Result<S> {
+        if self.has_template {
+            // A machine that comes too late on a busy host says nothing of its template: it is tried once more.
+            for again in [false, true] {
+                group.clones += count;
+                match (self.clone)() {
+                    Ok(set) => return Ok(set),
+                    Err(error) if again => group.notes.push((self.do_without)(&error)),
+                    Err(_) => {}
+                }
+            }
+        }
+        group.boots += count;
+        (self.boot)()
     }
 }
 
@@ -161,20 +189,16 @@ impl Set {
 impl Stage for Labs {
     type Set = Set;
 
-    fn set(&self, chain: &Chain, name: &str) -> Result<Provided<Set>> {
-        // A machine that comes too late on a busy host says nothing of its template: it is tried once more.
-        let cloned = self.cloned(chain.kind(), name).or_else(|_| self.cloned(chain.kind(), name));
-        let note = match cloned {
-            Ok(Some(set)) => {
-                let clones = set.labs().len() as u32;
-                return Ok(Provided { set, boots: 0, clones, note: None });
-            }
-            Ok(None) => None,
-            Err(error) => Some(self.do_without(chain.kind(), "does not restore", &error)),
+    fn set(&self, chain: &Chain, name: &str, group: &mut Group) -> Result<Set> {
+        let kind = chain.kind();
+        let count = kind.ground.machines();
+        let ways = Ways {
+            has_template: matches!(self.known(kind), Some(Known::Lab(_) | Known::Fabric(_))),
+            clone: &|| self.cloned(kind, name),
+            boot: &|| self.booted(kind.ground, name, kind.cpus),
+            do_without: &|error| self.do_without(kind, "does not restore", error),
         };
-        let set = self.booted(chain.ground, name, chain.cpus)?;
-        let boots = set.labs().len() as u32;
-        Ok(Provided { set, boots, clones: 0, note })
+        ways.machine(count, group)
     }
 
     fn show(&self, scenario: &Scenario, set: &Set, run: &Run) -> Result<String> {
@@ -204,5 +228,54 @@ impl Stage for Labs {
 
     fn cost(&self, set: &Set) -> Cost {
         cost(set.labs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How a chain gets its machine of two switches whose template restores at that try.
+    fn got(restores_at: u32) -> (Result<&'static str>, Group) {
+        let tries = Cell::new(0);
+        let clone = || {
+            tries.set(tries.get() + 1);
+            if tries.get() == restores_at { Ok("cloned") } else { bail!("QEMU did not take a saved state") }
+        };
+        let ways = Ways {
+            has_template: true,
+            clone: &clone,
+            boot: &|| Ok("booted"),
+            do_without: &|error| format!("its chains boot instead: {error:#}"),
+        };
+        let mut group = Group::of("chain");
+        (ways.machine(2, &mut group), group)
+    }
+
+    #[test]
+    fn chain_whose_template_does_not_restore_boots_and_says_why() {
+        let (set, group) = got(3);
+        assert_eq!(set.unwrap(), "booted");
+        assert_eq!((group.clones, group.boots), (4, 2), "each try is counted");
+        assert_eq!(group.notes, ["its chains boot instead: QEMU did not take a saved state"]);
+    }
+
+    #[test]
+    fn template_that_restores_at_the_second_try_is_kept() {
+        let (set, group) = got(2);
+        assert_eq!(set.unwrap(), "cloned");
+        assert_eq!((group.clones, group.boots, group.notes.len()), (4, 0, 0));
+    }
+
+    #[test]
+    fn chain_without_a_template_boots() {
+        let boot = || -> Result<()> { bail!("it does not boot") };
+        let never = || bail!("nothing is cloned");
+        let ways = Ways { has_template: false, clone: &never, boot: &boot, do_without: &|_| String::new() };
+        let mut group = Group::of("chain");
+        assert!(ways.machine(1, &mut group).is_err());
+        assert_eq!((group.clones, group.boots, group.notes.len()), (0, 1, 0), "a boot that fails is counted");
     }
 }

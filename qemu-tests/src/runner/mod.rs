@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use qemu_tests::measure::{self, Measurement};
 use qemu_tests::random::{self, run_token};
-use qemu_tests::results::{Results, Row, Shard};
+use qemu_tests::results::{Group, Row, Shard};
 use qemu_tests::soak::Soak;
 use qemu_tests::tools::Tool;
 
@@ -24,6 +24,7 @@ use self::chain::Chain;
 use self::labs::Labs;
 use self::lanes::{Board, Tokens, Work};
 use self::report::Report;
+use self::room::Room;
 use crate::lab::fabric::{Fabric, Spec};
 use crate::lab::{Bench, Lab, Origin, Topology};
 use crate::scenarios;
@@ -83,6 +84,15 @@ impl Ground {
             Ground::Host => Origin::Boot,
             Ground::Lab(topology) => topology.origin(),
             Ground::Fabric(_) => Origin::Template,
+        }
+    }
+
+    /// How many machines it takes.
+    pub fn machines(self) -> u32 {
+        match self {
+            Ground::Host => 0,
+            Ground::Lab(_) => 1,
+            Ground::Fabric(spec) => spec.switches.len() as u32,
         }
     }
 
@@ -393,12 +403,16 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
     let labs = Arc::new(Labs::new(Bench::new(&settings.log_folder, &settings.tools)?, seed));
     // Long runs and measurements are about one thing at a time.
     let requested = if settings.bench || settings.soak_folder.is_some() { 1 } else { settings.jobs };
-    let lanes = room::affordable_lanes(requested);
-    room::ensure_disk()?;
+    let Room { lanes, notes } = Room::for_lanes(requested);
     let common =
         Arc::new(Common { soak, alone: lanes == 1 && settings.tokens.is_none(), ..Common::default() });
     let run = Run { seed, common, labs: Some(Arc::clone(&labs)), notes: Arc::default() };
-    let results = all(settings, lanes, chains, &labs, &run)?;
+    let report = Report::new(settings.json.clone());
+    if !notes.is_empty() {
+        report.add(Group { notes, ..Group::of("room for machines") }, Vec::new());
+    }
+    all(settings, lanes, chains, &labs, &run, &report)?;
+    let results = report.finish()?;
 
     let failed = results.tests.iter().filter(|row| row.failed()).count();
     let passed = results.tests.len() - failed;
@@ -408,10 +422,16 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
 }
 
 /// Runs chains in lanes, then those that must be alone.
-fn all(settings: &Settings, lanes: usize, chains: Vec<Chain>, labs: &Labs, run: &Run) -> Result<Results> {
+fn all(
+    settings: &Settings,
+    lanes: usize,
+    chains: Vec<Chain>,
+    labs: &Labs,
+    run: &Run,
+    report: &Report,
+) -> Result<()> {
     let tokens = Tokens::new(settings.tokens.clone(), lanes)?;
     let (alone, beside): (Vec<Chain>, _) = chains.into_iter().partition(|chain| chain.lane == Lane::Alone);
-    let report = Report::new(settings.json.clone());
     let work = |work: Work| match work {
         Work::Template(kind) => report.add(labs.make_template(kind), Vec::new()),
         Work::Chain(chain) => {
@@ -427,7 +447,7 @@ fn all(settings: &Settings, lanes: usize, chains: Vec<Chain>, labs: &Labs, run: 
         let _all = tokens.take_all(shared);
         Board::new(alone, &ready).run(&Tokens::new(None, 1)?, 1, false, &work)?;
     }
-    report.finish()
+    Ok(())
 }
 
 fn write_measurements(settings: &Settings, run: &Run) -> Result<()> {
