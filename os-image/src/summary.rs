@@ -8,8 +8,38 @@ use serde::Serialize;
 
 use crate::cache;
 
-/// What a whole run may take, in minutes on two processors once everything is cached: so much for each capability.
-const BUDGETS_MIN: [(&str, f64); 2] = [("the ground", 14.0), ("netd and console, made sound", 3.0)];
+/// What a whole run may take on two processors once everything is cached: so much for each capability.
+struct Budget {
+    name: &'static str,
+    minutes: f64,
+    /// The chains that it has added, by their first word.
+    chains: &'static [&'static str],
+}
+
+/// All budgets. The first has whatever no other one names, as all unit tests do: programs are shared.
+const BUDGETS: [Budget; 2] = [
+    Budget { name: "the ground", minutes: 14.0, chains: &[] },
+    Budget {
+        name: "netd and console, made sound",
+        minutes: 3.0,
+        chains: &[
+            "alarms",
+            "comparison",
+            "hardware",
+            "hosts",
+            "questions",
+            "roles",
+            "spanning-tree",
+            "tunnels",
+        ],
+    },
+];
+
+/// The budget that a group is of, by its number.
+fn budget_of(group: &Group) -> usize {
+    let first = group.name.split(' ').next().unwrap_or_default();
+    BUDGETS.iter().position(|budget| budget.chains.contains(&first)).unwrap_or(0)
+}
 
 /// A run.
 #[derive(Debug, Default, Serialize)]
@@ -72,10 +102,27 @@ impl Summary {
         if !whole {
             return text;
         }
-        let used = self.wall_s / 60.0;
-        let budget: f64 = BUDGETS_MIN.iter().map(|(_, minutes)| minutes).sum();
-        let parts = BUDGETS_MIN.map(|(name, minutes)| format!("{minutes:.0} for {name}")).join(", ");
-        text + &format!("used {used:.1} min of the budget of {budget:.0} min ({parts})\n")
+        text + &self.used()
+    }
+
+    /// What was used of each budget: its groups' share of the time that the run took, in which lanes run beside each
+    /// other.
+    fn used(&self) -> String {
+        let minutes = self.wall_s / 60.0;
+        let mut seconds = [0.0; BUDGETS.len()];
+        for group in &self.results.groups {
+            seconds[budget_of(group)] += group.seconds;
+        }
+        let total = seconds.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let line = |name: &str, used: f64, budget: f64| {
+            let over = if used > budget { ", OVER BUDGET" } else { "" };
+            format!("used {used:.1} of {budget:.0} min: {name}{over}\n")
+        };
+        let parts = BUDGETS.iter().zip(seconds);
+        let parts =
+            parts.map(|(budget, seconds)| line(budget.name, minutes * seconds / total, budget.minutes));
+        parts.collect::<String>()
+            + &line("the whole run", minutes, BUDGETS.iter().map(|budget| budget.minutes).sum())
     }
 
     /// How many rows ended so.
@@ -115,6 +162,82 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn group(name: &str, seconds: f64) -> Group {
+        let name = name.to_owned();
+        Group {
+            name,
+            seconds,
+            boots: 1,
+            clones: 2,
+            commands: 30,
+            cpu_s: 4.5,
+            waited_s: 5.25,
+            scenarios: 6,
+            notes: vec![],
+        }
+    }
+
+    fn summary(groups: Vec<Group>, wall_s: f64) -> Summary {
+        Summary { wall_s, lanes: 2, results: Results { groups, tests: Vec::new() } }
+    }
+
+    #[test]
+    fn table_has_what_each_group_cost_the_longest_first_and_the_sum() {
+        let table = summary(vec![group("lag", 10.0), group("unit netd", 70.5)], 50.0).table(false);
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0].join(" "), "group tests seconds boots clones commands waited cpu");
+        assert_eq!(rows[1].join(" "), "unit netd 6 70.5 1 2 30 5.2 4.5");
+        assert_eq!(rows[2].join(" "), "lag 6 10.0 1 2 30 5.2 4.5");
+        assert_eq!(rows[3].join(" "), "all 12 80.5 2 4 60 10.5 9.0");
+        assert_eq!(rows.len(), 4, "only a whole run has a budget");
+        assert!(table.lines().all(|line| line.len() == table.find('\n').unwrap()), "{table}");
+    }
+
+    #[test]
+    fn whole_run_tells_what_was_used_of_each_budget() {
+        // 20 minutes, a quarter of which went to what only looks like the ground's.
+        let groups = vec![group("frames", 600.0), group("alarms 2", 300.0), group("unit alarms", 300.0)];
+        let table = summary(groups, 1200.0).table(true);
+        let used: Vec<&str> = table.lines().filter(|line| line.starts_with("used")).collect();
+        assert_eq!(
+            used,
+            [
+                "used 15.0 of 14 min: the ground, OVER BUDGET",
+                "used 5.0 of 3 min: netd and console, made sound, OVER BUDGET",
+                "used 20.0 of 17 min: the whole run, OVER BUDGET",
+            ]
+        );
+        assert!(summary(Vec::new(), 60.0).table(true).contains("used 0.0 of 14 min: the ground\n"));
+    }
+
+    #[test]
+    fn file_of_a_run_has_every_number_of_a_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        summary(vec![group("lag", 10.0)], 50.0).write(&path).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "wall_s": 50.0, "lanes": 2, "tests": [],
+            "groups": [{
+                "name": "lag", "seconds": 10.0, "boots": 1, "clones": 2, "commands": 30, "cpu_s": 4.5,
+                "waited_s": 5.25, "scenarios": 6,
+            }],
+        });
+        assert_eq!(value, expected);
+        let mut again = Summary::default();
+        assert!(!again.read(&path).unwrap());
+        assert_eq!((again.results.groups[0].boots, again.results.groups[0].waited_s), (1, 5.25));
+    }
+
+    #[test]
+    fn every_chain_of_a_budget_exists() {
+        let all = std::fs::read_to_string(crate::paths::workspace().join("qemu-tests/src/scenarios/mod.rs"))
+            .unwrap();
+        for chain in BUDGETS.iter().flat_map(|budget| budget.chains) {
+            assert!(all.contains(&format!("(\"{chain}\", &")), "there is no chain {chain}");
+        }
+    }
 
     #[test]
     fn the_closing_names_failures_and_counts_all() {

@@ -78,6 +78,15 @@ impl Group {
     pub fn of(name: &str) -> Group {
         Group { name: name.to_owned(), ..Group::default() }
     }
+
+    /// Adds what another one cost that ran in this one's time.
+    pub fn add_cost_of(&mut self, other: &Group) {
+        self.boots += other.boots;
+        self.clones += other.clones;
+        self.commands += other.commands;
+        self.cpu_s += other.cpu_s;
+        self.waited_s += other.waited_s;
+    }
 }
 
 /// Groups and tests in the order in which they ended.

@@ -30,6 +30,11 @@ pub fn take() -> Duration {
     WAITED.replace(Duration::ZERO)
 }
 
+/// Counts again what [`take`] took on behalf of somebody else.
+pub fn give_back(waited: Duration) {
+    WAITED.set(WAITED.get() + waited);
+}
+
 /// Calls `check` until it succeeds; past the time-out, its last error is the answer.
 pub fn eventually<T>(what: &str, timeout: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + timeout;

@@ -273,6 +273,19 @@ mod tests {
     }
 
     #[test]
+    fn test_has_the_seconds_that_it_took_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        let test = |name: &str, seconds: &str| format!("sleep {seconds}; echo test {name} ... ok; ");
+        command.args(["-c", &(test("a", "0") + &test("b", "0.4") + &test("c", "0"))]);
+        let (group, rows) = watch("program", &mut command, &folder.path().join("log")).unwrap();
+        let [a, b, c] = &rows[..] else { panic!("{rows:?}") };
+        assert!(b.seconds >= 0.4, "{b:?}");
+        assert!(a.seconds < 0.3 && c.seconds < 0.3, "b's time is in another row: {a:?} {c:?}");
+        assert!(group.seconds >= b.seconds && group.scenarios == 3, "{group:?}");
+    }
+
+    #[test]
     fn program_that_leaves_a_process_fails_and_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");

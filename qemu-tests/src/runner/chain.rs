@@ -122,7 +122,8 @@ impl Cost {
 /// Runs a chain. What comes after a failure runs on a machine of its own again.
 pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
     let started = Instant::now();
-    waiting::take();
+    // A rehearsal runs amid the scenario of another chain.
+    let waited_before = waiting::take();
     let mut group = Group::of(&chain.name);
     let (mut set, mut spoiled_by): (Option<S::Set>, Option<&str>) = (None, None);
     let mut rows = Vec::new();
@@ -151,6 +152,7 @@ pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
         });
         let mut row = report::row(scenario, began.elapsed(), run.ended(scenario, outcome));
         row.notes = run.take_notes();
+        group.add_cost_of(&run.take_spent());
         if row.failed() {
             row.notes.extend(room::full_disk());
         }
@@ -163,6 +165,7 @@ pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
     }
     group.seconds = started.elapsed().as_secs_f64();
     group.scenarios = rows.len();
+    waiting::give_back(waited_before);
     (group, rows)
 }
 
@@ -185,6 +188,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Error {
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
+    use std::time::Duration;
 
     use anyhow::{bail, ensure};
 
@@ -219,12 +223,21 @@ mod tests {
             Ok(self.made.get())
         }
 
-        fn show(&self, scenario: &Scenario, set: &u32, _: &Run) -> Result<String> {
+        fn show(&self, scenario: &Scenario, set: &u32, run: &Run) -> Result<String> {
             ensure!(!self.unfit.borrow().contains(set), "the machine is degraded");
             match scenario.name {
                 "degrades" => self.unfit.borrow_mut().push(*set),
                 "fails" => bail!("it fails"),
                 "panics" => panic!("it panics"),
+                "waits" => waiting::pause(Duration::from_millis(30)),
+                "rehearses" => {
+                    waiting::pause(Duration::from_millis(30));
+                    let chain = chains(vec![("rehearsal", super::tests::scenario("waits"))], false).remove(0);
+                    run.spent(&super::run(&Fake::default(), &chain, &run.for_chain()).0);
+                    let mut others = Group::of("others");
+                    others.boots = 3;
+                    run.spent(&others);
+                }
                 _ => {}
             }
             Ok(set.to_string())
@@ -284,6 +297,22 @@ mod tests {
         assert_eq!((&*rows[2].detail, &*rows[3].detail), ("2", "2"), "the rest shares a fresh machine");
         assert!(rows[2].notes[0].contains("after the failure of: degrades"), "{:?}", rows[2]);
         assert_eq!(group.clones, 2);
+    }
+
+    #[test]
+    fn time_waited_is_that_of_the_chain() {
+        waiting::pause(Duration::from_millis(500));
+        let (_, group, _) = ran(&["waits", "a", "waits"]);
+        assert!((0.06..0.5).contains(&group.waited_s), "{group:?}");
+    }
+
+    #[test]
+    fn rehearsal_is_part_of_what_its_chain_cost() {
+        let (_, group, _) = ran(&["a", "rehearses"]);
+        assert_eq!((group.boots, group.clones, group.commands, group.cpu_s), (3, 2, 10, 1.0));
+        assert!((0.06..0.5).contains(&group.waited_s), "{group:?}");
+        let (_, again, _) = ran(&["a"]);
+        assert_eq!((again.boots, again.clones, again.waited_s), (0, 1, 0.0));
     }
 
     #[test]

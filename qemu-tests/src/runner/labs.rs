@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use qemu_tests::results::Group;
+use qemu_tests::waiting;
 
 use super::chain::{Chain, Cost, Stage, guarded};
 use super::{Ground, Kind, Run, Scenario, Show};
@@ -62,11 +63,13 @@ impl Labs {
     pub fn make_template(&self, kind: Kind) -> Group {
         let started = Instant::now();
         let mut group = Group::of(&format!("template {}", kind.name()));
+        waiting::take();
         match guarded(|| self.template(kind, &mut group)) {
             Ok(known) => self.learn(kind, known),
             Err(error) => group.notes.push(self.do_without(kind, "cannot be made", &error)),
         }
         group.seconds = started.elapsed().as_secs_f64();
+        group.waited_s = waiting::take().as_secs_f64();
         group
     }
 
@@ -168,7 +171,7 @@ fn file_name(name: &str) -> String {
     name.replace(", ", "-").replace(' ', "-")
 }
 
-fn cost(labs: &[Lab]) -> Cost {
+pub fn cost(labs: &[Lab]) -> Cost {
     let agents = labs.iter().filter_map(|lab| lab.vm.agent().ok());
     Cost {
         commands: agents.map(|agent| agent.commands()).sum(),

@@ -254,6 +254,8 @@ pub struct Run {
     common: Arc<Common>,
     labs: Option<Arc<Labs>>,
     notes: Arc<Mutex<Vec<String>>>,
+    /// What machines cost that the scenario itself started.
+    spent: Arc<Mutex<Group>>,
 }
 
 /// How a scenario of a rehearsal ended.
@@ -275,12 +277,12 @@ struct Common {
 impl Run {
     /// The same run for another chain.
     fn for_chain(&self) -> Run {
-        Run { notes: Arc::default(), ..self.clone() }
+        Run { notes: Arc::default(), spent: Arc::default(), ..self.clone() }
     }
 
     #[cfg(test)]
     fn of_tests() -> Run {
-        Run { seed: 1, common: Arc::default(), labs: None, notes: Arc::default() }
+        Run { seed: 1, common: Arc::default(), labs: None, notes: Arc::default(), spent: Arc::default() }
     }
 
     /// Does `sample` rounds, or `full` in a long run; answers how many. `round` gets its seed and its
@@ -310,7 +312,11 @@ impl Run {
     pub fn rehearse(&self, name: &'static str, scenarios: Vec<Scenario>) -> Result<Vec<Rehearsed>> {
         let labs = self.labs.as_deref().context("this run has no machines")?;
         let chains = chain::chains(scenarios.into_iter().map(|scenario| (name, scenario)).collect(), false);
-        let rows = chains.iter().flat_map(|chain| chain::run(labs, chain, &self.for_chain()).1);
+        let rows = chains.iter().flat_map(|chain| {
+            let (group, rows) = chain::run(labs, chain, &self.for_chain());
+            self.spent(&group);
+            rows
+        });
         let rehearsed =
             |row: Row| Rehearsed { failed: row.failed(), text: row.notes.join("\n") + &row.detail };
         Ok(rows.map(rehearsed).collect())
@@ -330,6 +336,22 @@ impl Run {
         } else {
             locked(&self.notes).push(text);
         }
+    }
+
+    /// Adds what machines cost that a scenario started beside its own.
+    pub fn spent(&self, group: &Group) {
+        locked(&self.spent).add_cost_of(group);
+    }
+
+    /// The same of a clone, once it is not needed any more.
+    pub fn cloned(&self, lab: &Lab) {
+        let mut group = Group { clones: 1, ..Group::default() };
+        labs::cost(std::slice::from_ref(lab)).add_to(&mut group);
+        self.spent(&group);
+    }
+
+    fn take_spent(&self) -> Group {
+        std::mem::take(&mut *locked(&self.spent))
     }
 
     fn take_notes(&self) -> Vec<String> {
@@ -406,7 +428,8 @@ pub fn run(settings: &Settings) -> Result<Option<bool>> {
     let Room { lanes, notes } = Room::for_lanes(requested);
     let common =
         Arc::new(Common { soak, alone: lanes == 1 && settings.tokens.is_none(), ..Common::default() });
-    let run = Run { seed, common, labs: Some(Arc::clone(&labs)), notes: Arc::default() };
+    let run =
+        Run { seed, common, labs: Some(Arc::clone(&labs)), notes: Arc::default(), spent: Arc::default() };
     let report = Report::new(settings.json.clone());
     if !notes.is_empty() {
         report.add(Group { notes, ..Group::of("room for machines") }, Vec::new());

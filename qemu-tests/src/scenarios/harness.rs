@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use qemu_tests::random::Random;
+use qemu_tests::results::Results;
 use qemu_tests::waiting::pause;
 
 use crate::lab::{Lab, Topology, eventually};
@@ -27,7 +28,7 @@ pub const SCENARIOS: [Scenario; 4] = [
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn clones_differ(lab: &Lab, _: &Run) -> Result<String> {
+fn clones_differ(lab: &Lab, run: &Run) -> Result<String> {
     let other = lab.sibling("harness-sibling")?;
     let mut drawn = BTreeSet::new();
     for clone in [lab, &other] {
@@ -47,6 +48,7 @@ fn clones_differ(lab: &Lab, _: &Run) -> Result<String> {
     let there = other.vm.run("cat /sys/class/net/swp7/ifalias; ls /run")?;
     ensure!(!there.contains("changed"), "a change of one clone is in another:\n{there}");
     lab.vm.run("rm /run/changed")?;
+    run.cloned(&other);
     Ok(String::new())
 }
 
@@ -140,10 +142,13 @@ fn killed_run(run: &Run) -> Result<String> {
     run.rounds("harness-kill", 1, 50, |seed, number| {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let mark = format!("{}", seed.wrapping_add(u64::from(number)));
+        let results = folder.path().join("logs/results.json");
         // The whole run: template, lanes, clones; long enough to be killed.
         let mut child = Command::new(std::env::current_exe()?)
             .args(["VLAN", "a learned address", "--log-dir"])
             .arg(folder.path().join("logs"))
+            .arg("--json")
+            .arg(&results)
             .env("TMPDIR", folder.path())
             .env(MARK, &mark)
             .env_remove("CARGO_MAKEFLAGS")
@@ -157,6 +162,10 @@ fn killed_run(run: &Run) -> Result<String> {
         ensure!(child.try_wait()?.is_none(), "the other run ended by itself");
         child.kill().context("cannot kill the other run")?;
         child.wait().context("cannot wait for the other run")?;
+        // What it told of until then: its templates and chains.
+        if let Ok(text) = std::fs::read(&results) {
+            serde_json::from_slice::<Results>(&text)?.groups.iter().for_each(|group| run.spent(group));
+        }
         let mark = format!("{MARK}={mark}");
         eventually("nothing is left", SOON, || {
             let processes = marked(&mark)?;
