@@ -6,12 +6,12 @@
 
 mod pending;
 mod programs;
+mod turns;
 mod units;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -25,6 +25,7 @@ use crate::summary::Summary;
 use crate::{bench, build, guard, guest_tools, host, paths, peers, process};
 use pending::Pending;
 use programs::Program;
+use turns::Turns;
 
 /// What to test.
 #[derive(Args)]
@@ -77,14 +78,8 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     let behaviours = if options.unit { None } else { Some(command_of(&behaviours)?) };
     let jobs = options.jobs.unwrap_or_else(processors).max(1);
     let tokens = Client::new(jobs).context("cannot make a job server")?;
-    let tests = &Tests {
-        options,
-        jobs,
-        tokens,
-        programs: &programs,
-        summary: Mutex::default(),
-        unit_runs: AtomicBool::default(),
-    };
+    let turns = Turns::new(tokens.clone());
+    let tests = &Tests { options, jobs, tokens, programs: &programs, summary: Mutex::default(), turns };
     thread::scope(|scope| {
         let units = (!options.behaviours).then(|| scope.spawn(|| tests.units()));
         let behaviours = behaviours.map(|command| scope.spawn(move || tests.behaviours(command, locked)));
@@ -137,22 +132,16 @@ struct Tests<'a> {
     tokens: Client,
     programs: &'a [Program],
     summary: Mutex<Summary>,
-    /// Whether a unit test program runs, which holds a token.
-    unit_runs: AtomicBool,
+    /// Those of the unit tests.
+    turns: Turns,
 }
 
 impl Tests<'_> {
     fn units(&self) -> Result<()> {
         let here: Vec<Program> = self.options.shard.share(self.programs).cloned().collect();
-        units::run(&here, self.options.filter.as_deref(), &self.tokens, &self.unit_runs, &|group, rows| {
+        units::run(&here, self.options.filter.as_deref(), &self.turns, &|group, rows| {
             self.report(group, rows)
         })
-    }
-
-    /// Gives the units the tokens back that a program held when it was killed.
-    fn take_tokens_back(&self) -> Result<()> {
-        let there = self.tokens.available()? + usize::from(self.unit_runs.load(Ordering::Relaxed));
-        (there..self.jobs).try_for_each(|_| self.tokens.release_raw()).context("cannot give a token back")
     }
 
     fn report(&self, group: Group, rows: Vec<Row>) {
@@ -230,7 +219,7 @@ impl Tests<'_> {
         let status = child.wait().context("waiting for the behaviours' program")?;
         drop(open);
         let left = errors.join().map_err(|_| anyhow::anyhow!("reading what the behaviours' program says"))?;
-        self.take_tokens_back()?;
+        self.turns.others_ended()?;
         let mut has_failures = false;
         if json.exists() {
             let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,18 +5,17 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use jobserver::Client;
 use qemu_tests::results::{Group, Outcome, Row};
 use walkdir::WalkDir;
 
 use super::programs::Program;
+use super::turns::Turns;
 use crate::{guard, paths, process};
 
 /// Programs that take long, the longest first; all others follow.
@@ -26,12 +25,11 @@ const PROGRAM_TIMEOUT: Duration = Duration::from_secs(1200);
 /// The programs that run containers, which takes root.
 const AS_ROOT: &str = "containerd-shim-corten";
 
-/// Runs programs and the examples of the documentation. Each takes a token for as long as it runs.
+/// Runs programs and the examples of the documentation. Each takes a turn.
 pub fn run(
     programs: &[Program],
     filter: Option<&str>,
-    tokens: &Client,
-    runs: &AtomicBool,
+    turns: &Turns,
     report: &dyn Fn(Group, Vec<Row>),
 ) -> Result<()> {
     let log = paths::output().join("test/unit.log");
@@ -40,16 +38,13 @@ pub fn run(
     let rank = |program: &&Program| LONG.iter().position(|name| *name == program.name).unwrap_or(LONG.len());
     ordered.sort_by_key(rank);
     for program in ordered {
-        let _token = tokens.acquire().context("no token")?;
-        runs.store(true, Ordering::Relaxed);
-        let ran = one(&program.name, &mut program_command(program, filter), &log);
-        runs.store(false, Ordering::Relaxed);
-        let (group, rows) = ran?;
+        let _turn = turns.take()?;
+        let (group, rows) = one(&program.name, &mut program_command(program, filter), &log)?;
         report(group, rows);
     }
     let documented = packages_with_examples(programs)?;
     if !documented.is_empty() {
-        let _token = tokens.acquire().context("no token")?;
+        let _turn = turns.take()?;
         let mut examples = process::cargo();
         examples.args(["test", "--locked", "--doc"]);
         documented.iter().for_each(|package| {

@@ -27,8 +27,19 @@ const ANNOUNCED: [&str; 2] = ["203.0.113.0/24", "2001:db8:113::/48"];
 
 /// A host with a BIRD, which ends with it.
 struct Router {
+    // The host ends first, and the kernel ends BIRD with it.
     host: LinuxHost,
-    _bird: Child,
+    _bird: Awaited,
+}
+
+/// A child that ends by itself; to drop it waits for that.
+struct Awaited(Child);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        // An error means that it was waited for already.
+        let _ = self.0.wait();
+    }
 }
 
 impl Router {
@@ -42,7 +53,7 @@ impl Router {
         let mut bird = peer.command("bird");
         bird.args(["-f", "-c", "/etc/bird.conf", "-s", "/run/bird.ctl"]);
         bird.stdout(Stdio::null()).stderr(Stdio::null());
-        let bird = bird.spawn().context("cannot start BIRD")?;
+        let bird = Awaited(bird.spawn().context("cannot start BIRD")?);
         Ok(Router { host, _bird: bird })
     }
 
