@@ -6,6 +6,7 @@
 
 mod pending;
 mod programs;
+mod relay;
 mod turns;
 mod units;
 
@@ -25,6 +26,7 @@ use crate::summary::Summary;
 use crate::{bench, build, guard, guest_tools, host, paths, peers, process};
 use pending::Pending;
 use programs::Program;
+use relay::Relay;
 use turns::Turns;
 
 /// What to test.
@@ -150,14 +152,12 @@ impl Tests<'_> {
         }
         let failed = rows.iter().filter(|row| row.failed());
         let names: Vec<&str> = failed.map(|row| row.name.as_str()).collect();
-        println!(
-            "-- {}: {:.0} s, {} of {} passed",
-            group.name,
-            group.seconds,
-            rows.len() - names.len(),
-            rows.len()
-        );
-        names.iter().for_each(|name| println!("FAILED          {name}"));
+        let passed = rows.len() - names.len();
+        let mut text =
+            format!("-- {}: {:.0} s, {passed} of {} passed\n", group.name, group.seconds, rows.len());
+        text.extend(names.iter().map(|name| format!("FAILED          {name}\n")));
+        // At once, so that other threads' lines do not come between.
+        print!("{text}");
         self.summary.lock().unwrap_or_else(PoisonError::into_inner).add(group, rows);
     }
 
@@ -210,12 +210,14 @@ impl Tests<'_> {
             }
             left
         });
-        for line in units::lines(output) {
-            // Its closing line counts behaviours alone.
-            if !line.ends_with(" failed, 0 skipped") {
-                println!("{line}");
+        let mut relay = Relay::default();
+        // Its closing line counts behaviours alone.
+        for line in units::lines(output).filter(|line| !line.ends_with(" failed, 0 skipped")) {
+            if let Some(text) = relay.line(&line) {
+                print!("{text}");
             }
         }
+        print!("{}", relay.rest());
         let status = child.wait().context("waiting for the behaviours' program")?;
         drop(open);
         let left = errors.join().map_err(|_| anyhow::anyhow!("reading what the behaviours' program says"))?;

@@ -24,7 +24,8 @@ impl Report {
 
     /// Prints and keeps a chain.
     pub fn add(&self, group: Group, rows: Vec<Row>) {
-        print(&group, &rows);
+        // At once, so that lanes do not mix their lines.
+        print!("{}", block(&group, &rows));
         let mut results = locked(&self.results);
         results.groups.push(group);
         results.tests.extend(rows);
@@ -61,29 +62,26 @@ pub fn row(scenario: &Scenario, time: Duration, outcome: Result<String>) -> Row 
     Row::new(&scenario.title(), result, time.as_secs_f64(), &detail)
 }
 
-/// Prints a chain at once, so that lanes do not mix their lines.
-fn print(group: &Group, rows: &[Row]) {
-    // The lock keeps the lines together.
-    let _together = std::io::stdout().lock();
+/// A chain's block: a line of its own, its rows, and an empty line, by which whoever hands it on knows the end.
+fn block(group: &Group, rows: &[Row]) -> String {
     let (boots, clones) = (group.boots, group.clones);
     let machines = match (boots, clones) {
         (0, clones) => format!("{clones} clone(s)"),
         (boots, 0) => format!("{boots} boot(s)"),
         (boots, clones) => format!("{boots} boot(s), {clones} clone(s)"),
     };
-    println!(
+    let mut lines = vec![format!(
         "-- {}: {:.0} s, {machines}, {} commands, {:.0} s waited, {:.0} s of processors",
         group.name, group.seconds, group.commands, group.waited_s, group.cpu_s
-    );
-    group.notes.iter().for_each(|note| println!("   {note}"));
-    rows.iter().for_each(print_row);
-}
-
-fn print_row(row: &Row) {
-    println!("{} {:7.1} s  {}", if row.failed() { "FAILED" } else { "ok    " }, row.seconds, row.name);
-    for line in row.notes.iter().map(String::as_str).chain(row.detail.lines()) {
-        println!("                  {line}");
+    )];
+    lines.extend(group.notes.iter().flat_map(|note| note.lines()).map(|line| format!("   {line}")));
+    for row in rows {
+        let word = if row.failed() { "FAILED" } else { "ok    " };
+        lines.push(format!("{word} {:7.1} s  {}", row.seconds, row.name));
+        let said = row.notes.iter().flat_map(|note| note.lines()).chain(row.detail.lines());
+        lines.extend(said.map(|line| format!("                  {line}")));
     }
+    lines.join("\n") + "\n\n"
 }
 
 #[cfg(test)]
@@ -103,6 +101,17 @@ mod tests {
         assert_eq!((kept().groups.len(), &*kept().tests[1].name), (2, "second"));
         assert_eq!(report.finish().unwrap().tests.len(), 2);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something else is left");
+    }
+
+    #[test]
+    fn block_of_a_chain_has_one_empty_line_the_last() {
+        let mut row = Row::new("frames cross", Outcome::Failed, 1.5, "expected\n\nfound");
+        row.notes.push("a note\n\nof two".to_owned());
+        let group = Group { notes: vec!["it boots\n\ninstead".to_owned()], ..Group::of("lag") };
+        let text = block(&group, &[row]);
+        assert!(text.starts_with("-- lag: 0 s, 0 clone(s), "), "{text}");
+        assert!(text.contains("\nFAILED     1.5 s  frames cross\n"), "{text}");
+        assert_eq!(text.find("\n\n"), Some(text.len() - 2), "{text}");
     }
 
     #[test]
