@@ -452,6 +452,61 @@ mod tests {
     }
 
     #[test]
+    fn flapping_cable_loses_what_comes_while_it_is_down_and_is_whole_after() {
+        let (patch, [a, b], _folder) = plugged();
+        let capture = b.capture();
+        let mut sent = 0;
+        let interval = Duration::from_millis(100);
+        std::thread::scope(|scope| {
+            let flapping = scope.spawn(|| {
+                let began = Instant::now();
+                patch.flap(2, interval);
+                began.elapsed()
+            });
+            while !flapping.is_finished() {
+                assert!(a.send(&frame(1)));
+                sent += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            assert!(flapping.join().unwrap() >= 4 * interval);
+        });
+        assert!(a.send(&frame(u32::MAX)), "the cable stays down");
+        let deadline = Instant::now() + SOON;
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&u32::MAX) {
+            let captured = capture.next_before(deadline).expect("the last frame");
+            numbers.push(u32::from_be_bytes(captured.bytes[20..24].try_into().unwrap()));
+        }
+        sent += 1;
+        // A frame is counted once the far end has it.
+        let counters = loop {
+            let counters = patch.counters(From::A);
+            if (counters.received, counters.passed + counters.lost) == (sent, sent) {
+                break counters;
+            }
+            assert!(Instant::now() < deadline, "{counters:?} of {sent}");
+            std::thread::yield_now();
+        };
+        assert_eq!(counters.passed, numbers.len() as u64);
+        assert!(counters.lost > 10 && counters.passed > 10, "{counters:?}");
+    }
+
+    #[test]
+    fn direct_cable_passes_frames_both_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        let cables = direct(folder.path(), "link");
+        let [a, b] = ["a", "b"].map(|end| {
+            let cable = &cables[usize::from(end == "b")];
+            Wire::open(end, &cable.local, &cable.remote).unwrap()
+        });
+        for (number, from, to) in [(1, &a, &b), (2, &b, &a)] {
+            let capture = to.capture();
+            assert!(from.send(&frame(number)));
+            assert_eq!(capture.next_before(Instant::now() + SOON).unwrap().bytes[..], frame(number));
+        }
+    }
+
+    #[test]
     fn capture_has_what_comes_in_even_if_it_goes_nowhere() {
         let (patch, [a, _b], _folder) = plugged();
         patch.cut();
