@@ -7,13 +7,14 @@ mod lab;
 mod runner;
 mod scenarios;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use corten_test_peer::PeerRoot;
-use qemu_tests::results::Shard;
+use qemu_tests::results::{Results, Shard};
 use qemu_tests::run_folder::RunFolder;
 use qemu_tests::tools::Tool;
 
@@ -29,6 +30,10 @@ struct Options {
     /// Write the results to this file: {groups: […], tests: [{name, result, seconds, detail}]}.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Results of an earlier run: the chains that took longest then begin first. Without it, those that are said to
+    /// take longest.
+    #[arg(long, value_name = "FILE")]
+    times: Option<PathBuf>,
     /// Seed of payloads, of choices and of the order of chains; by default a new one, printed, and the longest chain
     /// first.
     #[arg(long)]
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
     let settings = runner::Settings {
         filters: options.filter,
         json: options.json,
+        times: options.times.as_deref().map(earlier_times).unwrap_or_default(),
         seed: options.seed,
         soak_folder: options.soak.then(|| options.soak_dir.unwrap_or_else(|| output.join("soak"))),
         bench: options.bench,
@@ -119,6 +125,17 @@ fn tools(options: &Options) -> Result<Vec<Tool>> {
         tools.extend(options.peer.iter().map(|path| Tool::of_peers(&root, path)));
     }
     Ok(tools)
+}
+
+/// How long the behaviours of an earlier run took, in seconds. Only the order depends on it: a file that cannot be
+/// read is no reason not to test.
+fn earlier_times(file: &Path) -> BTreeMap<String, f64> {
+    let read = || -> Result<Results> { Ok(serde_json::from_slice(&std::fs::read(file)?)?) };
+    let results = read().unwrap_or_else(|error| {
+        eprintln!("qemu-tests: no times of an earlier run in {}: {error:#}", file.display());
+        Results::default()
+    });
+    results.tests.into_iter().map(|row| (row.name, row.seconds)).collect()
 }
 
 /// Does something whose temporary files are gone afterwards, however it ends.

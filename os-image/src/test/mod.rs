@@ -66,10 +66,10 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     }
     let folder = paths::output().join("test");
     fs::create_dir_all(&folder)?;
-    // A run that breaks leaves none, rather than that of an earlier run.
+    // A run that breaks leaves none, rather than that of an earlier run, of which only the times are of use.
     let summary_file = folder.join("summary.json");
     if summary_file.exists() {
-        fs::remove_file(&summary_file)?;
+        fs::rename(&summary_file, last_summary())?;
     }
     if !options.unit {
         build::build(consent, locked)?;
@@ -121,6 +121,11 @@ fn list(options: &Options) -> Result<ExitCode> {
         process::run(command.arg("--list").args(&options.filter))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The summary of the run before this one.
+fn last_summary() -> PathBuf {
+    paths::output().join("test/summary.last.json")
 }
 
 fn processors() -> usize {
@@ -187,6 +192,9 @@ impl Tests<'_> {
         command.arg("--json").arg(&json).arg("--bench-dir").arg(paths::output().join("bench"));
         command.args(["--jobs", &self.jobs.to_string()]);
         guest_tools::pass(&mut command, &for_guests(self.programs)?);
+        if last_summary().exists() {
+            command.arg("--times").arg(last_summary());
+        }
         if let Some(seed) = self.options.seed {
             command.args(["--seed", &seed.to_string()]);
         }

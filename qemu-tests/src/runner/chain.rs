@@ -33,7 +33,7 @@ impl Chain {
         Kind { ground: self.ground, cpus: self.cpus }
     }
 
-    /// How long it takes about, in seconds.
+    /// How long it takes about, in seconds: as long as in an earlier run, or as its scenarios say.
     pub fn seconds(&self) -> u32 {
         self.scenarios.iter().map(|scenario| scenario.seconds).sum()
     }

@@ -10,6 +10,7 @@ mod lanes;
 mod report;
 mod room;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub filters: Vec<String>,
     /// Where results go.
     pub json: Option<PathBuf>,
+    /// How long behaviours took in an earlier run, in seconds, by their titles.
+    pub times: BTreeMap<String, f64>,
     /// Seed of payloads, of choices and of the order of chains; by default a new one, and the longest chain first.
     pub seed: Option<u64>,
     /// Where the progress of long runs goes; `None` runs samples of them, and everything else.
@@ -391,7 +394,12 @@ fn chosen(settings: &Settings) -> Vec<Chain> {
         let again = scenario.also_on_two_cpus.then(|| (file, scenario.clone().on_two_cpus()));
         std::iter::once((file, scenario)).chain(again)
     });
-    let mut chains = chain::chains(scenarios.filter(fits).collect(), settings.isolate);
+    let timed = |(file, mut scenario): (&'static str, Scenario)| {
+        let earlier = settings.times.get(&scenario.title()).map(|seconds| seconds.ceil() as u32);
+        scenario.seconds = earlier.unwrap_or(scenario.seconds);
+        (file, scenario)
+    };
+    let mut chains = chain::chains(scenarios.filter(fits).map(timed).collect(), settings.isolate);
     chains = settings.shard.share(chains).collect();
     chain::order(&mut chains, settings.seed);
     chains
@@ -492,6 +500,7 @@ mod tests {
         Settings {
             filters: Vec::new(),
             json: None,
+            times: BTreeMap::new(),
             seed: None,
             soak_folder: None,
             bench: false,
@@ -511,6 +520,31 @@ mod tests {
             chains.iter().flat_map(|chain| &chain.scenarios).map(Scenario::title).collect();
         all.sort();
         all
+    }
+
+    #[test]
+    fn chain_that_took_longest_in_an_earlier_run_begins_first() {
+        let isolated = Settings { isolate: true, ..settings() };
+        let first = |settings: &Settings| {
+            let chains = chosen(settings);
+            (
+                chains[0].scenarios[0].title(),
+                chains[0].seconds(),
+                chains.iter().map(Chain::seconds).is_sorted_by(|a, b| a >= b),
+            )
+        };
+        let (by_hint, ..) = first(&isolated);
+        // One that is said to take little.
+        let quick = chosen(&isolated).pop().map(|chain| chain.scenarios[0].title()).unwrap();
+        assert_ne!(quick, by_hint);
+        let times = BTreeMap::from([(quick.clone(), 1000.2), (by_hint.clone(), 0.4)]);
+        let timed = Settings { times, ..isolated };
+        assert_eq!(first(&timed), (quick, 1001, true));
+        let seconds_of = |title: &str| {
+            let chains = chosen(&timed);
+            chains.iter().find(|chain| chain.scenarios[0].title() == title).map(Chain::seconds)
+        };
+        assert_eq!(seconds_of(&by_hint), Some(1));
     }
 
     #[test]
