@@ -35,8 +35,11 @@ pub const SCENARIOS: [Scenario; 3] = [
     .takes(30),
 ];
 
-/// swp1 and swp2 are for hosts in VLAN 10; swp3 and swp4 are the trunk.
-const DOCUMENT: &str = r#"
+/// swp1 and swp2 are for hosts in VLAN 10; swp3 and swp4 are the trunk; swp5 is routed and has this address.
+macro_rules! document {
+    ($address:literal) => {
+        concat!(
+            r#"
 [ports."swp[1-2]"]
 vlan.access = 10
 
@@ -53,15 +56,27 @@ vlan.trunk = ["10"]
 
 [vlans.10]
 name = "servers"
-"#;
+
+[ports.swp5]
+addresses = [""#,
+            $address,
+            "/24\"]\n"
+        )
+    };
+}
 
 static PAIR: Spec = Spec {
     name: "pair",
     switches: &[
-        Switch { name: "east", ports: 4, document: DOCUMENT },
-        Switch { name: "west", ports: 4, document: DOCUMENT },
+        Switch { name: "east", ports: 5, document: document!("10.0.5.1") },
+        Switch { name: "west", ports: 5, document: document!("10.0.5.2") },
     ],
-    links: &[Link { a: (0, 3), b: (1, 3), patched: true }, Link { a: (0, 4), b: (1, 4), patched: true }],
+    links: &[
+        Link { a: (0, 3), b: (1, 3), patched: true },
+        Link { a: (0, 4), b: (1, 4), patched: true },
+        // Nothing stands between these: what the switches say to each other needs no harness.
+        Link { a: (0, 5), b: (1, 5), patched: false },
+    ],
     converged: trunk_is_whole,
 };
 const EAST: usize = 0;
@@ -103,8 +118,19 @@ fn trunk_is_whole(fabric: &Fabric) -> Result<()> {
     trunk_has(fabric, &["swp3", "swp4"])
 }
 
+/// Each switch reaches the other's routed port by the cable between them.
+fn neighbours_answer(fabric: &Fabric) -> Result<()> {
+    for (switch, other) in [(EAST, "10.0.5.2"), (WEST, "10.0.5.1")] {
+        eventually("a switch answers over the direct cable", SOON, || {
+            fabric.switches[switch].vm.run(&format!("busybox ping -c 1 -W 2 {other}")).map(drop)
+        })?;
+    }
+    Ok(())
+}
+
 fn hosts_reach_each_other(fabric: &Fabric, _: &Run) -> Result<String> {
     trunk_is_whole(fabric)?;
+    neighbours_answer(fabric)?;
     let hosts = [(EAST, 1), (EAST, 2), (WEST, 1), (WEST, 2)].into_iter().enumerate().map(
         |(number, (switch, port))| {
             fabric.host(switch, port, |config| config.address(&format!("10.0.10.{}/24", 101 + number)))
