@@ -293,14 +293,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_hangs_is_killed_and_named() {
-        let error = reaper().output(&mut shell("sleep 100"), Duration::from_millis(50)).await.unwrap_err();
+        let error =
+            reaper().output(&mut shell("exec sleep 100"), Duration::from_millis(50)).await.unwrap_err();
         assert!(error.to_string().contains("/bin/sh"), "{error}");
     }
 
     #[tokio::test]
     async fn a_daemon_that_keeps_the_output_open_is_not_waited_for() {
         let started = std::time::Instant::now();
-        let mut command = shell("sleep 5 & exit 0");
+        // It ends with the file, which goes with the test.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let mut command = shell(&format!("while [ -e {path} ]; do sleep 0.1; done & exit 0"));
         let output = reaper().output(&mut command, Duration::from_secs(30)).await.unwrap();
         assert_eq!(output.exit.code, 0);
         assert!(started.elapsed() < Duration::from_secs(4));
