@@ -81,8 +81,8 @@ pub struct Lab {
     bench: Arc<Bench>,
     /// What it is a clone of, if it is one.
     template: Option<Arc<LabTemplate>>,
-    /// Whether nobody uses it after the scenario that runs.
-    discarded: AtomicBool,
+    /// Whether a scenario makes it unfit for others on purpose.
+    exempt: AtomicBool,
 }
 
 /// A lab that was saved.
@@ -123,7 +123,7 @@ impl LabTemplate {
             key: Arc::clone(&self.key),
             bench: Arc::clone(&self.bench),
             template: None,
-            discarded: AtomicBool::new(false),
+            exempt: AtomicBool::new(false),
         })
     }
 }
@@ -235,7 +235,7 @@ impl Lab {
             key: Arc::new(key),
             bench: Arc::clone(bench),
             template: None,
-            discarded: AtomicBool::new(false),
+            exempt: AtomicBool::new(false),
         };
         Ok(Booting { lab, awaited })
     }
@@ -270,14 +270,14 @@ impl Lab {
         LabTemplate::clone_lab(template, name)
     }
 
-    /// Says that nobody uses the machine after the scenario that comes: whether it is well does not matter.
-    pub fn discard_afterwards(&self) {
-        self.discarded.store(true, Ordering::Relaxed);
+    /// Says that the scenario that runs, the last of its chain, makes the machine unfit for others on purpose.
+    pub fn exempt(&self) {
+        self.exempt.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a machine that others use next is fit for them.
+    /// Whether a machine is fit for whoever uses it next.
     pub fn is_well(&self) -> Result<()> {
-        if self.topology == Topology::Fresh || self.discarded.load(Ordering::Relaxed) {
+        if self.topology == Topology::Fresh || self.exempt.load(Ordering::Relaxed) {
             return Ok(());
         }
         let text = self.vm.run("corten show system --json")?;

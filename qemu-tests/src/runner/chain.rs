@@ -92,9 +92,7 @@ pub trait Stage {
     fn set(&self, chain: &Chain, name: &str, group: &mut Group) -> Result<Self::Set>;
     /// Shows a scenario on it.
     fn show(&self, scenario: &Scenario, set: &Self::Set, run: &Run) -> Result<String>;
-    /// Says that nobody uses it after the next scenario.
-    fn discard_afterwards(&self, set: &Self::Set);
-    /// Whether it is fit for the next scenario.
+    /// Whether it is fit for another scenario, even if none follows.
     fn is_well(&self, set: &Self::Set) -> Result<()>;
     /// Where to look for more.
     fn log(&self, set: &Self::Set) -> String;
@@ -134,9 +132,6 @@ pub fn run<S: Stage>(stage: &S, chain: &Chain, run: &Run) -> (Group, Vec<Row>) {
             None => provide(stage, chain, rows.len(), &mut group),
         };
         let outcome = here.and_then(|here| {
-            if number + 1 == chain.scenarios.len() {
-                stage.discard_afterwards(&here);
-            }
             let outcome = guarded(|| stage.show(scenario, &here, run)).and_then(|detail| {
                 guarded(|| stage.is_well(&here)).context("it left the machine unfit for others")?;
                 Ok(detail)
@@ -210,7 +205,6 @@ mod tests {
         /// So many machines do not come up.
         broken: u32,
         unfit: RefCell<Vec<u32>>,
-        discarded: Cell<u32>,
     }
 
     impl Stage for Fake {
@@ -241,10 +235,6 @@ mod tests {
                 _ => {}
             }
             Ok(set.to_string())
-        }
-
-        fn discard_afterwards(&self, _: &u32) {
-            self.discarded.set(self.discarded.get() + 1);
         }
 
         fn is_well(&self, set: &u32) -> Result<()> {
@@ -279,9 +269,9 @@ mod tests {
 
     #[test]
     fn chain_shares_one_machine() {
-        let (stage, group, rows) = ran(&["a", "b", "c"]);
+        let (_, group, rows) = ran(&["a", "b", "c"]);
         assert_eq!(results(&rows), [true, true, true]);
-        assert_eq!((group.clones, group.commands, stage.discarded.get()), (1, 5, 1));
+        assert_eq!((group.clones, group.commands), (1, 5));
         assert!(rows.iter().all(|row| row.detail == "1" && row.notes.is_empty()));
     }
 
@@ -321,6 +311,12 @@ mod tests {
         assert_eq!(results(&rows), [false, true]);
         assert!(rows[0].detail.contains("did not come up"), "{:?}", rows[0]);
         assert_eq!((group.clones, group.commands), (2, 5));
+    }
+
+    #[test]
+    fn last_scenario_that_leaves_netd_degraded_fails() {
+        let (_, _, rows) = ran(&["a", "degrades"]);
+        assert_eq!(results(&rows), [true, false]);
     }
 
     #[test]

@@ -213,10 +213,6 @@ impl Stage for Labs {
         }
     }
 
-    fn discard_afterwards(&self, set: &Set) {
-        set.labs().iter().for_each(Lab::discard_afterwards);
-    }
-
     fn is_well(&self, set: &Set) -> Result<()> {
         match set {
             Set::Host => Ok(()),
