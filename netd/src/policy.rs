@@ -348,9 +348,12 @@ SENDERSREPLIES\t}
 const ARP_REPLIES: &str = "\t\tarp operation reply accept\n";
 
 /// What the bridge would learn members and queriers from, although it may not be so: IGMP has a TTL of 1 (RFC 3376,
-/// section 4), and is about a group; MLD has a hop limit of 1 and comes from a link-local address, a report perhaps
-/// from none yet (RFC 3810, sections 5.1.14 and 5.2.13). Numbers of protocols: names would need /etc/protocols. Frames of
-/// MAC control (IEEE 802.3, annex 31) are of one link, whoever they are addressed to.
+/// section 4), and is about a group; MLD has a hop limit of 1, comes from a link-local address, a report perhaps
+/// from none yet (RFC 3810, sections 5.1.14 and 5.2.13), and is about a group as well. Of the records of IGMPv3 (type
+/// 0x22) and MLDv2 (type 143) the first is judged: where the next begins depends on its sources, and nft has no loops.
+/// A query of IGMP may come from 0.0.0.0: so ask switches that have no address in the VLAN (RFC 4541, section 2.1.1),
+/// this one among them. Numbers of protocols: names would need /etc/protocols. Frames of MAC control (IEEE 802.3, annex
+/// 31) are of one link, whoever they are addressed to.
 const BRIDGE: &str = "\
 table bridge corten
 delete table bridge corten
@@ -360,9 +363,12 @@ table bridge corten {
 \t\tether type 0x8808 drop
 ISOLATED\t\tip protocol 2 ip ttl != 1 drop
 \t\tip protocol 2 @th,0,8 { 0x12, 0x16, 0x17 } @th,32,4 != 0xe drop
+\t\tip protocol 2 @th,0,8 0x22 @th,96,4 != 0xe drop
 \t\ticmpv6 type { 130, 131, 132, 143 } ip6 hoplimit != 1 drop
 \t\ticmpv6 type 130 ip6 saddr != fe80::/10 drop
 \t\ticmpv6 type { 131, 132, 143 } ip6 saddr != { ::, fe80::/10 } drop
+\t\ticmpv6 type { 131, 132 } @th,64,8 != 0xff drop
+\t\ticmpv6 type 143 @th,96,8 != 0xff drop
 \t}
 ";
 

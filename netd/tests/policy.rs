@@ -339,11 +339,29 @@ fn reports_that_igmp_and_mld_do_not_allow_make_no_members() {
         host.send(raw::igmp_report(1, [10, 0, 10, 77]));
         host.send(raw::mld_report(64, "fe80::2", "ff05::1:1"));
         host.send(raw::mld_report(1, "2001:db8::2", "ff05::1:2"));
+        host.send(raw::mld_report(1, "fe80::2", "2001:db8::77"));
+        host.send(raw::igmp3_report(&[[10, 0, 10, 78], [239, 1, 1, 2]]));
+        host.send(raw::mld2_report(&["2001:db8::78", "ff05::1:3"]));
+        // The same of groups.
         host.send(raw::igmp_report(1, [239, 1, 1, 9]));
         host.send(raw::mld_report(1, "fe80::2", "ff05::1:9"));
-        until_shown("bridge", mdb, "239.1.1.9");
-        let known = until_shown("bridge", mdb, "ff05::1:9");
-        for wrong in ["239.1.1.1 ", "10.0.10.77", "ff05::1:1 ", "ff05::1:2 "] {
+        host.send(raw::igmp3_report(&[[239, 1, 1, 10], [239, 1, 1, 11]]));
+        host.send(raw::mld2_report(&["ff05::1:10", "ff05::1:11"]));
+        for right in ["239.1.1.9", "ff05::1:9", "239.1.1.10", "239.1.1.11", "ff05::1:10"] {
+            until_shown("bridge", mdb, right);
+        }
+        let known = until_shown("bridge", mdb, "ff05::1:11");
+        let wrong = [
+            "239.1.1.1 ",
+            "10.0.10.77",
+            "ff05::1:1 ",
+            "ff05::1:2 ",
+            "2001:db8::",
+            "10.0.10.78",
+            "239.1.1.2 ",
+            "ff05::1:3 ",
+        ];
+        for wrong in wrong {
             assert!(!known.contains(wrong), "{wrong} in {known}");
         }
     });

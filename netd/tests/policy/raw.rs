@@ -27,26 +27,55 @@ pub fn arp_request(mac: [u8; 6], sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
 
 /// An IGMPv2 report (RFC 2236) of a group, with this time to live.
 pub fn igmp_report(ttl: u8, group: [u8; 4]) -> Vec<u8> {
-    let mut message = [&[0x16, 0, 0, 0][..], &group].concat();
+    igmp(ttl, group, [&[0x16, 0, 0, 0][..], &group].concat())
+}
+
+/// An IGMPv3 report (RFC 3376, section 4.2): its sender takes each group from everybody.
+pub fn igmp3_report(groups: &[[u8; 4]]) -> Vec<u8> {
+    let mut message = vec![0x22, 0, 0, 0, 0, 0, 0, groups.len() as u8];
+    for group in groups {
+        message.extend([4, 0, 0, 0]);
+        message.extend(group);
+    }
+    igmp(1, [224, 0, 0, 22], message)
+}
+
+fn igmp(ttl: u8, to: [u8; 4], mut message: Vec<u8>) -> Vec<u8> {
     seal(&mut message, 2, 0);
     let length = (20 + message.len()) as u16;
     let mut packet = vec![0x45, 0];
     packet.extend(length.to_be_bytes());
     packet.extend([0, 0, 0, 0, ttl, 2, 0, 0]);
     packet.extend(SENDER_ADDRESS);
-    packet.extend(group);
+    packet.extend(to);
     seal(&mut packet, 10, 0);
     // To a hardware address of a group even if the other is of a host.
-    let mac = [1, 0, 0x5e, group[1] & 0x7f, group[2], group[3]];
+    let mac = [1, 0, 0x5e, to[1] & 0x7f, to[2], to[3]];
     [&mac[..], &SENDER, &[8, 0], &packet, &message].concat()
 }
 
 /// An MLDv1 report (RFC 2710) of a group, with this hop limit and source.
 pub fn mld_report(hop_limit: u8, source: &str, group: &str) -> Vec<u8> {
-    let [source, group]: [[u8; 16]; 2] =
-        [source, group].map(|address| address.parse::<Ipv6Addr>().expect("an address").octets());
-    let mut message = [&[131, 0, 0, 0, 0, 0, 0, 0][..], &group].concat();
-    let pseudo = [&source[..], &group, &[0, 0, 0, message.len() as u8, 0, 0, 0, 58]].concat();
+    mld(hop_limit, source, group, [&[131, 0, 0, 0, 0, 0, 0, 0][..], &octets(group)].concat())
+}
+
+/// An MLDv2 report (RFC 3810, section 5.2): its sender takes each group from everybody.
+pub fn mld2_report(groups: &[&str]) -> Vec<u8> {
+    let mut message = vec![143, 0, 0, 0, 0, 0, 0, groups.len() as u8];
+    for group in groups {
+        message.extend([4, 0, 0, 0]);
+        message.extend(octets(group));
+    }
+    mld(1, "fe80::2", "ff02::16", message)
+}
+
+fn octets(address: &str) -> [u8; 16] {
+    address.parse::<Ipv6Addr>().expect("an address").octets()
+}
+
+fn mld(hop_limit: u8, source: &str, to: &str, mut message: Vec<u8>) -> Vec<u8> {
+    let [source, to] = [source, to].map(octets);
+    let pseudo = [&source[..], &to, &[0, 0, 0, message.len() as u8, 0, 0, 0, 58]].concat();
     seal(&mut message, 2, sum(&pseudo));
     // A router alert (RFC 2711) stands before it.
     let options = [58, 0, 5, 2, 0, 0, 1, 0];
@@ -54,8 +83,8 @@ pub fn mld_report(hop_limit: u8, source: &str, group: &str) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0];
     packet.extend(length.to_be_bytes());
     packet.extend([0, hop_limit]);
-    let mac = [0x33, 0x33, group[12], group[13], group[14], group[15]];
-    [&mac[..], &SENDER, &[0x86, 0xdd], &packet, &source, &group, &options, &message].concat()
+    let mac = [0x33, 0x33, to[12], to[13], to[14], to[15]];
+    [&mac[..], &SENDER, &[0x86, 0xdd], &packet, &source, &to, &options, &message].concat()
 }
 
 fn sum(bytes: &[u8]) -> u32 {
