@@ -69,7 +69,10 @@ not applied, that is asked first.
 .B :edit
 on the screens opens the running configuration document,
 .B ":apply \-"
-an empty text to paste one into. Keys:
+an empty text to paste one into.
+A running document of more than 1024 KiB is not opened: print it with
+.BR config ,
+edit the file elsewhere, and apply that. Keys:
 .TP
 .B Ctrl\-D, Ctrl\-X
 Check the text. Mistakes are told with line and column, and the cursor goes to the first; else the screen shows

@@ -1,10 +1,18 @@
 //! A document being typed or pasted: the text, and what is wrong with it.
 
 use netd_api::diagnostic::Diagnostic;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
 use ratatui_textarea::{CursorMove, Input, TextArea};
 
 use super::keys::Key;
 use crate::commands::change::{Base, CONFIRM_TIMEOUT_S, Change, Confirm, Review};
+
+/// Longest document that is opened: each key goes through the whole text.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// Lines that the widget draws itself: it counts them, and those in view behind them, in 16 bits.
+const WIDGET_LINES: usize = 60_000;
 
 /// A document under way, and how it is to be applied.
 #[derive(Debug)]
@@ -85,12 +93,8 @@ impl Editor {
     }
 
     fn of(document: &str, change: Change, title: String) -> Editor {
-        let mut text = TextArea::new(document.split('\n').map(ToOwned::to_owned).collect());
-        text.set_cursor_line_style(ratatui::style::Style::new());
-        text.set_max_histories(1000);
-        text.set_hard_tab_indent(true);
         Editor {
-            text,
+            text: text_area(document.split('\n').map(ToOwned::to_owned).collect()),
             beginning: document.to_owned(),
             change,
             base_given: false,
@@ -131,9 +135,19 @@ impl Editor {
         }
     }
 
-    /// The widget.
-    pub fn widget(&self) -> &TextArea<'static> {
-        &self.text
+    /// Draws what is around the cursor.
+    pub fn draw(&self, area: Rect, picture: &mut Buffer) {
+        let (row, column) = (self.text.cursor().0, self.text.cursor().1);
+        if row < WIDGET_LINES || area.height == 0 {
+            return self.text.render(area, picture);
+        }
+        // Page by page, as lines that the widget can count.
+        let height = usize::from(area.height);
+        let first = row - row % height;
+        let lines = self.text.lines().iter().skip(first).take(height).cloned().collect();
+        let mut page = text_area(lines);
+        page.move_cursor(CursorMove::Jump(bounded(row - first), bounded(column)));
+        page.render(area, picture);
     }
 
     /// The text as it is.
@@ -195,8 +209,22 @@ impl Editor {
     fn show(&mut self, index: usize) {
         self.shown = index;
         let Some(mistake) = self.mistakes.get(index).filter(|mistake| mistake.line > 0) else { return };
-        let from_0 = |number: u32| u16::try_from(number.saturating_sub(1)).unwrap_or(u16::MAX);
-        self.text.move_cursor(CursorMove::Jump(from_0(mistake.line), from_0(mistake.column)));
+        let from_0 = |number: u32| number.saturating_sub(1) as usize;
+        let (row, column) = (from_0(mistake.line), from_0(mistake.column));
+        self.go_to(row, column);
+    }
+
+    /// Moves the cursor to a line and column, from 0, or to the last there is.
+    fn go_to(&mut self, row: usize, column: usize) {
+        self.text.move_cursor(CursorMove::Jump(bounded(row), 0));
+        // Behind what the widget jumps to.
+        for _ in usize::from(u16::MAX)..row.min(self.text.lines().len() - 1) {
+            self.text.move_cursor(CursorMove::Down);
+        }
+        let characters = self.text.lines()[self.text.cursor().0].chars().count();
+        for _ in 0..column.min(characters) {
+            self.text.move_cursor(CursorMove::Forward);
+        }
     }
 
     /// Takes a key. `page` is how many lines are in view.
@@ -207,7 +235,6 @@ impl Editor {
             self.swallowed = true;
             return Typed::More;
         }
-        let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
         match key {
             Key::Ctrl('d' | 'x') => return Typed::Done,
             Key::Escape | Key::Ctrl('c') => return Typed::Left,
@@ -231,7 +258,7 @@ impl Editor {
                     Key::PageUp => line.saturating_sub(page + 1),
                     _ => (line - 1 + page).min(self.text.lines().len() - 1),
                 };
-                self.text.move_cursor(CursorMove::Jump(lines(to), lines(column - 1)));
+                self.go_to(to, column - 1);
             }
             Key::Enter => self.text.insert_newline(),
             Key::Tab => self.text.insert_char('\t'),
@@ -269,10 +296,7 @@ impl Editor {
         let after = || (row..lines.len()).chain(0..row).find_map(|row| find(row, 0));
         self.note = None;
         match here.or_else(after) {
-            Some((row, column)) => {
-                let bounded = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
-                self.text.move_cursor(CursorMove::Jump(bounded(row), bounded(column)));
-            }
+            Some((row, column)) => self.go_to(row, column),
             None => self.note = Some(format!("\"{text}\" is not in the text.")),
         }
     }
@@ -280,6 +304,19 @@ impl Editor {
     fn edit(&mut self, key: ratatui_textarea::Key) {
         self.text.input_without_shortcuts(Input { key, ..Input::default() });
     }
+}
+
+fn text_area(lines: Vec<String>) -> TextArea<'static> {
+    let mut text = TextArea::new(lines);
+    text.set_cursor_line_style(ratatui::style::Style::new());
+    text.set_max_histories(1000);
+    text.set_hard_tab_indent(true);
+    text
+}
+
+/// A line or column as the widget counts them.
+fn bounded(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -404,5 +441,39 @@ mod tests {
         assert_eq!(places, [(1, 7), (2, 1), (2, 8), (1, 7)]);
         editor.search("none");
         assert_eq!(editor.said().as_deref(), Some("\"none\" is not in the text."));
+    }
+
+    #[test]
+    fn cursor_reaches_every_line_of_the_longest_text() {
+        let lines = MAX_BYTES / 2;
+        let mut editor = Editor::new(&format!("{}last = 1", "\n".repeat(lines)), 7, None);
+        let at = |line, column| Diagnostic { line, column, path: "p".into(), message: "wrong".into() };
+        editor.take(Review::Mistakes(vec![at(65_536, 1), at(65_537, 1), at(lines as u32 + 1, 6)]));
+        for place in [(65_536, 1), (65_537, 1), (lines + 1, 6), (65_536, 1)] {
+            assert_eq!(editor.place(), place);
+            editor.press(Key::Ctrl('n'), 20);
+        }
+        editor.search("last");
+        assert_eq!(editor.place(), (lines + 1, 1));
+        editor.press(Key::PageUp, 20);
+        editor.press(Key::PageUp, 20);
+        editor.press(Key::PageDown, 20);
+        assert_eq!(editor.place(), (lines - 19, 1));
+    }
+
+    #[test]
+    fn line_beyond_those_the_widget_counts_is_drawn() {
+        let text: Vec<String> = (1..=70_000).map(|number| format!("line {number}")).collect();
+        let mut editor = Editor::new(&text.join("\n"), 7, None);
+        for number in [59_999, 60_000, 60_001, 65_536, 65_537, 70_000] {
+            editor.search(&format!("line {number}"));
+            let area = Rect::new(0, 0, 20, 10);
+            let mut picture = Buffer::empty(area);
+            editor.draw(area, &mut picture);
+            let rows: Vec<String> = (0..10)
+                .map(|y| (0..20).map(|x| picture[(x, y)].symbol()).collect::<String>().trim().to_owned())
+                .collect();
+            assert!(rows.contains(&format!("line {number}")), "{number}: {rows:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{App, Effect, Over, Page};
 use crate::cli::Command;
 use crate::commands::change::{Applied, Base, Change, Confirm, Review};
 use crate::text;
-use crate::tui::editor::{Editor, Typed};
+use crate::tui::editor::{self, Editor, Typed};
 use crate::tui::keys::Key;
 
 impl App {
@@ -128,6 +128,15 @@ impl App {
     pub fn loaded(&mut self, document: Result<(String, u64), String>) {
         self.running = None;
         match document {
+            Ok((text, _)) if text.len() > editor::MAX_BYTES => {
+                let words = format!(
+                    "The configuration has {} KiB, and the editor takes {}. Edit it elsewhere: \
+                     `ssh ana@switch config > switch.toml`, and then `ssh ana@switch apply - < switch.toml`.",
+                    text.len().div_ceil(1024),
+                    editor::MAX_BYTES / 1024
+                );
+                self.notice("edit", &words);
+            }
             Ok((text, generation)) => {
                 let editor = Editor::new(&text, generation, self.comment.take());
                 self.editor = Some(if self.is_viewer() { editor.for_viewer() } else { editor });

@@ -2,7 +2,6 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::widgets::Widget;
 
 use super::{line, write};
 use crate::look::{Look, Tone};
@@ -25,7 +24,7 @@ pub fn draw(app: &App, area: Rect, picture: &mut Buffer) {
     let place =
         Rect { y: area.y + 1, height: area.height.saturating_sub(1 + height), ..area }.intersection(area);
     if place.height > 0 && place.width > 0 {
-        editor.widget().render(place, picture);
+        editor.draw(place, picture);
         tame(picture, place, app.look);
     }
     for (y, note) in (area.height - height.min(area.height)..).zip(&notes) {

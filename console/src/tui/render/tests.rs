@@ -800,6 +800,26 @@ fn the_editor_opens_with_no_command_line_half_typed() {
 }
 
 #[test]
+fn document_that_is_too_long_for_the_editor_is_not_opened() {
+    let mut app = app(Look::PLAIN);
+    let longest = "#".repeat(1024 * 1024);
+    command(&mut app, "edit");
+    app.loaded(Ok((format!("{longest}#"), 12)));
+    let shown = screen(&mut app);
+    assert!(
+        shown.contains("has 1025 KiB") && shown.contains("ssh ana@switch config > switch.toml"),
+        "{shown}"
+    );
+    assert!(app.editor.is_none());
+    // What is typed for the editor is no command.
+    paste(&mut app, PASTED);
+    press(&mut app, &[Key::Escape]);
+    command(&mut app, "edit");
+    app.loaded(Ok((longest, 12)));
+    assert!(app.editor.is_some());
+}
+
+#[test]
 fn a_text_that_was_not_applied_is_discarded_only_when_told() {
     let mut app = app(Look::PLAIN);
     command(&mut app, "apply - --comment one");
