@@ -140,4 +140,19 @@ mod tests {
         }
         assert!(documents.users.lock().expect("no panic").values().all(|user| user.strong_count() == 0));
     }
+
+    #[tokio::test]
+    async fn document_that_is_too_long_for_a_viewer_is_read_from_an_administrator() {
+        let longest = "#".repeat(VIEWER_DOCUMENT_BYTES);
+        let outcome = async |user_id: u32, text: &str| {
+            let descriptor = write(text).expect("memory");
+            read(&Caller::of_user(user_id), descriptor, Purpose::Change).await.map(drop)
+        };
+        outcome(1000, &longest).await.expect("as long as a viewer's may be");
+        let longer = format!("{longest}#");
+        let refused = outcome(1000, &longer).await.expect_err("a byte more");
+        assert!(matches!(refused, Failure::Invalid(_)), "{refused:?}");
+        assert!(refused.words().contains("longer than 8388608 bytes"), "{}", refused.words());
+        outcome(0, &longer).await.expect("root's");
+    }
 }
