@@ -62,6 +62,17 @@ pub fn open<P: Send + 'static>(
     permit: P,
     may_look: impl FnMut() -> bool + Send + 'static,
 ) -> io::Result<OwnedFd> {
+    open_within(WRITE_TIMEOUT, hub, request, permit, may_look)
+}
+
+/// The same for a reader that may let a portion wait for so long.
+fn open_within<P: Send + 'static>(
+    write_timeout: Duration,
+    hub: &Hub,
+    request: Request,
+    permit: P,
+    may_look: impl FnMut() -> bool + Send + 'static,
+) -> io::Result<OwnedFd> {
     let slot = ReaderSlot::take(hub, request.ports);
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -73,7 +84,7 @@ pub fn open<P: Send + 'static>(
     };
     tokio::spawn(async move {
         // A reader that is gone ends its task; there is nobody left to tell.
-        let _ = write_events(&slot, stream, begin, may_look).await;
+        let _ = write_events(&slot, stream, begin, may_look, write_timeout).await;
         drop(permit);
     });
     Ok(theirs.into())
@@ -94,14 +105,15 @@ async fn write_events(
     stream: UnixStream,
     begin: Begin,
     mut may_look: impl FnMut() -> bool,
+    timeout: Duration,
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut last = slot.shared.last.subscribe();
     let snapshot = |missed| lock(&slot.shared.ring).snapshot(missed);
     let mut cursor = match begin {
-        Begin::New => write(&mut writer, snapshot(None)).await?,
+        Begin::New => write(&mut writer, snapshot(None), timeout).await?,
         Begin::After(after) => after,
-        Begin::Anew(after) => write(&mut writer, snapshot(Some(after))).await?,
+        Begin::Anew(after) => write(&mut writer, snapshot(Some(after)), timeout).await?,
     };
     loop {
         last.borrow_and_update();
@@ -110,7 +122,7 @@ async fn write_events(
         if !is_empty && !may_look() {
             return Ok(());
         }
-        cursor = write(&mut writer, next).await?;
+        cursor = write(&mut writer, next, timeout).await?;
         if is_empty {
             tokio::select! {
                 changed = last.changed() => if changed.is_err() { return Ok(()) },
@@ -134,13 +146,13 @@ async fn closed(reader: &OwnedReadHalf) -> io::Result<()> {
     }
 }
 
-async fn write(writer: &mut (impl AsyncWriteExt + Unpin), next: Next) -> io::Result<u64> {
+async fn write(writer: &mut (impl AsyncWriteExt + Unpin), next: Next, timeout: Duration) -> io::Result<u64> {
     let (Next::Events(events, cursor) | Next::Snapshot(events, cursor)) = next;
     let mut bytes = Vec::new();
     for event in &events {
         bytes.extend(line(event)?);
     }
-    tokio::time::timeout(WRITE_TIMEOUT, writer.write_all(&bytes)).await??;
+    tokio::time::timeout(timeout, writer.write_all(&bytes)).await??;
     Ok(cursor)
 }
 
@@ -186,5 +198,54 @@ mod tests {
             line
         };
         assert_eq!(tokio::task::spawn_blocking(rest).await.expect("the reader"), "");
+    }
+
+    #[tokio::test]
+    async fn event_reader_that_never_reads_is_cut_off_and_gives_its_permit_back() {
+        let hub = Hub::open().expect("a thread");
+        let boot_id = lock(&hub.0.ring).boot_id().to_owned();
+        let (permit, given_back) = tokio::sync::oneshot::channel::<()>();
+        let request = Request { boot_id, after_seq: 0, ports: Vec::new() };
+        // More than a socket holds.
+        for _ in 0..4000 {
+            hub.tell(EventKind::Applied, "generation 1", EventSource::Netd, "x".repeat(1000));
+        }
+        let timeout = Duration::from_millis(50);
+        let stream = open_within(timeout, &hub, request, permit, || true).expect("a stream");
+        let waited = tokio::time::timeout(Duration::from_secs(10), given_back).await;
+        assert!(waited.expect("a reader that never reads is waited for").is_err());
+        drop(stream);
+    }
+
+    /// Polls a future once.
+    async fn is_done<T>(future: impl Future<Output = T>) -> bool {
+        tokio::select! {
+            biased;
+            _ = future => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn reader_is_gone_at_its_end_and_not_when_its_socket_only_seems_ready() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (reader, _writer) = ours.into_split();
+        // The byte is taken behind the back of what says that there is one.
+        theirs.try_write(b"x").expect("a byte");
+        reader.readable().await.expect("the byte");
+        reader.try_read(&mut [0; 1]).expect("the byte");
+        assert!(is_done(reader.readable()).await, "readiness is no longer false: the test shows nothing");
+        assert!(!is_done(closed(&reader)).await, "a reader that is there is taken for gone");
+        drop(theirs);
+        closed(&reader).await.expect("a reader may go");
+    }
+
+    #[tokio::test]
+    async fn reader_that_writes_is_cut_off() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (reader, _writer) = ours.into_split();
+        theirs.try_write(b"x").expect("a byte");
+        let error = closed(&reader).await.expect_err("nothing is expected from it");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -62,8 +62,18 @@ pub enum StreamError {
 /// # Errors
 /// When there is no socket or thread for it.
 pub fn open<P: Send + 'static>(source: Source, query: Query, permit: P) -> io::Result<OwnedFd> {
+    open_within(WRITE_TIMEOUT, source, query, permit)
+}
+
+/// The same for a reader that may let the stream wait for so long.
+fn open_within<P: Send + 'static>(
+    write_timeout: Duration,
+    source: Source,
+    query: Query,
+    permit: P,
+) -> io::Result<OwnedFd> {
     let (mut ours, theirs) = UnixStream::pair()?;
-    ours.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    ours.set_write_timeout(Some(write_timeout))?;
     background::spawn("table", move || {
         let begun = Instant::now();
         match write_table(&source, &query, &mut ours) {
@@ -205,6 +215,12 @@ impl<'a> Writer<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::sync::mpsc::{self, RecvTimeoutError};
+
+    use netd_api::alarm::{AlarmKind, Severity};
+    use netd_api::table::Filter;
+
     use super::*;
 
     /// Takes so many writes.
@@ -243,5 +259,38 @@ mod tests {
             assert!(writer.row(&number).is_continue());
         }
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, FIRST_ROWS);
+    }
+
+    #[test]
+    fn table_reader_that_never_reads_is_cut_off_and_gives_its_permit_back() {
+        let alarm = Alarm {
+            kind: AlarmKind::NotApplied,
+            object: "swp1".to_owned(),
+            severity: Severity::Warning,
+            since_s: 0,
+            text: "x".repeat(1000),
+            remedy: String::new(),
+        };
+        let source = Source {
+            config: Arc::new(netd_api::config::parse("version = 1\n").expect("a valid document")),
+            desired: Arc::default(),
+            ports: BTreeSet::new(),
+            attachments: BTreeMap::new(),
+            // More than a socket holds.
+            alarms: vec![alarm; 10_000],
+        };
+        let query = Query::parse("alarms", Filter::default()).expect("a table");
+        let (permit, held) = mpsc::channel::<()>();
+        let stream = open_within(Duration::from_millis(50), source, query, permit).expect("a stream");
+        let given_back = held.recv_timeout(Duration::from_secs(10));
+        assert_eq!(
+            given_back,
+            Err(RecvTimeoutError::Disconnected),
+            "a reader that never reads is waited for"
+        );
+        // What is there ends with no last line.
+        let mut text = String::new();
+        UnixStream::from(stream).read_to_string(&mut text).expect("the end");
+        assert!(text.lines().count() < 10_000 && text.contains("swp1"), "{} bytes", text.len());
     }
 }
