@@ -40,9 +40,12 @@ impl Caller {
     /// # Errors
     /// For everybody else.
     pub async fn viewer(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
-        let caller = Caller::of(connection, header).await?;
-        match caller.is_viewer() {
-            true => Ok(caller),
+        Caller::of(connection, header).await?.who_may_look()
+    }
+
+    fn who_may_look(self) -> Result<Caller, Failure> {
+        match self.is_viewer() {
+            true => Ok(self),
             false => Err(Failure::Denied("only users of the switch may look at it".to_owned())),
         }
     }
@@ -52,9 +55,12 @@ impl Caller {
     /// # Errors
     /// For everybody else.
     pub async fn administrator(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
-        let caller = Caller::of(connection, header).await?;
-        match caller.is_admin() {
-            true => Ok(caller),
+        Caller::of(connection, header).await?.who_may_change()
+    }
+
+    fn who_may_change(self) -> Result<Caller, Failure> {
+        match self.is_admin() {
+            true => Ok(self),
             false => Err(Failure::Denied("only administrators may change the switch".to_owned())),
         }
     }
@@ -107,5 +113,24 @@ impl Caller {
     fn is_in(&self, group: &str) -> bool {
         let group = Group::from_name(group).ok().flatten();
         group.is_some_and(|group| self.group_ids.contains(&group.gid.as_raw()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_without_groups_may_neither_look_nor_change() {
+        let nobody = || Caller::of_user(1000);
+        for (refused, said) in [
+            (nobody().who_may_look(), "only users of the switch may look at it"),
+            (nobody().who_may_change(), "only administrators may change the switch"),
+        ] {
+            let Err(Failure::Denied(words)) = refused else { panic!("{refused:?}") };
+            assert_eq!(words, said);
+        }
+        let root = || Caller::of_user(0);
+        assert!(root().who_may_look().is_ok() && root().who_may_change().is_ok());
     }
 }
