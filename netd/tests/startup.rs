@@ -355,6 +355,62 @@ fn attach_is_judged_by_its_own_port_alone() {
     });
 }
 
+/// Two keys whose ports have the same name.
+fn keys_of_one_port() -> [String; 2] {
+    let mut known = std::collections::HashMap::new();
+    // A name has 24 bits of its key.
+    for number in 0..1 << 20 {
+        let key = format!("default/web/eth{number}");
+        let port = netd::attach::check_request(&request(&key)).expect("a valid request").port;
+        if let Some(first) = known.insert(port, key.clone()) {
+            return [first, key];
+        }
+    }
+    panic!("no two keys have a port of the same name");
+}
+
+#[test]
+fn port_whose_name_is_taken_is_refused_and_nothing_else_goes() {
+    isolated("port_whose_name_is_taken_is_refused_and_nothing_else_goes", || {
+        let folder = Folder::new("attach-taken");
+        stubborn_nft(&folder, 0);
+        folder.write("startup.toml", "version = 1\n[vlans.10]\nname = \"servers\"\n");
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let kernel = Box::new(Model::new(Network::default()));
+        let mut engine =
+            Engine::start_on(paths, Hub::open().expect("a thread"), Some(kernel)).expect("the engine");
+        let index = |port: &str| {
+            let links = link::dump(&mut Connection::open().unwrap(), false).unwrap();
+            links.into_iter().find(|link| link.name == port).map(|link| link.index)
+        };
+        let [first, second] = keys_of_one_port();
+        let attach = |engine: &mut Engine, key: &str| {
+            let (namespace, socket) = workload_namespace();
+            // Its link is gone with the namespace.
+            engine.attach(&request(key), &namespace, socket).map(|attached| (attached.port, namespace))
+        };
+        let (port, _namespace) = attach(&mut engine, &first).expect("the first");
+        let old = index(&port).expect("its link");
+        let refused = attach(&mut engine, &second);
+        let Err(Failure::Refused(words)) = refused else { panic!("{refused:?}") };
+        assert_eq!(words, format!("the port name {port} is taken by {first}"));
+        // Nor does a request cost the port that cannot succeed.
+        let file = || std::os::fd::OwnedFd::from(fs::File::open("/proc/self/status").unwrap());
+        let refused = engine.attach(&request(&first), &file(), file());
+        assert!(matches!(refused, Err(Failure::Invalid(_))), "{refused:?}");
+        assert_eq!(index(&port), Some(old));
+
+        engine.detach(&first).expect("detaching");
+        common::batch("ip", std::iter::once(format!("link add name {port} type bridge")));
+        let others = index(&port).expect("somebody else's link");
+        let refused = attach(&mut engine, &second);
+        let Err(Failure::Refused(words)) = refused else { panic!("{refused:?}") };
+        assert_eq!(words, format!("there is a link named {port} already"));
+        engine.detach(&second).expect("detaching what never was");
+        assert_eq!(index(&port), Some(others));
+    });
+}
+
 /// A kernel that does not answer for a while.
 struct Mute {
     model: Model,
