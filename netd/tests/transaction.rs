@@ -73,6 +73,44 @@ fn a_kernel_that_acknowledges_and_does_nothing_is_found_out() {
     assert!(failed.iter().any(|(_, why)| why == "acknowledged but not done"), "{failed:?}");
 }
 
+/// A driver that changes a hardware address only while the port is down (`eth_mac_addr` without
+/// `IFF_LIVE_ADDR_CHANGE`).
+struct Rigid(Model);
+
+impl Backend for Rigid {
+    fn snapshot(&mut self) -> Result<Network, KernelError> {
+        self.0.snapshot()
+    }
+
+    fn execute(&mut self, actions: &[&Action]) -> Vec<Result<(), KernelError>> {
+        let mut done = |action: &Action| match action {
+            Action::Set { link, setting: Setting::Mac, .. } if self.0.network.links[link].up => {
+                Err(KernelError::from(nix::errno::Errno::EBUSY))
+            }
+            action => self.0.execute(&[action]).remove(0),
+        };
+        actions.iter().map(|action| done(action)).collect()
+    }
+}
+
+#[test]
+fn mac_of_a_port_that_is_off_is_set_whatever_the_driver() {
+    let port = |mac: &str, up: bool| {
+        let mut link = Link { up, owned: false, ..model::fresh(LinkKind::Hardware) };
+        link.set(Setting::Mac, mac);
+        Network { links: [("swp1".to_owned(), link)].into(), ..Network::default() }
+    };
+    let (old, new) = ("02:00:5e:00:53:01", "02:00:5e:00:53:02");
+    let mut kernel = Rigid(Model::new(port(old, true)));
+    let error = commit(&mut kernel, &port(new, true)).expect_err("the port is up");
+    assert!(error.to_string().contains("EBUSY"), "{error}");
+    assert_eq!(differences(&port(old, true), &kernel.0.network), Vec::<String>::new());
+    // Off with the same change, and on with the next (switch.toml(5)).
+    commit(&mut kernel, &port(new, false)).expect("the port is down first");
+    commit(&mut kernel, &port(new, true)).expect("nothing but up");
+    assert_eq!(differences(&port(new, true), &kernel.0.network), Vec::<String>::new());
+}
+
 /// A link on which another host has an address already.
 struct Crowded(Model, LinkAddress);
 
