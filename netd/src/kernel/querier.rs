@@ -24,6 +24,10 @@ const BRIDGE_VLANDB_GOPTS_MCAST_QUERIER: u16 = 15;
 /// Versions a querier speaks: asked by an older one, hosts tell no sources any more (RFC 3376 7.2.1, RFC 3810 8.2.1).
 const IGMP_VERSION: u8 = 3;
 const MLD_VERSION: u8 = 2;
+/// Versions of a VLAN that is new to the bridge (`br_multicast_ctx_init`). They count where it only listens, too: by
+/// them it looks at the sources that members name or not.
+const NEW_IGMP_VERSION: u8 = 2;
+const NEW_MLD_VERSION: u8 = 1;
 /// Length of `struct br_vlan_msg`.
 const HEADER_LEN: usize = 8;
 
@@ -74,9 +78,9 @@ pub(super) fn parse(payload: &[u8]) -> Option<VlanTable> {
     Some(vlans)
 }
 
-/// Makes a bridge the querier in a range of its VLANs, or no longer so. Where it only listens, the versions mean
-/// nothing and stay the newest.
+/// Makes a bridge the querier in a range of its VLANs, or no longer so: then they are as if it had never been.
 pub fn set(bridge: u32, first: u16, last: u16, on: bool) -> Message {
+    let (igmp, mld) = if on { (IGMP_VERSION, MLD_VERSION) } else { (NEW_IGMP_VERSION, NEW_MLD_VERSION) };
     Message::new(RTM_NEWVLAN, 0, &header(bridge)).nest(BRIDGE_VLANDB_GLOBAL_OPTIONS, |mut options| {
         options = options.u16(BRIDGE_VLANDB_GOPTS_ID, first);
         if last > first {
@@ -84,8 +88,8 @@ pub fn set(bridge: u32, first: u16, last: u16, on: bool) -> Message {
         }
         // The versions first: turned on, it asks at once.
         options
-            .u8(BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION, IGMP_VERSION)
-            .u8(BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION, MLD_VERSION)
+            .u8(BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION, igmp)
+            .u8(BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION, mld)
             .u8(BRIDGE_VLANDB_GOPTS_MCAST_QUERIER, on.into())
     })
 }
@@ -104,6 +108,18 @@ mod tests {
             let message = set(3, first, last, false).finish(1, 0);
             assert_eq!(parse(&message[16..]), Some(VlanTable::default()));
         }
+    }
+
+    #[test]
+    fn vlan_that_is_asked_no_more_is_as_a_new_one() {
+        let message = set(3, 10, 10, false).finish(1, 0);
+        let has = |kind: u16, value: u8| {
+            let attribute = [&5_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &[value]].concat();
+            message.windows(5).any(|bytes| bytes == attribute)
+        };
+        assert!(has(BRIDGE_VLANDB_GOPTS_MCAST_QUERIER, 0));
+        assert!(has(BRIDGE_VLANDB_GOPTS_MCAST_IGMP_VERSION, 2));
+        assert!(has(BRIDGE_VLANDB_GOPTS_MCAST_MLD_VERSION, 1));
     }
 
     #[test]
