@@ -17,13 +17,14 @@ use model::Model;
 use netd::daemon;
 use netd::engine::Engine;
 use netd::engine::changes::Request;
-use netd::events::Hub;
+use netd::events::{self, Hub};
 use netd::failure::Failure;
 use netd::kernel::{Connection, KernelError, link};
 use netd::plan::{Action, Link, LinkKind, Network, VlanMembership};
 use netd::transaction::Backend;
 use netd_api::alarm::AlarmKind;
 use netd_api::attach::AttachRequest;
+use netd_api::events::{Event, EventKind};
 
 /// Two mistakes, the first in line 2.
 const BROKEN: &str = "version = 1\n[ports.swp1]\nmtu = 3\nsped = 1\n";
@@ -408,6 +409,76 @@ fn port_whose_name_is_taken_is_refused_and_nothing_else_goes() {
         assert_eq!(words, format!("there is a link named {port} already"));
         engine.detach(&second).expect("detaching what never was");
         assert_eq!(index(&port), Some(others));
+    });
+}
+
+/// Events as a reader gets them.
+struct Events {
+    runtime: tokio::runtime::Runtime,
+    stream: std::os::unix::net::UnixStream,
+    unread: Vec<u8>,
+}
+
+impl Events {
+    fn of(hub: &Hub) -> Events {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let open = async { events::watch::open(hub, events::watch::Request::default(), (), || true) };
+        let stream = std::os::unix::net::UnixStream::from(runtime.block_on(open).expect("a stream"));
+        stream.set_nonblocking(true).unwrap();
+        Events { runtime, stream, unread: Vec::new() }
+    }
+
+    /// The next one of attachments: kind, key and more.
+    fn next_of_attachments(&mut self) -> (EventKind, String, String) {
+        let began = std::time::Instant::now();
+        loop {
+            while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                let event: Event = serde_json::from_slice(&line).expect("an event");
+                if [EventKind::Attached, EventKind::Detached].contains(&event.kind) {
+                    return (event.kind, event.object, event.detail);
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "no event of an attachment");
+            // What writes the stream runs meanwhile.
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(5)).await });
+            let mut portion = [0; 4096];
+            if let Ok(count) = std::io::Read::read(&mut self.stream, &mut portion) {
+                self.unread.extend(&portion[..count]);
+            }
+        }
+    }
+}
+
+#[test]
+fn attachments_that_come_and_go_are_events() {
+    isolated("attachments_that_come_and_go_are_events", || {
+        let folder = Folder::new("attach-events");
+        stubborn_nft(&folder, 0);
+        folder.write("startup.toml", "version = 1\n[vlans.10]\nname = \"servers\"\n");
+        let paths = netd::engine::Paths { nft: folder.0.join("nft"), ..folder.paths() };
+        let hub = Hub::open().expect("a thread");
+        let kernel = Box::new(Model::new(Network::default()));
+        let mut engine = Engine::start_on(paths, hub.clone(), Some(kernel)).expect("the engine");
+        let mut events = Events::of(&hub);
+        let key = "default/web/eth0".to_owned();
+        let attach = |engine: &mut Engine| {
+            let (namespace, socket) = workload_namespace();
+            let attached = engine.attach(&request(&key), &namespace, socket).expect("attached");
+            (attached.port, namespace)
+        };
+        let (port, namespace) = attach(&mut engine);
+        let told = |kind| (kind, key.clone(), port.clone());
+        assert_eq!(events.next_of_attachments(), told(EventKind::Attached));
+        engine.detach(&key).expect("detached");
+        assert_eq!(events.next_of_attachments(), told(EventKind::Detached));
+        drop(namespace);
+        // A workload whose namespace goes takes its port along, and nobody detaches it.
+        attach(&mut engine);
+        assert_eq!(events.next_of_attachments(), told(EventKind::Attached));
+        common::batch("ip", std::iter::once(format!("link delete {port}")));
+        engine.look();
+        assert_eq!(events.next_of_attachments(), told(EventKind::Detached));
     });
 }
 

@@ -248,21 +248,23 @@ impl Engine {
             tracing::info!("{} front-panel ports {management} management port", ports.len());
         }
         self.remember_macs(devices.iter().filter(|device| ports.contains(&device.name)));
-        let before = std::mem::replace(&mut self.ports, ports);
-        // At netd's start none is news.
-        if self.settled {
-            let changes = [
-                (EventKind::PortRemoved, before.difference(&self.ports)),
-                (EventKind::PortAdded, self.ports.difference(&before)),
-            ];
-            for (kind, port) in
-                changes.into_iter().flat_map(|(kind, ports)| ports.map(move |port| (kind, port)))
-            {
-                self.hub.tell(kind, port, EventSource::Netlink, "");
-            }
-        }
+        self.take_ports(ports);
         self.devices = devices;
         Ok(changed)
+    }
+
+    /// Takes in which ports there are, and tells which came and went.
+    fn take_ports(&mut self, ports: BTreeSet<String>) {
+        let before = std::mem::replace(&mut self.ports, ports);
+        // At netd's start none is news.
+        if !self.settled {
+            return;
+        }
+        let gone = before.difference(&self.ports).map(|port| (EventKind::PortRemoved, port));
+        let new = self.ports.difference(&before).map(|port| (EventKind::PortAdded, port));
+        for (kind, port) in gone.chain(new) {
+            self.hub.tell(kind, port, EventSource::Netlink, "");
+        }
     }
 
     /// Forgets attachments whose link is gone: their workload's namespace went, and took it along.
@@ -284,5 +286,29 @@ impl Engine {
             self.forget(key);
         }
         Ok(!lost.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Paths;
+    use crate::events::Hub;
+    use crate::store::disk::Files;
+
+    #[test]
+    fn ports_that_come_and_go_are_events_once_netd_has_started() {
+        let hub = Hub::open().expect("a thread");
+        let mut engine = Engine::open(Paths::default(), hub.clone(), Box::new(Files)).expect("netlink");
+        let ports = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        engine.take_ports(ports(&["swp1", "swp2"]));
+        assert_eq!(hub.events_after(0), []);
+        engine.settled = true;
+        engine.take_ports(ports(&["swp2", "swp3", "swp4"]));
+        engine.take_ports(ports(&["swp2", "swp3", "swp4"]));
+        let told: Vec<_> = hub.events_after(0).into_iter().map(|event| (event.kind, event.object)).collect();
+        let event = |kind, port: &str| (kind, port.to_owned());
+        use EventKind::{PortAdded, PortRemoved};
+        assert_eq!(told, [event(PortRemoved, "swp1"), event(PortAdded, "swp3"), event(PortAdded, "swp4")]);
     }
 }
