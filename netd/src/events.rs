@@ -76,6 +76,11 @@ impl Hub {
         self.0.last.send_replace(seq);
     }
 
+    /// How many objects have a state that events tell, beside links and generations, and how many may.
+    pub fn event_states(&self) -> [usize; 2] {
+        [lock(&self.0.ring).others(), ring::STATES]
+    }
+
     /// Events after this number.
     #[cfg(test)]
     pub fn events_after(&self, after: u64) -> Vec<netd_api::events::Event> {

@@ -62,6 +62,9 @@ pub enum AlarmKind {
     SubnetScanned,
     /// The switch asks more at once than the control-plane rules remember: the answers to some are dropped.
     QuestionsFull,
+    /// As many objects have a state as events remember: those that had theirs longest are left out of what late readers
+    /// are told.
+    EventStatesFull,
     /// A partition is full.
     StorageFull,
 }
@@ -86,6 +89,7 @@ impl AlarmKind {
             AlarmKind::NeighboursFull => "neighbours-full",
             AlarmKind::SubnetScanned => "subnet-scanned",
             AlarmKind::QuestionsFull => "questions-full",
+            AlarmKind::EventStatesFull => "event-states-full",
             AlarmKind::StorageFull => "storage-full",
         }
     }

@@ -1,4 +1,4 @@
-//! Tables that hosts fill: learned addresses, multicast groups, neighbours. A full one is an alarm.
+//! Tables that hosts fill: learned addresses, multicast groups, neighbours; and netd's own. A full one is an alarm.
 //!
 //! The kernel does not tell that a table is full, and netd is not to wake up for what hosts do. So it hears a sample of
 //! what makes tables grow ([`Monitor::hear_growth`](crate::kernel::monitor::Monitor::hear_growth)): a switch at rest
@@ -29,10 +29,12 @@ const NEAR_PERIOD: Duration = Duration::from_secs(10);
 const QUESTIONS_PERIOD: Duration = Duration::from_secs(600);
 /// The same while they find none, and at least so long after the last look when somebody asks for alarms.
 const QUESTIONS_FULL_PERIOD: Duration = Duration::from_secs(60);
-/// How often a partition that is full is looked at.
+/// How often a partition that is full, or the memory of events, is looked at.
 const STORAGE_PERIOD: Duration = Duration::from_secs(60);
 /// A table from half to full is heard of so often on average.
 const HEARD_ON_THE_WAY: u32 = 128;
+/// The object of the alarm that is about events.
+const EVENTS: &str = "events";
 /// Addresses of an interface that do not answer and are asked for at once: more than a person or a monitoring program
 /// asks for. Below the second number that has ended.
 const SCANNED: [usize; 2] = [1000, 250];
@@ -114,7 +116,9 @@ impl Engine {
         match (self.limits.is_near(), self.limits.heard) {
             (true, _) => Some(NEAR_PERIOD),
             (false, true) => Some(SOON),
-            (false, false) if self.is_storage_full() => Some(STORAGE_PERIOD),
+            (false, false) if self.is_storage_full() || self.alarms.holds_any(AlarmKind::EventStatesFull) => {
+                Some(STORAGE_PERIOD)
+            }
             (false, false) if self.alarms.holds_any(AlarmKind::QuestionsFull) => Some(QUESTIONS_FULL_PERIOD),
             // Without rules nothing is counted.
             (false, false) => (!self.ruleset.is_empty()).then_some(QUESTIONS_PERIOD),
@@ -128,6 +132,7 @@ impl Engine {
         hear(self);
         self.check_storage();
         self.check_questions();
+        self.check_event_states();
         self.try_check_limits().unwrap_or_else(|error| {
             tracing::warn!("asking for tables at their limits: {error}");
             self.limits.heard = true;
@@ -146,6 +151,18 @@ impl Engine {
             Ok(counters) => self.judge_questions(counters),
             Err(error) => tracing::warn!("asking for counters of the control-plane rules: {error}"),
         }
+    }
+
+    /// Whether events remember the state of as many objects as they may.
+    pub(super) fn check_event_states(&mut self) {
+        let [used, most] = self.hub.event_states().map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let full = is_full(self.alarms.holds(AlarmKind::EventStatesFull, EVENTS), used, most).then(|| {
+            let text = format!(
+                "{used} objects have a state of {most}: new readers of events are not told of the oldest"
+            );
+            Condition::warning(AlarmKind::EventStatesFull, EVENTS, text).try_this("show alarms")
+        });
+        self.alarms.report(&[AlarmKind::EventStatesFull], full);
     }
 
     fn judge_questions(&mut self, counters: BTreeMap<String, u64>) {
@@ -268,6 +285,8 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use netd_api::events::{EventKind, EventSource};
+
     use super::*;
     use crate::engine::Paths;
     use crate::events::Hub;
@@ -343,6 +362,36 @@ mod tests {
         let other = LinkRecord { master: 9, ..port(most, most) };
         engine.judge_bridge(&[bridge(0, 0), other]);
         assert_eq!(told(&engine), [""; 0]);
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[test]
+    fn full_event_states_are_an_alarm_until_an_eighth_is_free_again() {
+        let (mut engine, file) = engine("event-states");
+        let [_, most] = engine.hub.event_states();
+        let key = |number: usize| format!("default/web{number}/eth0");
+        let tell = |engine: &Engine, kind, numbers: std::ops::Range<usize>| {
+            numbers.for_each(|number| engine.hub.tell(kind, &key(number), EventSource::Netd, ""));
+        };
+        let full = |engine: &mut Engine| {
+            engine.check_event_states();
+            told(engine).len()
+        };
+        tell(&engine, EventKind::Attached, 0..most - 1);
+        assert_eq!(full(&mut engine), 0);
+        tell(&engine, EventKind::Attached, most - 1..most);
+        assert_eq!(full(&mut engine), 1);
+        let words =
+            "events: 4096 objects have a state of 4096: new readers of events are not told of the oldest";
+        assert_eq!(told(&engine), [words]);
+        // The alarm is one of the states itself, and takes the place of the oldest.
+        tell(&engine, EventKind::Detached, 1..most / 8 + 1);
+        assert_eq!((full(&mut engine), engine.limits_due()), (1, Some(SOON)));
+        engine.limits.heard = false;
+        assert_eq!(engine.limits_due(), Some(STORAGE_PERIOD));
+        tell(&engine, EventKind::Detached, most / 8 + 1..most / 8 + 2);
+        assert_eq!(full(&mut engine), 0);
+        assert_eq!(engine.limits_due(), None);
         let _ = std::fs::remove_file(file);
     }
 

@@ -64,6 +64,7 @@ impl Engine {
         // Nothing tells of these, and who asks wants to know.
         self.check_storage();
         self.check_questions();
+        self.check_event_states();
         self.alarms.rows()
     }
 

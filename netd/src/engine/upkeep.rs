@@ -161,6 +161,7 @@ impl Engine {
         let problems = problems.collect();
         self.take_note(problems);
         self.check_storage();
+        self.check_event_states();
         Ok(match (wrong, result.count == 0) {
             (true, _) => Look::Wrong,
             (false, false) => Look::Repaired,

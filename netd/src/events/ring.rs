@@ -8,11 +8,15 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Events that are kept.
 const KEPT: usize = 4096;
-/// Objects, beside links, whose last event is kept for snapshots. Beyond that the oldest give way.
-const STATES: usize = 4096;
+/// Objects, beside links and generations, whose last event is kept for snapshots. Beyond that the oldest give way.
+pub const STATES: usize = 4096;
+/// Generations whose last event is kept for snapshots: no event ends what is told of one.
+const GENERATIONS: usize = 100;
 
 /// The kind of state that links have ([`EventKind::state_of`]).
 const LINK: &str = "link";
+/// That of generations.
+const CONFIGURATION: &str = "configuration";
 
 /// The ring.
 pub struct Ring {
@@ -23,6 +27,8 @@ pub struct Ring {
     states: BTreeMap<(&'static str, String), Event>,
     /// How many of them are of links: there are no more of those than links.
     links: usize,
+    /// How many are of generations.
+    generations: usize,
 }
 
 /// What a reader gets next.
@@ -41,7 +47,14 @@ impl Ring {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         // Numbers begin anew with netd, so a start of netd is part of what they count in.
         let boot_id = format!("{}/{}", boot.trim(), monotonic_ns());
-        Ring { boot_id, next: 1, events: VecDeque::with_capacity(KEPT), states: BTreeMap::new(), links: 0 }
+        Ring {
+            boot_id,
+            next: 1,
+            events: VecDeque::with_capacity(KEPT),
+            states: BTreeMap::new(),
+            links: 0,
+            generations: 0,
+        }
     }
 
     /// What numbers count in.
@@ -97,23 +110,36 @@ impl Ring {
     }
 
     fn keep(&mut self, state: &'static str, object: &str, event: Event) {
-        let of_link = state == LINK;
         if self.states.insert((state, object.to_owned()), event).is_some() {
             return;
         }
-        self.links += usize::from(of_link);
-        if self.states.len() - self.links > STATES {
-            let others = self.states.iter().filter(|((state, _), _)| *state != LINK);
-            let oldest = others.min_by_key(|(_, event)| event.seq).map(|(key, _)| key.clone());
-            if let Some(key) = oldest {
-                self.states.remove(&key);
-            }
+        self.links += usize::from(state == LINK);
+        self.generations += usize::from(state == CONFIGURATION);
+        if self.generations > GENERATIONS {
+            self.forget_oldest(|state| state == CONFIGURATION);
+        }
+        if self.others() > STATES {
+            self.forget_oldest(|state| state != LINK && state != CONFIGURATION);
+        }
+    }
+
+    /// How many objects have a state, beside links and generations; there are at most [`STATES`].
+    pub fn others(&self) -> usize {
+        self.states.len() - self.links - self.generations
+    }
+
+    fn forget_oldest(&mut self, is_meant: impl Fn(&str) -> bool) {
+        let meant = self.states.iter().filter(|((state, _), _)| is_meant(state));
+        let oldest = meant.min_by_key(|(_, event)| event.seq).map(|(key, _)| key.clone());
+        if let Some((state, object)) = oldest {
+            self.forget(state, &object);
         }
     }
 
     fn forget(&mut self, state: &'static str, object: &str) {
         let known = self.states.remove(&(state, object.to_owned())).is_some();
         self.links -= usize::from(known && state == LINK);
+        self.generations -= usize::from(known && state == CONFIGURATION);
     }
 
     /// A link is gone: it has no state any more.
@@ -275,5 +301,20 @@ mod tests {
         assert_eq!(states.len(), STATES + 2);
         let has = |object: &str| states.iter().any(|(_, known)| known == object);
         assert!(has("swp1") && has("swp2") && has(&(STATES + 99).to_string()) && !has("99"));
+    }
+
+    #[test]
+    fn event_states_of_generations_are_bounded_apart() {
+        let mut ring = Ring::new();
+        ring.push(EventKind::Attached, "a/b/eth0", EventSource::Netd, String::new());
+        for number in 1..=STATES {
+            let object = format!("generation {number}");
+            ring.push(EventKind::Applied, &object, EventSource::Netd, String::new());
+            ring.push(EventKind::Confirmed, &object, EventSource::Netd, String::new());
+        }
+        let states = snapshot(&ring);
+        assert_eq!((states.len(), ring.others()), (GENERATIONS + 1, 1));
+        assert_eq!(states[0].1, "a/b/eth0");
+        assert_eq!(states.last().map(|(_, object)| object.as_str()), Some("generation 4096"));
     }
 }
