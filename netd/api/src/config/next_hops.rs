@@ -85,7 +85,10 @@ fn resolve_ways(ways: &Ways, surroundings: &Surroundings<'_>, incomplete: bool) 
     for WrittenHop { address, weight, position } in hops {
         let device = match (surroundings.owner(vrf, *address), &dev) {
             (Some(_), _) => None,
-            (None, Some(Some(device))) => Some(Arc::clone(device)),
+            (None, Some(Some(device))) => {
+                let elsewhere = surroundings.is_elsewhere(*address, vrf, device);
+                (!elsewhere).then(|| Arc::clone(device))
+            }
             // Told already.
             (None, Some(None)) => continue,
             (None, None) => surroundings.device_to(*address, vrf),
@@ -112,7 +115,8 @@ fn explain(part: Part, ways: &Ways, surroundings: &Surroundings<'_>) -> String {
         (Part::Vrf, _) => surroundings.explain_vrf(vrf.unwrap_or_default()),
         (Part::Via(position), WaysKind::NextHops(hops)) => {
             let hop = hops.iter().find(|hop| hop.position == position);
-            hop.map(|hop| surroundings.explain_next_hop(hop.address, vrf)).unwrap_or_default()
+            let dev = ways.dev.as_deref();
+            hop.map(|hop| surroundings.explain_next_hop(hop.address, vrf, dev)).unwrap_or_default()
         }
         _ => surroundings.explain_device_in(ways.dev.as_deref().unwrap_or_default(), vrf),
     }

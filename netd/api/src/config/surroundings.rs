@@ -63,6 +63,12 @@ impl<'c> Surroundings<'c> {
         if address.is_ipv6() && is_link_local(address) { None } else { self.reach.device(vrf, address) }
     }
 
+    /// Whether an address is in a subnet of another interface than a device. Such a next hop of IPv6 the kernel does not
+    /// take (`ip6_route_check_nh_onlink`); of IPv4 it does.
+    pub(super) fn is_elsewhere(&self, address: IpAddr, vrf: Option<&str>, device: &str) -> bool {
+        address.is_ipv6() && self.device_to(address, vrf).is_some_and(|other| *other != *device)
+    }
+
     /// What is to be said of a VRF that is not defined.
     pub(super) fn explain_vrf(&self, name: &str) -> String {
         let shown = shortened(name);
@@ -94,10 +100,16 @@ impl<'c> Surroundings<'c> {
         }
     }
 
-    /// What is to be said of a next hop without an interface.
-    pub(super) fn explain_next_hop(&self, address: IpAddr, vrf: Option<&str>) -> String {
+    /// What is to be said of a next hop without an interface, or with another than its own.
+    pub(super) fn explain_next_hop(&self, address: IpAddr, vrf: Option<&str>, dev: Option<&str>) -> String {
         if let Some(owner) = self.owner(vrf, address) {
             return format!("next hop {address} is the switch's own address, on {owner}");
+        }
+        if let (Some(dev), Some(other)) = (dev, self.device_to(address, vrf)) {
+            return format!(
+                "next hop {address} is in a subnet of {other}, so it is not reached by {}",
+                shortened(dev)
+            );
         }
         if address.is_ipv6() && is_link_local(address) {
             return format!("next hop {address} is link-local: say on which interface, with `dev`");
