@@ -7,7 +7,7 @@ use std::process::Command;
 use netd::desired::{self, Inputs};
 use netd::kernel::snapshot::Scope;
 use netd::kernel::unreported::Unreported;
-use netd::kernel::{Connection, snapshot};
+use netd::kernel::{Connection, link, snapshot};
 use netd::plan::plan;
 use netd::transaction::{Kernel, commit};
 use netd_api::config::Config;
@@ -21,6 +21,9 @@ use crate::room::{BRIDGE, Room};
 
 /// Sequences of documents in a run that asks for no number.
 const SAMPLE: u64 = 12;
+/// Seeds of sequences that failed once, which run before the others: these two while addresses were not set in their
+/// order.
+const FAILED: [u64; 2] = [38, 122];
 /// Sequences at a time.
 const AT_ONCE: usize = 8;
 /// Most documents of a sequence.
@@ -31,16 +34,21 @@ const TRIES: usize = 500;
 const BRIDGE_MAC: &str = "02:00:00:00:00:01";
 
 /// What the kernel holds, as its own tools tell it.
-const DUMPS: [(&str, &[&str]); 8] = [
+const DUMPS: [(&str, &[&str]); 11] = [
     ("ip", &["-j", "-d", "address", "show"]),
     ("ip", &["-j", "route", "show", "table", "all"]),
     ("ip", &["-j", "-6", "route", "show", "table", "all"]),
     ("ip", &["-j", "nexthop", "show"]),
+    ("ip", &["-j", "rule", "show"]),
+    ("ip", &["-j", "-6", "rule", "show"]),
+    ("tc", &["-j", "qdisc", "show"]),
     ("ip", &["-j", "neighbour", "show", "nud", "permanent"]),
     ("bridge", &["-j", "vlan", "show"]),
     ("bridge", &["-j", "fdb", "show"]),
     ("bridge", &["-j", "mdb", "show"]),
 ];
+/// What asks in the VLANs of a bridge. Kernels whose bridge knows none refuse to say.
+const QUERIERS: (&str, &[&str]) = ("bridge", &["-j", "vlan", "global", "show"]);
 /// Keys whose values pass by themselves, count, or follow the order in which links were made.
 const PASSING: [&str; 29] = [
     "index",
@@ -88,6 +96,8 @@ struct Switch {
 impl Switch {
     fn new(kernel: random_documents::Kernel) -> Switch {
         let mut room = Room::new();
+        // As on every switch: without an address of its own the kernel takes no next hop for one of a host.
+        room.connection.request(link::set_admin("lo", true)).expect("lo");
         for number in 1..=PORTS {
             room.add_pair(&format!("swp{number}"), &format!("host{number}"));
         }
@@ -131,23 +141,26 @@ impl Switch {
 
     /// A line for each thing the kernel holds; the order of a link's addresses is part of it.
     fn dump(&self) -> BTreeSet<String> {
-        let mut lines = BTreeSet::new();
-        for (tool, arguments) in DUMPS {
-            let output = Command::new(tool).args(arguments).output().unwrap();
-            assert!(
-                output.status.success(),
-                "{tool} {arguments:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            let text = String::from_utf8(output.stdout).unwrap();
-            let rows: Value =
-                serde_json::from_str(if text.trim().is_empty() { "[]" } else { &text }).unwrap();
-            for row in rows.as_array().into_iter().flatten().filter(|row| is_lasting(arguments[1], row)) {
-                lines.insert(format!("{} {}", arguments.join(" "), stripped(row)));
+        let queriers = self.kernel.has_vlans.then_some(QUERIERS);
+        let mut lines: BTreeSet<String> =
+            DUMPS.into_iter().chain(queriers).flat_map(|(tool, arguments)| told(tool, arguments)).collect();
+        for port in &self.ports {
+            for side in ["ingress", "egress"] {
+                lines.extend(told("tc", &["-j", "filter", "show", "dev", port, side]));
             }
         }
         lines
     }
+}
+
+/// A line for each lasting thing a tool tells.
+fn told(tool: &str, arguments: &[&str]) -> Vec<String> {
+    let output = Command::new(tool).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Value = serde_json::from_str(if text.trim().is_empty() { "[]" } else { &text }).unwrap();
+    let rows = rows.as_array().into_iter().flatten().filter(|row| is_lasting(arguments[1], row));
+    rows.map(|row| format!("{} {}", arguments.join(" "), stripped(row))).collect()
 }
 
 /// Not what hosts, tables and the kernel's own link-local addresses bring by themselves.
@@ -168,6 +181,8 @@ fn is_lasting(what: &str, row: &Value) -> bool {
         && !made_up
         && !own_address
         && (what != "fdb" || ["permanent", "static"].contains(&text("state")))
+        // Other queues are the kernel's choice.
+        && (what != "qdisc" || text("kind") == "clsact")
 }
 
 fn stripped(row: &Value) -> Value {
@@ -254,11 +269,11 @@ fn check_sequences(kernel: random_documents::Kernel) {
     let seed = random::seed("NETD_HISTORY_SEED");
     let sequences = random::asked_for("NETD_HISTORY_SEQUENCES").unwrap_or(SAMPLE);
     // They mostly wait until the kernel knows that nobody else has an IPv6 address.
-    let numbers: Vec<u64> = (0..sequences).collect();
-    for some in numbers.chunks(AT_ONCE) {
+    let seeds: Vec<u64> =
+        FAILED.into_iter().chain((0..sequences).map(|number| seed.wrapping_add(number))).collect();
+    for some in seeds.chunks(AT_ONCE) {
         std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                some.iter().map(|number| scope.spawn(|| check(seed.wrapping_add(*number), kernel))).collect();
+            let threads: Vec<_> = some.iter().map(|seed| scope.spawn(|| check(*seed, kernel))).collect();
             for thread in threads {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }

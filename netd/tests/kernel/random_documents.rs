@@ -16,6 +16,7 @@ pub struct Kernel {
 /// A document.
 pub fn document(random: &mut Random, kernel: Kernel) -> String {
     let mut text = "version = 1\n".to_owned();
+    routing(random, &mut text);
     let vrfs = if kernel.has_vlans { vrfs(random, &mut text) } else { Vec::new() };
     let mut devices = loopbacks(random, &mut text, kernel, &vrfs);
     if kernel.has_vlans {
@@ -35,13 +36,26 @@ pub fn document(random: &mut Random, kernel: Kernel) -> String {
         role(random, &mut text, &name, kernel, &vrfs, &mut devices);
     }
     if kernel.has_vlans {
+        subinterfaces(random, &mut text, &vrfs, &mut devices);
         vlans(random, &mut text, &vrfs, &mut devices);
         tunnel(random, &mut text);
         static_entries(random, &mut text);
     }
-    routes(random, &mut text, &vrfs);
+    routes(random, &mut text, &vrfs, &devices);
     neighbours(random, &mut text, &devices);
     text
+}
+
+fn routing(random: &mut Random, text: &mut String) {
+    if random.chance(60) {
+        return;
+    }
+    text.push_str("[routing]\n");
+    for key in ["ipv4 = false", "ipv6 = false", "ecmp-hash = \"layer3\"", "reverse-path = \"strict\""] {
+        if random.chance(30) {
+            let _ = writeln!(text, "{key}");
+        }
+    }
 }
 
 fn vrfs(random: &mut Random, text: &mut String) -> Vec<String> {
@@ -212,6 +226,30 @@ fn lags(random: &mut Random, text: &mut String, vrfs: &[String], devices: &mut V
     members
 }
 
+/// In VLANs of the first ports, whatever these are: a port of the bridge or with addresses may have none.
+fn subinterfaces(random: &mut Random, text: &mut String, vrfs: &[String], devices: &mut Vec<String>) {
+    for number in 1..=2 {
+        if random.chance(85) {
+            continue;
+        }
+        let name = format!("swp{number}.{}", random.pick(&[1, 100, 4094]));
+        let _ = writeln!(text, "[subinterfaces.\"{name}\"]");
+        ethernet(random, text);
+        priorities(random, text);
+        layer3(random, text, vrfs);
+        devices.push(name);
+    }
+}
+
+fn priorities(random: &mut Random, text: &mut String) {
+    for key in ["pcp.ingress", "pcp.egress"] {
+        if random.chance(20) {
+            let (from, to) = (random.below(8), random.below(8));
+            let _ = writeln!(text, "{key} = {{ {from} = {to}, {} = 7 }}", (from + 1) % 8);
+        }
+    }
+}
+
 fn vlans(random: &mut Random, text: &mut String, vrfs: &[String], devices: &mut Vec<String>) {
     for id in 10..14 {
         if random.chance(50) {
@@ -225,6 +263,7 @@ fn vlans(random: &mut Random, text: &mut String, vrfs: &[String], devices: &mut 
             let _ = writeln!(text, "querier = {}", random.chance(50));
         }
         if random.chance(60) {
+            priorities(random, text);
             layer3(random, text, vrfs);
             devices.push(format!("vlan{id}"));
         }
@@ -255,21 +294,51 @@ fn static_entries(random: &mut Random, text: &mut String) {
     }
 }
 
-fn routes(random: &mut Random, text: &mut String, vrfs: &[String]) {
+fn routes(random: &mut Random, text: &mut String, vrfs: &[String], devices: &[String]) {
     for number in 0..random.below(5) {
-        let subnet = random.below(40);
-        let target = match random.below(4) {
-            0 => "blackhole = true".to_owned(),
-            1 => "unreachable = true".to_owned(),
-            2 => format!("via = \"10.0.{subnet}.200\""),
-            _ => format!("via = [\"10.0.{subnet}.200\", \"10.0.{subnet}.201\"]"),
+        let ipv6 = random.chance(30);
+        let _ = match ipv6 {
+            false => writeln!(text, "[[routes]]\nprefix = \"203.0.{number}.0/24\""),
+            true => writeln!(text, "[[routes]]\nprefix = \"2001:db8:ff:{number}::/64\""),
         };
-        let _ = writeln!(text, "[[routes]]\nprefix = \"203.0.{number}.0/24\"\n{target}");
+        next_hops(random, text, ipv6, devices);
         if !vrfs.is_empty() && random.chance(30) {
             let _ = writeln!(text, "vrf = \"{}\"", random.pick(vrfs));
         }
-        if random.chance(20) {
-            let _ = writeln!(text, "metric = {}", random.pick(&[0, 1, 255, 1024]));
+        match random.below(10) {
+            0 | 1 => {
+                let _ = writeln!(text, "metric = {}", random.pick(&[0_u32, 1, 255, 1024, u32::MAX]));
+            }
+            2 => {
+                let _ = writeln!(text, "distance = {}", random.pick(&[1, 2, 254, 255]));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn next_hops(random: &mut Random, text: &mut String, ipv6: bool, devices: &[String]) {
+    let subnet = random.below(40);
+    let hop = |host: u64| match ipv6 {
+        false => format!("\"10.0.{subnet}.{host}\""),
+        true => format!("\"2001:db8:{subnet}::{host}\""),
+    };
+    match random.below(5) {
+        0 => text.push_str("blackhole = true\n"),
+        1 => text.push_str("unreachable = true\n"),
+        2 => {
+            let _ = writeln!(text, "via = {}", hop(200));
+            // The next hop is there whatever subnets the interface has.
+            if let (false, true) = (devices.is_empty(), random.chance(50)) {
+                let _ = writeln!(text, "dev = \"{}\"", random.pick(devices));
+            }
+        }
+        _ => {
+            let _ = writeln!(text, "via = [{}, {}]", hop(200), hop(201));
+            if random.chance(50) {
+                let _ =
+                    writeln!(text, "weights = [{}, {}]", random.pick(&[1, 2, 256, 257]), 1 + random.below(3));
+            }
         }
     }
 }
