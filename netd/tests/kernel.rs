@@ -25,14 +25,13 @@ mod lags;
 mod limits;
 #[path = "kernel/links.rs"]
 mod links;
+mod model;
 #[path = "kernel/mtu.rs"]
 mod mtu;
 #[path = "common/network.rs"]
 mod network;
 #[path = "kernel/ports.rs"]
 mod ports;
-#[path = "common/random.rs"]
-mod random;
 #[path = "kernel/random_documents.rs"]
 mod random_documents;
 #[path = "kernel/room.rs"]
@@ -43,6 +42,8 @@ mod routes;
 mod rules;
 #[path = "common/service.rs"]
 mod service;
+#[path = "kernel/snooping.rs"]
+mod snooping;
 #[path = "kernel/storm.rs"]
 mod storm;
 
@@ -52,6 +53,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use common::{isolated, workload_namespace};
+use model::numbers as random;
 use netd::attach::{check_request, workload};
 use netd::kernel::monitor::{Event, Monitor};
 use netd::kernel::snapshot::Scope;
