@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use netd::kernel::snapshot::{self, Scope};
 use netd::kernel::veth::{self, VethRequest};
@@ -98,12 +99,28 @@ impl Room {
         self.scope.ports.insert(name.to_owned());
         let mut host = Host { namespace, connection: Connection::adopt(netlink).expect("its netlink") };
         host.set_up(true);
+        wait_until_up(&mut self.connection, name);
+        wait_until_up(&mut host.connection, "eth0");
         host
     }
 
     /// Makes a bridge that is up.
     pub fn add_bridge(&mut self) {
         self.carry_out([create(BRIDGE, LinkKind::Bridge, &[]), up(BRIDGE, LinkKind::Bridge)]);
+    }
+}
+
+/// Waits until a link sends frames: for a moment after its carrier has come, the kernel drops them (`dev_activate`).
+fn wait_until_up(connection: &mut Connection, name: &str) {
+    let began = Instant::now();
+    let mut is_up = || {
+        let link = link::find_by_name(connection, name).expect("a query").expect("the link");
+        // IF_OPER_UP of linux/if.h.
+        link.oper_state == 6
+    };
+    while !is_up() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{name} does not come up");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
