@@ -7,6 +7,7 @@
 mod pending;
 mod programs;
 mod relay;
+mod traces;
 mod turns;
 mod units;
 
@@ -27,6 +28,7 @@ use crate::{bench, build, guard, guest_tools, host, paths, peers, process};
 use pending::Pending;
 use programs::Program;
 use relay::Relay;
+use traces::Traces;
 use turns::Turns;
 
 /// What to test.
@@ -82,6 +84,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
     let tokens = Client::new(jobs).context("cannot make a job server")?;
     let turns = Turns::new(tokens.clone());
     let tests = &Tests { options, jobs, tokens, programs: &programs, summary: Mutex::default(), turns };
+    let traces = Traces::now();
     thread::scope(|scope| {
         let units = (!options.behaviours).then(|| scope.spawn(|| tests.units()));
         let behaviours = behaviours.map(|command| scope.spawn(move || tests.behaviours(command, locked)));
@@ -93,6 +96,7 @@ pub fn run(consent: &host::Consent, locked: bool, options: &Options) -> Result<E
             }
         }
     });
+    tests.report(Group::of("run"), traces.left(&Traces::now()).into_iter().collect());
     let mut summary = std::mem::take(&mut *tests.summary.lock().unwrap_or_else(PoisonError::into_inner));
     summary.wall_s = started.elapsed().as_secs_f64();
     summary.lanes = jobs;
