@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use qemu_tests::tools;
 
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
@@ -70,16 +71,27 @@ fn stop_command(name: &str) -> String {
     )
 }
 
+/// A script with the test's own `ctr`: the image may have none.
+fn with_ctr(script: &str) -> String {
+    format!("{}{script}", tools::USE)
+}
+
+/// Runs such a script.
+fn run_ctr(lab: &Lab, script: &str) -> Result<String> {
+    lab.needs_tool("ctr")?;
+    lab.vm.run_within(&with_ctr(script), CONTAINER_TIMEOUT)
+}
+
 /// What a machine for containers has beyond its boot.
 pub fn prepare(lab: &Lab) -> Result<()> {
     lab.vm.run("systemctl start containerd.service")?;
-    lab.vm.run_within(IMPORT, CONTAINER_TIMEOUT).map(drop)
+    run_ctr(lab, IMPORT).map(drop)
 }
 
 /// Removes what a failed round left, so that the next behaviour starts clean.
 fn clean_up(lab: &Lab, name: &str) -> Result<()> {
     let command = format!("ctr tasks rm -f {name}; ctr containers rm {name}; true");
-    lab.vm.sh_within(&command, CONTAINER_TIMEOUT).map(drop)
+    run_ctr(lab, &command).map(drop)
 }
 
 /// The ports of workloads.
@@ -100,7 +112,7 @@ fn its_life(lab: &Lab, host: &qemu_tests::host::Host) -> Result<String> {
         host.ping(address, 2, Duration::from_secs(1))?.received == 0,
         "{ADDRESS} answers before the container runs"
     );
-    lab.vm.run_within(&run_command("box1"), CONTAINER_TIMEOUT)?;
+    run_ctr(lab, &run_command("box1"))?;
     host.ping_all_answered(address, 5)?;
 
     let ports = attachments(lab)?;
@@ -112,14 +124,12 @@ fn its_life(lab: &Lab, host: &qemu_tests::host::Host) -> Result<String> {
             && port["attachment"] == "default/box1/eth0",
         "the container's port is shown as {port}"
     );
-    let inside = lab
-        .vm
-        .run_within("ctr tasks exec --exec-id look box1 /bin/ip -4 addr show eth0", CONTAINER_TIMEOUT)?;
+    let inside = run_ctr(lab, "ctr tasks exec --exec-id look box1 /bin/ip -4 addr show eth0")?;
     ensure!(inside.contains(&format!("{ADDRESS}/24")), "inside the container eth0 has {inside}");
 
     reaches_no_socket(lab)?;
 
-    lab.vm.run_within(&stop_command("box1"), CONTAINER_TIMEOUT)?;
+    run_ctr(lab, &stop_command("box1"))?;
     eventually("the port is gone", Duration::from_secs(20), || {
         let left = attachments(lab)?;
         ensure!(left.is_empty(), "{left:?}");
@@ -133,10 +143,8 @@ fn its_life(lab: &Lab, host: &qemu_tests::host::Host) -> Result<String> {
 /// The container pings the switch in its VLAN, and yet gets into none of its services.
 fn reaches_no_socket(lab: &Lab) -> Result<()> {
     let exec = |id: &str, command: &str| {
-        lab.vm.sh_within(
-            &format!("ctr tasks exec --exec-id {id} box1 /bin/busybox {command}"),
-            CONTAINER_TIMEOUT,
-        )
+        let command = format!("ctr tasks exec --exec-id {id} box1 /bin/busybox {command}");
+        lab.vm.sh_within(&with_ctr(&command), CONTAINER_TIMEOUT)
     };
     let ping = exec("ping", "ping -c 2 -W 2 10.0.10.1")?;
     ensure!(ping.status == 0, "the container does not reach the switch at all: {}", ping.text);
@@ -171,7 +179,7 @@ for fd in /proc/$netd/fd/*; do readlink $fd; done | sed -E 's/\[[0-9]+\]//; s/^/
 
 /// What a round could leave behind.
 pub fn traces(lab: &Lab) -> Result<Vec<String>> {
-    let text = lab.vm.run(TRACES)?;
+    let text = run_ctr(lab, TRACES)?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     Ok(lines)
@@ -192,14 +200,14 @@ pub fn differences(before: &[String], after: &[String]) -> Vec<String> {
 fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
     let round = format!("{} && {}", run_command("round"), stop_command("round"));
     // The first round warms up what containerd keeps for good.
-    lab.vm.run_within(&round, CONTAINER_TIMEOUT)?;
+    run_ctr(lab, &round)?;
     let before = traces(lab)?;
     ensure!(
         before.iter().any(|line| line.starts_with("descriptor of netd ")),
         "netd's descriptors cannot be seen"
     );
     let rounds = run.rounds("containers", SAMPLE_ROUNDS, ROUNDS, |_, _| {
-        lab.vm.run_within(&round, CONTAINER_TIMEOUT).map(drop)
+        run_ctr(lab, &round).map(drop)
     });
     let rounds = match rounds {
         Ok(rounds) => rounds,

@@ -18,6 +18,7 @@ pub const SCENARIOS: [Scenario; 6] = [
         Topology::Switch,
         static_lag,
     )
+    .also_on_two_cpus()
     .takes(16),
     Scenario::new("LACP without a partner uses no member twice", Topology::Switch, lacp_alone),
     Scenario::new("a VXLAN tunnel joins a VLAN to a remote end point", Topology::Switch, vxlan),
