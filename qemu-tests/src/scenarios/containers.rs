@@ -206,9 +206,7 @@ fn nothing_is_left(lab: &Lab, run: &Run) -> Result<String> {
         before.iter().any(|line| line.starts_with("descriptor of netd ")),
         "netd's descriptors cannot be seen"
     );
-    let rounds = run.rounds("containers", SAMPLE_ROUNDS, ROUNDS, |_, _| {
-        run_ctr(lab, &round).map(drop)
-    });
+    let rounds = run.rounds("containers", SAMPLE_ROUNDS, ROUNDS, |_, _| run_ctr(lab, &round).map(drop));
     let rounds = match rounds {
         Ok(rounds) => rounds,
         Err(error) => {
