@@ -194,8 +194,11 @@ fn stripped(row: &Value) -> Value {
             let made_up = ["vrf", "dummy", "vxlan"].contains(&kind);
             // A spanning tree lets a port listen and learn before it forwards.
             let of_bridge_port = fields.contains_key("bridge_id") && fields.contains_key("bcast_flood");
+            // While it hears no partner, LACP goes on with the member that it used before.
+            let of_lacp_member = fields.contains_key("ad_aggregator_id");
             let keep = |key: &str| {
                 let passes = of_bridge_port && key == "state"
+                    || of_lacp_member && ["state", "ad_aggregator_id"].contains(&key)
                     || PASSING.contains(&key)
                     || PASSING_PARTS.iter().any(|part| key.contains(part));
                 !passes && (key != "address" || !made_up)

@@ -19,7 +19,7 @@ use super::reach::speak;
 use crate::lab::{Lab, PASSWORD, Topology, eventually, fresh_payload};
 use crate::runner::{Run, Scenario};
 
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 8] = [
     Scenario::new(
         "a forwarding database that is full is one alarm, over a restart of netd too, until addresses age",
         Topology::Switch,
@@ -37,6 +37,12 @@ pub const SCENARIOS: [Scenario; 7] = [
     Scenario::new("a subnet that a host scans is an alarm until it stops", Topology::Switch, scanned_subnet)
         .waits()
         .takes(75),
+    Scenario::new(
+        "a table of neighbours that is full is an alarm until it is not",
+        Topology::Switch,
+        full_neighbours,
+    )
+    .takes(20),
     Scenario::new(
         "a full config partition is an alarm, on the first screen and counted on every other",
         Topology::Switch,
@@ -181,19 +187,48 @@ fn full_groups(lab: &Lab, _: &Run) -> Result<String> {
 /// Addresses a host asks for that nobody has: more than the alarm takes.
 const SCANNED: u32 = 4000;
 
-fn scanned_subnet(lab: &Lab, _: &Run) -> Result<String> {
-    let document = changed(lab, "\"10.0.7.1/24\", ", "\"10.0.7.1/24\", \"10.200.0.1/16\", ")?;
-    with_document(lab, &document, || {
-        let (source, switch): (IpAddr, Mac) = ("10.0.8.2".parse()?, mac_of(lab, "swp8")?);
-        let scan = |count: u32| -> Result<()> {
-            for number in 0..count {
-                let target = Ipv4Addr::from(0x0ac8_0100 + number);
-                let packet = Packet::udp(source, target.into()).payload("who is there");
-                let bytes = packet.frame(Mac::of_host(8), switch)?.build();
-                ensure!(lab.vm.wire(8)?.send(&bytes), "the machine did not take a frame on swp8");
-            }
-            Ok(())
+/// The lab's document with a large subnet on swp7, of whose hosts there is none.
+fn with_large_subnet(lab: &Lab) -> Result<String> {
+    changed(lab, "\"10.0.7.1/24\", ", "\"10.0.7.1/24\", \"10.200.0.1/16\", ")
+}
+
+/// Has a host on swp8 send something to so many of them.
+fn scan_from(lab: &Lab, switch: Mac, count: u32) -> Result<()> {
+    for number in 0..count {
+        let target = Ipv4Addr::from(0x0ac8_0100 + number);
+        let packet = Packet::udp("10.0.8.2".parse()?, target.into()).payload("who is there");
+        let bytes = packet.frame(Mac::of_host(8), switch)?.build();
+        ensure!(lab.vm.wire(8)?.send(&bytes), "the machine did not take a frame on swp8");
+    }
+    Ok(())
+}
+
+fn full_neighbours(lab: &Lab, _: &Run) -> Result<String> {
+    let most = |thresholds: [u32; 3]| {
+        let set = |(number, entries): (u32, u32)| {
+            format!("sysctl -q -w net.ipv4.neigh.default.gc_thresh{number}={entries}\n")
         };
+        lab.vm.run(&(1..).zip(thresholds).map(set).collect::<String>())
+    };
+    let before = lab.vm.run("cat /proc/sys/net/ipv4/neigh/default/gc_thresh[123]")?;
+    let before: Vec<u32> = before.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let before: [u32; 3] = before.try_into().ok().context("three thresholds")?;
+    with_document(lab, &with_large_subnet(lab)?, || {
+        ensure!(alarm(lab, "neighbours-full", "ARP table")?.is_none(), "full before anybody spoke");
+        most([16, 32, 64])?;
+        let told = scan_from(lab, mac_of(lab, "swp8")?, 200)
+            .and_then(|()| wait_for_alarm(lab, "neighbours-full", "ARP table"));
+        most(before)?;
+        let row = told?;
+        ensure!(row["severity"] == "critical" && row["remedy"] == "show neighbours", "{row}");
+        wait_for_end(lab, "neighbours-full", "ARP table")
+    })
+}
+
+fn scanned_subnet(lab: &Lab, _: &Run) -> Result<String> {
+    with_document(lab, &with_large_subnet(lab)?, || {
+        let switch = mac_of(lab, "swp8")?;
+        let scan = |count| scan_from(lab, switch, count);
         // As many as a monitoring program may ask for are no scan.
         scan(200)?;
         eventually("the switch asks for a small subnet", SOON, || {
