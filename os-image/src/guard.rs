@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::parent_id;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Output, Stdio};
@@ -39,9 +40,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The variable that names a folder in main memory, for tests whose files are to be on their disk at once.
 const MEMORY: &str = "CORTEN_TEST_MEMORY";
 
+/// How the names of folders begin that guards make which a process started.
+pub fn prefix(pid: u32) -> String {
+    format!("corten-{pid}-")
+}
+
 /// Such a folder, where this host has any.
 fn memory_folder() -> Option<TempDir> {
-    tempfile::Builder::new().prefix("corten-").tempdir_in("/dev/shm").ok()
+    tempfile::Builder::new().prefix(&prefix(parent_id())).tempdir_in("/dev/shm").ok()
 }
 
 /// A command that runs a program under guard. Its standard input must stay open for as long as it is to run: see
@@ -96,7 +102,8 @@ pub fn left_behind(line: &str) -> Option<&str> {
 /// The guard itself: runs a command line.
 pub fn run(command_line: &[OsString]) -> Result<ExitCode> {
     prctl::set_child_subreaper(true).context("cannot adopt processes")?;
-    let scratch = tempfile::Builder::new().prefix("corten-").tempdir().context("no temporary folder")?;
+    let scratch = tempfile::Builder::new().prefix(&prefix(parent_id())).tempdir();
+    let scratch = scratch.context("no temporary folder")?;
     let memory = memory_folder();
     let (program, arguments) = command_line.split_first().context("no program was named")?;
     let mut command = Command::new(program);

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use qemu_tests::results::Row;
 
-/// How the names of what tests make begin.
-const OURS: [&str; 2] = ["corten", "netd"];
+use crate::guard;
 
 /// What is there.
 pub struct Traces(BTreeSet<PathBuf>);
@@ -16,12 +15,12 @@ pub struct Traces(BTreeSet<PathBuf>);
 impl Traces {
     /// Looks.
     pub fn now() -> Traces {
-        let temporary = std::env::temp_dir();
-        let ours = [Path::new("/dev/shm"), Path::new("/run/netns"), &temporary];
-        // Sockets of shims have hashes for names.
-        let all = [Path::new("/run/containerd/s"), Path::new("/run/corten/shim")];
-        let ours = ours.into_iter().flat_map(|folder| entries(folder, &OURS));
-        Traces(ours.chain(all.into_iter().flat_map(|folder| entries(folder, &[""]))).collect())
+        let (temporary, guards) = (std::env::temp_dir(), guard::prefix(std::process::id()));
+        let ours = [Path::new("/dev/shm"), &temporary].map(|folder| entries(folder, &guards));
+        // Nobody else has shims of ours here, whose sockets have hashes for names.
+        let shims = ["/run/containerd/s", "/run/corten/shim"].map(|folder| entries(Path::new(folder), ""));
+        let named = entries(Path::new("/run/netns"), "corten");
+        Traces(ours.into_iter().chain(shims).chain([named]).flatten().collect())
     }
 
     /// The failure of a run that left what was not there before.
@@ -32,11 +31,10 @@ impl Traces {
 }
 
 /// What is in a folder, if there is one, and has a name that begins so.
-fn entries(folder: &Path, begins: &[&str]) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let is_meant = |name: String| begins.iter().any(|begin| name.starts_with(begin));
-    entries.filter(|path| name(path).is_some_and(is_meant)).collect()
+fn entries(folder: &Path, begin: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_meant = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(begin);
+    entries.filter(is_meant).map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
@@ -46,12 +44,12 @@ mod tests {
     #[test]
     fn what_a_run_left_is_named_and_what_was_there_before_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let look = || Traces(entries(folder.path(), &OURS).into_iter().collect());
+        let look = || Traces(entries(folder.path(), "corten-").into_iter().collect());
         fs::write(folder.path().join("corten-before"), "").unwrap();
         let before = look();
         fs::write(folder.path().join("of-others"), "").unwrap();
         assert!(before.left(&look()).is_none());
-        let left = folder.path().join("netd-left");
+        let left = folder.path().join("corten-left");
         fs::write(&left, "").unwrap();
         let row = before.left(&look()).expect("a file is left");
         assert!(row.failed() && row.detail == left.display().to_string(), "{row:?}");
@@ -59,7 +57,8 @@ mod tests {
 
     #[test]
     fn memory_files_are_looked_at() {
-        let file = tempfile::Builder::new().prefix("corten-left-").tempfile_in("/dev/shm").unwrap();
+        let prefix = guard::prefix(std::process::id());
+        let file = tempfile::Builder::new().prefix(&prefix).tempfile_in("/dev/shm").unwrap();
         assert!(Traces::now().0.contains(file.path()));
     }
 }
