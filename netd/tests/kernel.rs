@@ -11,6 +11,8 @@ mod comparison;
 mod entries;
 #[path = "kernel/events.rs"]
 mod events;
+#[path = "kernel/exchange.rs"]
+mod exchange;
 #[path = "kernel/filters.rs"]
 mod filters;
 #[path = "kernel/history.rs"]

@@ -58,6 +58,8 @@ impl<'a> Judge<'a> {
             Action::Neighbour { key, .. } => !self.links.contains(&key.device),
             // Without these nothing reaches the switch, so they are never only reported.
             Action::Rule { .. } => false,
+            // Left by a netd that was killed, not made by somebody.
+            Action::ReleaseRoute { left, .. } => !left,
             _ => true,
         }
     }
@@ -91,6 +93,8 @@ impl<'a> Judge<'a> {
             Action::Set { link, .. }
             | Action::AddAddress { link, .. }
             | Action::WithdrawAddress { link, .. }
+            | Action::HoldRoute { link, .. }
+            | Action::ReleaseRoute { link, .. }
             | Action::DeleteAddress { link, .. } => self.section_of_link(link, None),
             Action::LinkGroups { .. } => DriftSection::Mdb,
             Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => {
@@ -170,5 +174,18 @@ mod tests {
         assert!(judge.allows(&route(id(3))), "a member of its group came back");
         assert!(!judge.allows(&route(id(2))), "somebody removed it, and routes are only reported");
         assert!(judge.allows(&Action::SetUp { name: "swp1".to_owned(), kind: LinkKind::Hardware }));
+    }
+
+    #[test]
+    fn held_routes_that_were_left_are_released_where_drift_is_only_reported() {
+        let config = netd_api::config::parse("version = 1\n[drift]\nports = \"report\"\n").expect("valid");
+        let (network, flapped) = (Network::default(), Flapped::default());
+        let judge = Judge::new(&config, &network, &flapped);
+        let prefix = "10.0.0.1/32".parse().expect("a prefix");
+        let route = crate::plan::HeldRoute { local: true, prefix, table: 255 };
+        let release = |left| Action::ReleaseRoute { link: "swp1".to_owned(), route, left };
+        assert!(judge.allows(&release(true)), "nobody made them");
+        assert!(!judge.allows(&release(false)), "it goes with addresses that are not touched");
+        assert!(!judge.allows(&Action::HoldRoute { link: "swp1".to_owned(), route }));
     }
 }

@@ -36,7 +36,8 @@ impl Engine {
         for (name, link) in &mut actual.links {
             link.carrier |= !link.up && desired.links.get(name).is_some_and(|wanted| wanted.up);
         }
-        let steps = plan(&desired, &actual);
+        let mut steps = plan(&desired, &actual);
+        steps.retain(|step| !step.action.is_about_held_route());
         let words = Words { config, running: &self.config, desired: &desired, actual: &actual };
         // What users and sessions meet comes before what packets do.
         let system = system::differences(&self.config, config);

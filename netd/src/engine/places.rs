@@ -80,6 +80,8 @@ fn place(config: &Config, action: &Action) -> Option<Place> {
         Action::Set { link: name, setting, .. } => link(config, name, key_of(*setting)),
         Action::AddAddress { link: name, .. }
         | Action::WithdrawAddress { link: name, .. }
+        | Action::HoldRoute { link: name, .. }
+        | Action::ReleaseRoute { link: name, .. }
         | Action::DeleteAddress { link: name, .. } => link(config, name, "addresses"),
         Action::AddVlans { port, .. } | Action::DeleteVlans { port, .. } => link(config, port, "vlan"),
         Action::Querier { first, .. } | Action::LinkGroups { first, .. } => querier(config, *first),

@@ -210,7 +210,7 @@ impl Engine {
     fn tell_drift(&mut self, result: &Reconciled) {
         for action in &result.repaired {
             tracing::info!("{action}");
-            if self.settled {
+            if self.settled && !action.is_about_held_route() {
                 let (object, detail) = (action.object(), action.to_string());
                 self.hub.tell(EventKind::Repaired, &object, EventSource::Netlink, detail);
             }
@@ -220,7 +220,8 @@ impl Engine {
         }
         let (config, found) = (self.config.as_ref(), &result.found);
         let words = Words { config, running: config, desired: &self.desired, actual: found };
-        self.drift = result.let_be.iter().map(|action| Drift::of(action, &words)).collect();
+        let drift = result.let_be.iter().filter(|action| !action.is_about_held_route());
+        self.drift = drift.map(|action| Drift::of(action, &words)).collect();
         self.settled = true;
     }
 

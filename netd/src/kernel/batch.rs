@@ -14,7 +14,8 @@ use super::sender::{Outcomes, Sender};
 use super::setting::{self, Change};
 use super::wire::Message;
 use super::{
-    address, fdb, filter, link, link_local, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan,
+    address, fdb, filter, held_route, link, link_local, mdb, neighbour, next_hop, qdisc, querier, route,
+    rule, vlan,
 };
 use crate::plan::{
     Action, FdbKey, LINK_GROUPS, LinkKind, MdbKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Setting,
@@ -30,6 +31,7 @@ pub fn execute(connection: &mut Connection, actions: &[&Action]) -> Outcomes {
 pub fn execute_beside(connection: &mut Connection, actions: &[&Action], taken: &TakenRoutes) -> Outcomes {
     let mut outcomes: Outcomes = vec![Ok(()); actions.len()];
     let (mut names, mut sender, mut ports) = (Names::default(), Sender::default(), PortChanges::default());
+    held_route::wait(connection, &mut names, actions);
     for (place, action) in actions.iter().enumerate() {
         if let Action::LinkGroups { port, first, last, add } = action {
             match mdb_message(connection, &mut names, port, *add) {
@@ -68,7 +70,12 @@ pub fn execute_beside(connection: &mut Connection, actions: &[&Action], taken: &
     renew_link_local(connection, actions, &mut outcomes);
     ports.carry_out(&mut names, &mut outcomes);
     for (outcome, action) in outcomes.iter_mut().zip(actions) {
-        if action.is_removal() && matches!(outcome, Err(error) if says_absent(action, error)) {
+        let done_already = match (&outcome, action) {
+            (Err(error), Action::HoldRoute { .. }) => error.errno == Errno::EEXIST,
+            (Err(error), action) => action.is_removal() && says_absent(action, error),
+            (Ok(()), _) => false,
+        };
+        if done_already {
             *outcome = Ok(());
         }
     }
@@ -161,6 +168,8 @@ fn change<'a>(
         Action::DeleteAddress { link, address } | Action::WithdrawAddress { link, address } => {
             Some(address::delete(names.index(link)?, address))
         }
+        Action::HoldRoute { link, route } => Some(held_route::hold(names.index(link)?, route)),
+        Action::ReleaseRoute { link, route, .. } => Some(held_route::release(names.index(link)?, route)),
         Action::LinkGroups { .. } => None,
         Action::Rule { rule, add } => Some(if *add { rule::add(rule) } else { rule::delete(rule) }),
         Action::Clsact { link, add } => Some(qdisc::clsact(names.index(link)?, *add)),

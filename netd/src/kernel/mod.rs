@@ -1,7 +1,8 @@
 //! The only room that knows netlink: what the kernel holds, as records, and how to change it.
 //!
 //! It contains no policy. One file an object ([`link`] with [`bridge`], [`bridge_port`], [`lag`], [`vxlan`],
-//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`neighbour`], [`fdb`], [`mdb`], [`rule`],
+//! [`veth`], [`inet`]; [`vlan`], [`address`], [`next_hop`], [`route`], [`held_route`],
+//! [`neighbour`], [`fdb`], [`mdb`], [`rule`],
 //! [`qdisc`], [`filter`]; of the generic families, [`ethtool`] with [`ethtool_stats`], and [`devlink`] with
 //! [`devlink_traps`]). [`wire`] is the encoding, [`connection`] the request socket, [`sender`] what makes it fast,
 //! [`extack`] the kernel's errors, [`monitor`] its events, [`route_watch`] those that a change must know of,
@@ -32,6 +33,7 @@ pub mod fdb;
 pub mod filter;
 pub mod fuzz;
 pub mod generic;
+pub mod held_route;
 pub mod inet;
 pub mod lag;
 pub mod link;

@@ -30,7 +30,7 @@ const RTM_F_OFFLOAD: u32 = 0x4000;
 pub(super) const RTM_F_TRAP: u32 = 0x8000;
 pub(super) const RTM_F_OFFLOAD_FAILED: u32 = 0x2000_0000;
 /// Length of `struct rtmsg`.
-const HEADER_LEN: usize = 12;
+pub(super) const HEADER_LEN: usize = 12;
 
 /// A route as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

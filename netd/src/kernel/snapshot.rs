@@ -7,12 +7,15 @@ use super::address::AddressRecord;
 use super::connection::Connection;
 use super::ethtool::Ethtool;
 use super::extack::KernelError;
+use super::held_route::HELD_SUBNET_PROTOCOL;
 use super::link::{LinkRecord, OWN_GROUP};
 use super::mdb::MdbRecord;
 use super::neighbour::NeighbourRecord;
 use super::route::OWN_PROTOCOL;
 use super::route_targets::RouteTargets;
-use super::{address, fdb, filter, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan};
+use super::{
+    address, fdb, filter, held_route, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan,
+};
 use crate::plan::{
     Direction, FdbKey, FilterKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting, Value,
     VlanTable,
@@ -143,8 +146,20 @@ pub fn network_with(
         network.next_hops.insert(record.id, object);
     }
     let mut targets = RouteTargets::new(&interfaces);
-    network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| targets.route(record))?;
+    let mut held = Vec::new();
+    network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| {
+        held.extend(held_route::of_address(record));
+        targets.route(record)
+    })?;
     network.sort();
+    if !held.is_empty() {
+        held.extend(route::dump_with(connection, Some(HELD_SUBNET_PROTOCOL), held_route::of_subnet)?);
+    }
+    for (index, route) in held {
+        if let Some(link) = network.links.get_mut(interfaces.name(index)) {
+            link.held_routes.insert(route);
+        }
+    }
     network.rules = rule::dump(connection)?;
     add_filters(connection, &interfaces, &mut network)?;
     if let Some(bridge) = interfaces.bridge(bridge) {
@@ -202,6 +217,7 @@ fn to_link(record: &LinkRecord, interfaces: &Interfaces, scope: &Scope) -> Link 
         foreign_filters: false,
         addresses,
         foreign_addresses,
+        held_routes: BTreeSet::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod filter;
+mod held_route;
 mod link;
 mod link_groups;
 pub mod network;
@@ -21,6 +22,7 @@ mod vlan;
 pub mod vlan_table;
 
 pub use filter::{Direction, Filter, FilterKey, MaskedMac, Tag, TagAction};
+pub use held_route::HeldRoute;
 pub use link_groups::LINK_GROUPS;
 pub use network::{
     FdbKey, Link, LinkKind, Lookup, MdbKey, NeighbourKey, Network, NextHop, NextHopId, NextHopObject, Route,
@@ -50,6 +52,7 @@ pub fn plan(desired: &Network, actual: &Network) -> Vec<Step> {
     link::diff(desired, actual, &usable, &recreated, &mut steps);
     vlan::diff(desired, actual, &usable, &recreated, &mut steps);
     address::diff(desired, actual, &usable, &recreated, &mut steps);
+    held_route::diff(desired, actual, &recreated, &mut steps);
     filter::diff(desired, actual, &usable, &recreated, &mut steps);
     // Stable: within a rank the order above holds.
     steps.sort_by_key(|step| step.action.rank());

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Filter, FilterKey};
+use super::held_route::HeldRoute;
 use super::offer::Offer;
 use super::setting::{Setting, Settings, Value};
 use super::vlan_table::VlanTable;
@@ -83,6 +84,9 @@ pub struct Link {
     /// Found: addresses that others set. They satisfy a wish but are never removed.
     #[serde(default)]
     pub foreign_addresses: Vec<IpNet>,
+    /// Found: routes that netd holds while addresses change their order. None outlasts a change.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held_routes: BTreeSet<HeldRoute>,
 }
 
 fn yes() -> bool {
@@ -115,7 +119,13 @@ impl Link {
             foreign_filters: false,
             addresses: Vec::new(),
             foreign_addresses: Vec::new(),
+            held_routes: BTreeSet::new(),
         }
+    }
+
+    /// Whether the link has an address, whoever set it.
+    pub fn has_address(&self, address: &IpNet) -> bool {
+        self.addresses.contains(address) || self.foreign_addresses.contains(address)
     }
 
     /// Sets a setting.

@@ -6,6 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::filter::{Filter, FilterKey};
+use super::held_route::HeldRoute;
 use super::network::{
     FdbKey, Link, LinkKind, MdbKey, NeighbourKey, NextHopId, NextHopObject, RouteKey, RouteTarget, Rule,
 };
@@ -45,6 +46,9 @@ impl Step {
 ///
 /// To withdraw an address is to delete it so that it is set again at once, as the last (IPv4) or the first (IPv6).
 ///
+/// A route that is released was `left` where the kernel had it before the plan: by a netd that was killed, or since an
+/// action was refused.
+///
 /// Objects of which there may be a million change `from` something `to` something, either of which may be
 /// absence: the reverse is the same the other way round, and needs no memory of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub enum Action {
     AddAddress { link: String, address: IpNet, detect_duplicates: bool },
     DeleteAddress { link: String, address: IpNet },
     WithdrawAddress { link: String, address: IpNet },
+    HoldRoute { link: String, route: HeldRoute },
+    ReleaseRoute { link: String, route: HeldRoute, left: bool },
     NextHop { id: NextHopId, from: Option<NextHopObject>, to: Option<NextHopObject> },
     Route { key: RouteKey, from: Option<RouteTarget>, to: Option<RouteTarget> },
     Fdb { key: FdbKey, from: Option<String>, to: Option<String> },
@@ -92,12 +98,13 @@ impl Action {
             | Action::Neighbour { to: None, .. }
             | Action::Filter { add: false, .. }
             | Action::Querier { on: false, .. } => 4,
-            Action::DeleteAddress { .. } | Action::Clsact { add: false, .. } => 5,
-            Action::SetDown { .. } => 6,
-            Action::DeleteVlans { .. } => 7,
-            Action::ClearMaster { .. } => 8,
-            Action::DeleteLink { kind: LinkKind::Vlan { .. }, .. } => 9,
-            Action::DeleteLink { .. } => 10,
+            Action::HoldRoute { .. } => 5,
+            Action::DeleteAddress { .. } | Action::Clsact { add: false, .. } => 6,
+            Action::SetDown { .. } => 7,
+            Action::DeleteVlans { .. } => 8,
+            Action::ClearMaster { .. } => 9,
+            Action::DeleteLink { kind: LinkKind::Vlan { .. }, .. } => 10,
+            Action::DeleteLink { .. } => 11,
             // VRFs before anything comes up: adding one later makes some drivers give up their routes.
             Action::CreateLink { kind: LinkKind::Vrf { .. }, .. } => 20,
             Action::CreateLink { kind: LinkKind::Vlan { .. }, .. } => 22,
@@ -121,18 +128,20 @@ impl Action {
             Action::SetUp { kind: LinkKind::Vlan { .. }, .. } => 33,
             Action::SetUp { .. } => 32,
             Action::AddAddress { .. } | Action::WithdrawAddress { .. } => 34,
-            Action::NextHop { to: Some(NextHopObject::Single { .. }), .. } => 35,
-            Action::NextHop { to: Some(NextHopObject::Group(_)), .. } => 36,
+            // Before routes of the configuration, of which one may have the same destination and metric.
+            Action::ReleaseRoute { .. } => 35,
+            Action::NextHop { to: Some(NextHopObject::Single { .. }), .. } => 36,
+            Action::NextHop { to: Some(NextHopObject::Group(_)), .. } => 37,
             // Last, when no route uses them any more: the kernel takes routes along with their next hop.
-            Action::NextHop { to: None, from: Some(NextHopObject::Group(_)), .. } => 39,
-            Action::NextHop { to: None, .. } => 40,
-            Action::Route { .. } => 37,
+            Action::NextHop { to: None, from: Some(NextHopObject::Group(_)), .. } => 40,
+            Action::NextHop { to: None, .. } => 41,
+            Action::Route { .. } => 38,
             Action::Fdb { .. }
             | Action::Mdb { .. }
             | Action::LinkGroups { .. }
             | Action::Neighbour { .. }
             | Action::Filter { .. }
-            | Action::Querier { .. } => 38,
+            | Action::Querier { .. } => 39,
         }
     }
 
@@ -147,6 +156,12 @@ impl Action {
             }
             Action::Fdb { key, from, to } => {
                 Action::Fdb { key: key.clone(), from: to.clone(), to: from.clone() }
+            }
+            Action::HoldRoute { link, route } => {
+                Action::ReleaseRoute { link: link.clone(), route: *route, left: false }
+            }
+            Action::ReleaseRoute { link, route, .. } => {
+                Action::HoldRoute { link: link.clone(), route: *route }
             }
             Action::Mdb { key, add } => Action::Mdb { key: key.clone(), add: !add },
             Action::LinkGroups { port, first, last, add } => {
@@ -183,6 +198,11 @@ impl Action {
         )
     }
 
+    /// Whether the action is about a route that is held only while a change is made: no difference of its own.
+    pub fn is_about_held_route(&self) -> bool {
+        matches!(self, Action::HoldRoute { .. } | Action::ReleaseRoute { .. })
+    }
+
     /// Whether the action removes something, so that finding it gone already is success.
     pub fn is_removal(&self) -> bool {
         matches!(
@@ -199,6 +219,7 @@ impl Action {
                 | Action::Querier { on: false, .. }
                 | Action::DeleteAddress { .. }
                 | Action::WithdrawAddress { .. }
+                | Action::ReleaseRoute { .. }
                 | Action::DeleteVlans { .. }
                 | Action::DeleteLink { .. }
                 | Action::ClearMaster { .. }
@@ -219,6 +240,8 @@ impl Action {
             Action::AddAddress { link, .. }
             | Action::DeleteAddress { link, .. }
             | Action::WithdrawAddress { link, .. }
+            | Action::HoldRoute { link, .. }
+            | Action::ReleaseRoute { link, .. }
             | Action::Set { link, .. } => link.clone(),
             Action::AddVlans { port, .. }
             | Action::DeleteVlans { port, .. }
@@ -284,6 +307,8 @@ impl fmt::Display for Action {
             Action::AddAddress { link, address, .. } => write!(f, "{link}: add address {address}"),
             Action::DeleteAddress { link, address } => write!(f, "{link}: delete address {address}"),
             Action::WithdrawAddress { link, address } => write!(f, "{link}: withdraw address {address}"),
+            Action::HoldRoute { link, route } => write!(f, "{link}: hold route {route}"),
+            Action::ReleaseRoute { link, route, .. } => write!(f, "{link}: release route {route}"),
             Action::NextHop { id, from, to } => change(f, id, from.as_ref(), to.as_ref()),
             Action::Route { key, from, to } => {
                 f.write_str("route ")?;

@@ -14,6 +14,7 @@ use super::query::Query;
 use super::stream::{StreamError, Writer};
 use crate::alarms::hardware::is_alarm;
 use crate::kernel::Connection;
+use crate::kernel::held_route::is_held;
 use crate::kernel::route::{self, OWN_PROTOCOL, RouteRecord};
 use crate::plan;
 use crate::platform::MANAGEMENT;
@@ -105,10 +106,14 @@ impl View<'_> {
                 // Where no VRF's device stands, the kernel may look into the VRF of the device a route leads to.
                 let by_kernel = route::lookup(connection, *address, index)?
                     .filter(|record| record.table == table || index.is_none() && record.table == LOCAL);
-                let record = match by_kernel {
+                let mut record = match by_kernel {
                     Some(record) => Some(record),
                     None => longest_match(connection, *address, table)?,
                 };
+                // Held for a moment in the place of the kernel's own.
+                if let Some(record) = record.as_mut().filter(|record| is_held(record)) {
+                    (record.protocol, record.metric) = (libc::RTPROT_KERNEL, 0);
+                }
                 // Where packets go is decided among the routes of all protocols.
                 found.extend(record.filter(|record| query.takes_protocol(record.protocol)));
             }
@@ -130,7 +135,7 @@ impl View<'_> {
     ) -> Result<Vec<RouteRecord>, StreamError> {
         let mut routes = Vec::new();
         route::stream(connection, family, LOCAL, None, |record| {
-            if self.is_loopback_address(record) {
+            if self.is_loopback_address(record) && !is_held(record) {
                 routes.push(record.clone());
             }
             ControlFlow::Continue(())
@@ -140,10 +145,11 @@ impl View<'_> {
     }
 
     /// Whether a route is one of the switch's own addresses, or a broadcast one. In a VRF these stand beside the others.
+    /// One that is held stands behind one of the kernel's.
     fn is_hidden(&self, record: &RouteRecord) -> bool {
         let own = [libc::RTN_LOCAL, libc::RTN_BROADCAST, libc::RTN_ANYCAST, libc::RTN_MULTICAST]
             .contains(&record.kind);
-        own && !self.is_loopback_address(record)
+        is_held(record) || own && !self.is_loopback_address(record)
     }
 
     /// VRF names by routing table; the main table has the empty name.

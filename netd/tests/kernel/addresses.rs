@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use ipnet::IpNet;
 use netd::kernel::address::{self, AddressRecord};
-use netd::kernel::link;
+use netd::kernel::route::{self, RouteRecord};
 use netd::kernel::unreported::Unreported;
-use netd::plan::{Network, Setting, plan};
+use netd::kernel::{batch, link};
+use netd::plan::{Action, HeldRoute, Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
 
 use crate::common::isolated;
+use crate::exchange::{self, Flow, lost_during};
 use crate::network::desired;
 use crate::room::{BRIDGE, Room, set};
 
@@ -137,5 +140,147 @@ fn link_local_address_follows_the_hardware_address() {
         let known = ipv6_of(&mut room, "swp1");
         room.carry_out([set("swp1", Setting::Mac, "02:00:5e:00:53:01")]);
         assert_eq!(ipv6_of(&mut room, "swp1"), known);
+    });
+}
+
+/// Sets settings of the kernel that come in two: for all links, and for those to come.
+fn set_sysctl(family: &str, name: &str, value: &str) {
+    for scope in ["all", "default"] {
+        let path = format!("/proc/sys/net/{family}/conf/{scope}/{name}");
+        std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+/// Carries out a command of ip(8).
+fn ip(command: &str) {
+    let status = Command::new("ip").args(command.split_whitespace()).status().expect("ip(8) of iproute2");
+    assert!(status.success(), "ip {command}: {status}");
+}
+
+/// Routes that are held by netd, whatever link they lead out of.
+fn held(room: &mut Room) -> Vec<RouteRecord> {
+    let mut records = route::dump(&mut room.connection, None).expect("routes");
+    records.retain(netd::kernel::held_route::is_held);
+    records
+}
+
+#[test]
+fn addresses_are_reordered_without_losing_packets() {
+    isolated("addresses::addresses_are_reordered_without_losing_packets", || {
+        // As on the switch.
+        set_sysctl("ipv4", "promote_secondaries", "1");
+        set_sysctl("ipv4", "forwarding", "1");
+        set_sysctl("ipv6", "forwarding", "1");
+        let mut room = Room::new();
+        let (mut near, mut far) = (room.add_host("swp1"), room.add_host("swp2"));
+        // Nothing of netd's: a network from which packets are forwarded.
+        room.scope.ports.remove("swp2");
+        ip("address add 10.0.9.1/24 dev swp2");
+        ip("address add 2001:db8:9::1/64 dev swp2 nodad");
+        ["10.0.0.9/24", "2001:db8::9/64"].iter().for_each(|address| near.add_address(address));
+        ["10.0.9.9/24", "2001:db8:9::9/64"].iter().for_each(|address| far.add_address(address));
+        let (a, b) = ("10.0.0.1/24", "10.0.0.2/24");
+        let (c, d) = ("2001:db8::1/64", "2001:db8::2/64");
+        apply(&mut room, &[a, b, c, d]);
+        near.inside(|| {
+            ip("route add 10.0.9.0/24 via 10.0.0.1");
+            ip("route add 2001:db8:9::/64 via 2001:db8::1");
+        });
+        far.inside(|| {
+            ip("route add 10.0.0.0/24 via 10.0.9.1");
+            ip("route add 2001:db8::/64 via 2001:db8:9::1");
+        });
+        let mut flows = Vec::new();
+        for (address, any) in [
+            ("10.0.0.1:7", "10.0.0.9:0"),
+            ("10.0.0.2:7", "10.0.0.9:0"),
+            ("[2001:db8::1]:7", "[2001:db8::9]:0"),
+            ("[2001:db8::2]:7", "[2001:db8::9]:0"),
+        ] {
+            let asks = near.inside(|| exchange::socket(any));
+            flows.push(Flow::new(address, asks, exchange::socket(address)));
+        }
+        for (address, any) in [("10.0.0.9:7", "10.0.9.9:0"), ("[2001:db8::9]:7", "[2001:db8:9::9]:0")] {
+            let (asks, answers) =
+                (far.inside(|| exchange::socket(any)), near.inside(|| exchange::socket(address)));
+            flows.push(Flow::new(&format!("{address} by the switch"), asks, answers));
+        }
+        let lost = lost_during(&flows, |wait| {
+            for _ in 0..25 {
+                wait();
+                apply(&mut room, &[b, a, d, c]);
+                wait();
+                apply(&mut room, &[a, b, c, d]);
+            }
+            wait();
+        });
+        assert!(lost.is_empty(), "{} lost, of these: {:#?}", lost.len(), &lost[..lost.len().min(9)]);
+        assert_eq!(held(&mut room), [], "none is left");
+    });
+}
+
+#[test]
+fn held_routes_that_were_left_are_found_and_released() {
+    isolated("addresses::held_routes_that_were_left_are_found_and_released", || {
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        let addresses = ["10.0.0.1/24", "10.0.0.2/24", "2001:db8::1/64"];
+        apply(&mut room, &addresses);
+        // The table of a VRF takes them as well.
+        let routes: Vec<HeldRoute> = [(255, 254), (1001, 1001)]
+            .into_iter()
+            .flat_map(|(of_addresses, of_subnets)| {
+                [
+                    ("10.0.0.1/32", true, of_addresses),
+                    ("2001:db8::1/128", true, of_addresses),
+                    ("10.0.0.0/24", false, of_subnets),
+                    ("2001:db8::/64", false, of_subnets),
+                ]
+            })
+            .map(|(prefix, local, table)| HeldRoute { local, prefix: prefix.parse().unwrap(), table })
+            .collect();
+        let hold = |route: &HeldRoute| Action::HoldRoute { link: "swp1".to_owned(), route: *route };
+        // Held twice is held once.
+        room.carry_out(routes.iter().chain(&routes).map(hold));
+        assert_eq!(held(&mut room).len(), routes.len());
+        let found = room.snapshot();
+        assert_eq!(found.links["swp1"].held_routes, routes.into_iter().collect());
+        assert_eq!(found.routes, [], "none is of the configuration");
+        apply(&mut room, &addresses);
+        assert_eq!(held(&mut room), []);
+        assert_eq!(room.snapshot().links["swp1"].held_routes, BTreeSet::new());
+    });
+}
+
+#[test]
+fn held_routes_of_ipv6_stay_until_the_kernel_has_its_own() {
+    isolated("addresses::held_routes_of_ipv6_stay_until_the_kernel_has_its_own", || {
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        let link = || "swp1".to_owned();
+        // Many, since the kernel takes its time for each.
+        let addresses: Vec<IpNet> =
+            (1..=64).map(|last| format!("2001:db8::{last:x}/64").parse().expect("an address")).collect();
+        let route = |address: &IpNet| HeldRoute { local: true, prefix: address.addr().into(), table: 255 };
+        let each = |action: &dyn Fn(&IpNet) -> Action| addresses.iter().map(action).collect::<Vec<_>>();
+        let add =
+            each(&|address| Action::AddAddress { link: link(), address: *address, detect_duplicates: false });
+        let hold = each(&|address| Action::HoldRoute { link: link(), route: route(address) });
+        let withdraw = each(&|address| Action::WithdrawAddress { link: link(), address: *address });
+        let release =
+            each(&|address| Action::ReleaseRoute { link: link(), route: route(address), left: false });
+        room.carry_out(add.clone());
+        let index = room.index("swp1");
+        for _ in 0..20 {
+            for actions in [&hold, &withdraw, &add, &release] {
+                let actions: Vec<&Action> = actions.iter().collect();
+                let outcomes = batch::execute(&mut room.connection, &actions);
+                assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+            }
+            let last = addresses[63].addr();
+            let found = route::lookup(&mut room.connection, last, Some(index)).expect("a lookup");
+            let kind = found.map(|record| (route::kind_name(record.kind), record.metric));
+            assert_eq!(kind, Some(("local", 0)), "the kernel's own route to {last}");
+        }
     });
 }

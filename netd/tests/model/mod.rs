@@ -214,6 +214,9 @@ impl Model {
         };
         self.network.routes.retain(|route| !uses(&route.target));
         self.network.neighbours.retain(|key, _| key.device != device);
+        if let Some(link) = self.network.links.get_mut(device) {
+            link.held_routes.clear();
+        }
     }
 
     fn remove_next_hop(&mut self, id: NextHopId) {
@@ -307,6 +310,8 @@ impl Model {
         }
         let mac = link.settings.get(&Setting::Mac).cloned();
         link.master = Some(master.to_owned());
+        // Its routes go to another table.
+        link.held_routes.clear();
         link.addresses.retain(|address| address.addr().is_ipv4());
         if kind == LinkKind::Bridge {
             link.set(Setting::Isolated, false);
@@ -413,6 +418,18 @@ impl Model {
             }
             Action::DeleteAddress { link, address } | Action::WithdrawAddress { link, address } => {
                 self.link(link)?.addresses.retain(|own| own != address);
+            }
+            Action::HoldRoute { link, route } => {
+                let link = self.link(link)?;
+                if !link.up {
+                    return Err(failed(Errno::ENETDOWN, "Device for nexthop is not up"));
+                }
+                link.held_routes.insert(*route);
+            }
+            Action::ReleaseRoute { link, route, .. } => {
+                if !self.link(link)?.held_routes.remove(route) {
+                    return Err(failed(Errno::ESRCH, "no such route"));
+                }
             }
             Action::NextHop { id, from, to } => return self.set_next_hop(*id, from.as_ref(), to.as_ref()),
             Action::Route { key, from, to } => return self.set_route(*key, from.as_ref(), to.as_ref()),

@@ -124,6 +124,8 @@ fn link_facts(name: &str, link: &Link, foreign: &[IpNet], facts: &mut BTreeSet<S
         facts.insert(format!("{name}: vlan {id} {:?}", link.vlans.get(id)));
     }
     facts.insert(format!("{name}: querier in {:?}", ids(&link.queriers)));
+    // None is ever wanted.
+    facts.extend(link.held_routes.iter().map(|route| format!("{name}: held route {route}")));
     facts.insert(format!("{name}: groups of the link in {:?}", ids(&link.link_groups)));
 }
 
