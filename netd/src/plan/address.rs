@@ -50,15 +50,18 @@ fn set(name: &str, want: &Link, found: Option<&Link>, steps: &mut Vec<Step>) {
     for group in Group::ALL {
         let Rest { addresses, after_none } = group.rest(&wanted, &there);
         let moved: Vec<IpNet> = addresses.iter().filter(|address| there.contains(address)).copied().collect();
-        // A link whose last address goes loses its routes, so one that is new comes before that. Not so where the
-        // kernel would take it along with a first one of its subnet.
-        let apart = |first: &&IpNet| !moved.iter().any(|other| other.trunc() == first.trunc());
-        let ahead = addresses.first().filter(|_| after_none && !moved.is_empty()).filter(apart);
+        // A link whose last address goes loses its routes, so one that is new comes before that.
+        let ahead = addresses.first().filter(|_| after_none && !moved.is_empty());
         steps.extend(ahead.map(|address| Step::new(add(name, want, *address), vec![delete(*address)])));
         for address in &moved {
             let withdraw = Action::WithdrawAddress { link: link.clone(), address: *address };
             steps.push(Step::new(withdraw, vec![again(*address)]));
         }
+        // A kernel that does not promote it (`promote_secondaries`) takes it along with the first one of its subnet.
+        let taken_along =
+            |first: &&IpNet| first.addr().is_ipv4() && moved.iter().any(|net| net.trunc() == first.trunc());
+        let once_more = ahead.filter(taken_along);
+        steps.extend(once_more.map(|address| Step::new(add(name, want, *address), Vec::new())));
         for address in addresses.iter().skip(usize::from(ahead.is_some())) {
             let anew = add(name, want, *address);
             if !moved.contains(address) {

@@ -220,6 +220,28 @@ fn addresses_are_reordered_without_losing_packets() {
 }
 
 #[test]
+fn a_new_first_address_takes_no_route_of_the_one_that_was_alone() {
+    isolated("addresses::a_new_first_address_takes_no_route_of_the_one_that_was_alone", || {
+        set_sysctl("ipv4", "promote_secondaries", "1");
+        let mut room = Room::new();
+        room.add_pair("swp1", "host1");
+        apply(&mut room, &["10.0.0.1/24", "2001:db8::1/64"]);
+        // Of another program: nobody sets them anew.
+        ip("route add 203.0.113.0/24 via 10.0.0.9");
+        ip("route add 2001:db8:99::/48 via 2001:db8::9");
+        let theirs = |room: &mut Room| -> Vec<String> {
+            let records = route::dump(&mut room.connection, Some(3)).expect("routes");
+            records.iter().map(|record| record.prefix.to_string()).collect()
+        };
+        assert_eq!(theirs(&mut room), ["203.0.113.0/24", "2001:db8:99::/48"]);
+        apply(&mut room, &["10.0.0.2/24", "10.0.0.1/24", "2001:db8::2/64", "2001:db8::1/64"]);
+        assert_eq!(theirs(&mut room), ["203.0.113.0/24", "2001:db8:99::/48"]);
+        assert_eq!(source("10.0.0.99"), "10.0.0.2");
+        assert_eq!(source("2001:db8::99"), "2001:db8::2");
+    });
+}
+
+#[test]
 fn held_routes_that_were_left_are_found_and_released() {
     isolated("addresses::held_routes_that_were_left_are_found_and_released", || {
         let mut room = Room::new();

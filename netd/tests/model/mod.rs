@@ -408,8 +408,9 @@ impl Model {
                 }
                 let addresses = &mut link.addresses;
                 if addresses.contains(address) {
-                    // One of IPv6 may be set over itself without the mark that others are not asked for it.
-                    return match address.addr().is_ipv6() && *detect_duplicates {
+                    // It may be set over itself: one of IPv6 without the mark that others are not asked for it, one of
+                    // IPv4 that a kernel might have taken along with the first of its subnet.
+                    return match *detect_duplicates || address.addr().is_ipv4() {
                         true => Ok(()),
                         false => Err(failed(Errno::EEXIST, "address exists")),
                     };
