@@ -155,7 +155,7 @@ fn carrier_routes_and_learned_addresses_are_compared_by_what_the_kernel_shows() 
             other.add(&hosts);
             // The peer may have been heard since.
             let (of_hosts, learned) = (other.kinds.remove("fdb"), learned.len());
-            assert_eq!(of_hosts.map(|facts| facts.objects.len()), Some(learned));
+            assert_eq!(of_hosts.map(|facts| facts.objects()), Some(learned as u64));
             other.kinds.insert("fdb".to_owned(), record.kinds["fdb"].clone());
             assert_eq!(other.kinds, record.kinds);
             let watch = Watch::start(Arc::new(record));
