@@ -232,6 +232,42 @@ fn a_refused_route_is_told_in_the_kernels_words_with_the_place_of_the_mistake() 
     });
 }
 
+/// Whether ip(8) adds or deletes an IPv6 route.
+fn ip_route(verb: &str, route: &str) -> bool {
+    let words = ["-6", "route", verb].into_iter().chain(route.split_whitespace());
+    Command::new("ip").args(words).output().expect("ip(8) of iproute2").status.success()
+}
+
+#[test]
+fn ipv6_next_hops_are_refused_where_check_says_so() {
+    isolated("routes::ipv6_next_hops_are_refused_where_check_says_so", || {
+        let _room = two_links();
+        // As in netd-api's next_hop_covers.rs.
+        for (other, by_host, by_link) in [
+            ("2001:db8:9::/48 via 2001:db8:1::9 dev swp1", true, false),
+            ("2001:db8:9::/64 dev swp1", true, false),
+            ("2001:db8:1::/80 via 2001:db8:1::9 dev swp1", false, true),
+            ("blackhole 2001:db8:1::5/128", true, true),
+            ("default via 2001:db8:1::9 dev swp1", true, true),
+            ("2001:db8:1::/64 via 2001:db8:1::9 dev swp1 metric 1024", true, true),
+            ("2001:db8::/32 via 2001:db8:2::9 dev swp2", true, true),
+            ("2001:db8:1::/80 dev swp1", true, true),
+            ("2001:db8:1::/80 via 2001:db8:2::9 dev swp2", true, true),
+            ("2001:db8:9::/64 dev swp2", true, true),
+            ("unreachable 2001:db8:9::/64", true, true),
+        ] {
+            assert!(ip_route("add", other), "{other}");
+            let taken = [
+                "2001:db8:a::/48 via 2001:db8:1::5 dev swp1",
+                "2001:db8:b::/48 via 2001:db8:9::5 dev swp2 onlink",
+            ]
+            .map(|route| ip_route("add", route) && ip_route("delete", route));
+            assert_eq!(taken, [by_host, by_link], "{other}");
+            assert!(ip_route("delete", other), "{other}");
+        }
+    });
+}
+
 fn many(count: u32) -> impl Iterator<Item = RouteKey> {
     let prefix = |number: u32| Ipv4Net::new((0x0a00_0000 + number).into(), 32).unwrap();
     (0..count).map(move |number| RouteKey { table: 254, prefix: IpNet::V4(prefix(number)), metric: 7 })

@@ -28,6 +28,7 @@ pub mod model;
 mod mtu;
 mod mtu_checks;
 mod names;
+mod next_hop_covers;
 mod next_hops;
 mod pcp;
 mod plain_lines;

@@ -5,18 +5,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::model::{NextHop, Place, Route, RouteTarget};
+use super::next_hop_covers::{Covered, covered};
 use super::reader::Reader;
 use super::routes::{Part, Ways, WaysKind, Written, WrittenHop, WrittenRoute};
 use super::surroundings::Surroundings;
 
 /// [`Ways`] with their interfaces.
-struct Resolved {
-    vrf: Option<Arc<str>>,
+pub(super) struct Resolved {
+    pub(super) vrf: Option<Arc<str>>,
     /// Number of the VRF among those that routes name.
     vrf_number: u32,
-    target: RouteTarget,
+    pub(super) target: RouteTarget,
     /// What is wrong with every route that has these ways.
     wrong: Vec<Part>,
+    /// Next hops to which another route leads as the kernel does not take it: their position, and the route's number.
+    covered: Vec<(u16, usize)>,
 }
 
 /// Routes with their next hops.
@@ -29,7 +32,7 @@ pub(super) fn resolve(
     let mut vrfs: BTreeMap<Option<&str>, (u32, Option<Arc<str>>)> = BTreeMap::new();
     let resolve = |ways: &'_ Ways, (vrf_number, vrf)| {
         let (target, wrong) = resolve_ways(ways, surroundings, incomplete);
-        Resolved { vrf, vrf_number, target, wrong }
+        Resolved { vrf, vrf_number, target, wrong, covered: Vec::new() }
     };
     let mut resolved: Vec<Resolved> = Vec::with_capacity(written.ways.len());
     for ways in &written.ways {
@@ -38,15 +41,34 @@ pub(super) fn resolve(
         let vrf = vrfs.entry(vrf).or_insert_with(|| (next, vrf.map(Arc::from))).clone();
         resolved.push(resolve(ways, vrf));
     }
+    for Covered { ways, position, route } in covered(written, &resolved, surroundings) {
+        resolved[ways].covered.push((position, route));
+    }
     let resolved_of = |route: &WrittenRoute| &resolved[route.ways as usize];
     report_duplicates(reader, &written.routes, |route| resolved_of(route).vrf_number);
-    for route in written.routes.iter().filter(|route| !resolved_of(route).wrong.is_empty()) {
+    let is_wrong = |route: &&WrittenRoute| {
+        let resolved = resolved_of(route);
+        !resolved.wrong.is_empty() || !resolved.covered.is_empty()
+    };
+    for route in written.routes.iter().filter(is_wrong) {
         if reader.is_full() {
             break;
         }
+        let ways = &written.ways[route.ways as usize];
         for part in &resolved_of(route).wrong {
             let (place, path) = written.locate(route, *part, reader);
-            reader.wrong(place, &path, explain(*part, &written.ways[route.ways as usize], surroundings));
+            reader.wrong(place, &path, explain(*part, ways, surroundings));
+        }
+        for (position, other) in resolved_of(route).covered.iter().filter(|_| route.installed) {
+            let (place, path) = written.locate(route, Part::Via(*position), reader);
+            let (other, address) = (&written.routes[*other], ways.next_hop(*position));
+            let message = format!(
+                "next hop {} is not on the link: the route to {} in line {} leads there",
+                address.map(|address| address.to_string()).unwrap_or_default(),
+                other.prefix,
+                other.place.line
+            );
+            reader.wrong(place, &path, message);
         }
     }
     let complete = |route: &WrittenRoute| {
@@ -111,14 +133,14 @@ fn resolve_ways(ways: &Ways, surroundings: &Surroundings<'_>, incomplete: bool) 
 /// What is to be said of a part that is wrong.
 fn explain(part: Part, ways: &Ways, surroundings: &Surroundings<'_>) -> String {
     let vrf = ways.vrf.as_deref();
-    match (part, &ways.kind) {
-        (Part::Vrf, _) => surroundings.explain_vrf(vrf.unwrap_or_default()),
-        (Part::Via(position), WaysKind::NextHops(hops)) => {
-            let hop = hops.iter().find(|hop| hop.position == position);
+    match part {
+        Part::Vrf => surroundings.explain_vrf(vrf.unwrap_or_default()),
+        Part::Dev => surroundings.explain_device_in(ways.dev.as_deref().unwrap_or_default(), vrf),
+        Part::Via(position) => {
             let dev = ways.dev.as_deref();
-            hop.map(|hop| surroundings.explain_next_hop(hop.address, vrf, dev)).unwrap_or_default()
+            let address = ways.next_hop(position);
+            address.map(|address| surroundings.explain_next_hop(address, vrf, dev)).unwrap_or_default()
         }
-        _ => surroundings.explain_device_in(ways.dev.as_deref().unwrap_or_default(), vrf),
     }
 }
 

@@ -1,46 +1,53 @@
-//! Which interface leads to an address: the subnets of the switch as one sorted table.
+//! What leads to an address: subnets of the switch, or prefixes of routes, as one sorted table.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
-/// Subnets of each VRF, cut into pieces that do not overlap, each with the interface of the longest prefix.
-#[derive(Default)]
-pub(super) struct Reach<'c> {
-    tables: HashMap<Scope<'c>, Vec<Piece>>,
+/// Subnets of each VRF, cut into pieces that do not overlap, each with the one of the longest prefix and what leads there.
+pub(super) struct Reach<'c, T> {
+    tables: HashMap<Scope<'c>, Vec<Piece<T>>>,
 }
 
 /// A VRF (`None` for the default one) and whether the addresses are of IPv6.
 type Scope<'c> = (Option<&'c str>, bool);
 
-/// From this address on, up to the next piece, this interface leads there, or none.
-struct Piece {
+/// From this address on, up to the next piece, this subnet holds the address, or none.
+struct Piece<T> {
     start: u128,
-    device: Option<Arc<str>>,
+    lead: Option<Lead<T>>,
 }
 
-impl<'c> Reach<'c> {
+/// A subnet, and what leads there.
+#[derive(Clone, Debug)]
+pub(super) struct Lead<T> {
+    /// Its prefix length.
+    pub(super) length: u8,
+    pub(super) by: T,
+}
+
+impl<'c, T: Clone> Reach<'c, T> {
     /// Of equal subnets the last is taken.
-    pub(super) fn new(subnets: impl Iterator<Item = (Option<&'c str>, IpNet, Arc<str>)>) -> Self {
-        let mut scopes: HashMap<Scope<'c>, Vec<(u128, u128, Arc<str>)>> = HashMap::new();
-        for (vrf, net, device) in subnets {
+    pub(super) fn new(subnets: impl Iterator<Item = (Option<&'c str>, IpNet, T)>) -> Self {
+        let mut scopes: HashMap<Scope<'c>, Vec<(u128, u128, Lead<T>)>> = HashMap::new();
+        for (vrf, net, by) in subnets {
             let scope = scopes.entry((vrf, net.addr().is_ipv6())).or_default();
-            scope.push((number(net.network()), number(net.broadcast()), device));
+            let lead = Lead { length: net.prefix_len(), by };
+            scope.push((number(net.network()), number(net.broadcast()), lead));
         }
         Reach { tables: scopes.into_iter().map(|(scope, subnets)| (scope, pieces(subnets))).collect() }
     }
 
-    /// The interface whose subnet holds the address; the longest prefix wins.
-    pub(super) fn device(&self, vrf: Option<&str>, address: IpAddr) -> Option<Arc<str>> {
+    /// The subnet that holds the address; the longest prefix wins.
+    pub(super) fn find(&self, vrf: Option<&str>, address: IpAddr) -> Option<Lead<T>> {
         let pieces = self.tables.get(&(vrf, address.is_ipv6()))?;
         let after = pieces.partition_point(|piece| piece.start <= number(address));
-        pieces.get(after.checked_sub(1)?)?.device.clone()
+        pieces.get(after.checked_sub(1)?)?.lead.clone()
     }
 }
 
-fn number(address: IpAddr) -> u128 {
+pub(super) fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits(),
@@ -48,32 +55,32 @@ fn number(address: IpAddr) -> u128 {
 }
 
 /// Subnets either lie within one another or apart, so those that are open at an address form a stack.
-fn pieces(mut subnets: Vec<(u128, u128, Arc<str>)>) -> Vec<Piece> {
+fn pieces<T: Clone>(mut subnets: Vec<(u128, u128, Lead<T>)>) -> Vec<Piece<T>> {
     subnets.sort_by_key(|(first, last, _)| (*first, u128::MAX - last));
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut open: Vec<(u128, Arc<str>)> = Vec::new();
-    for (first, last, device) in subnets {
+    let mut pieces: Vec<Piece<T>> = Vec::new();
+    let mut open: Vec<(u128, Lead<T>)> = Vec::new();
+    for (first, last, lead) in subnets {
         close(&mut open, &mut pieces, Some(first));
-        begin(&mut pieces, first, Some(Arc::clone(&device)));
-        open.push((last, device));
+        begin(&mut pieces, first, Some(lead.clone()));
+        open.push((last, lead));
     }
     close(&mut open, &mut pieces, None);
     pieces
 }
 
 /// Closes what ends before an address, or everything.
-fn close(open: &mut Vec<(u128, Arc<str>)>, pieces: &mut Vec<Piece>, before: Option<u128>) {
+fn close<T: Clone>(open: &mut Vec<(u128, Lead<T>)>, pieces: &mut Vec<Piece<T>>, before: Option<u128>) {
     while let Some((last, _)) = open.pop_if(|(last, _)| before.is_none_or(|before| *last < before)) {
         if let Some(next) = last.checked_add(1) {
-            begin(pieces, next, open.last().map(|(_, device)| Arc::clone(device)));
+            begin(pieces, next, open.last().map(|(_, lead)| lead.clone()));
         }
     }
 }
 
-fn begin(pieces: &mut Vec<Piece>, start: u128, device: Option<Arc<str>>) {
+fn begin<T>(pieces: &mut Vec<Piece<T>>, start: u128, lead: Option<Lead<T>>) {
     match pieces.last_mut() {
-        Some(piece) if piece.start == start => piece.device = device,
-        _ => pieces.push(Piece { start, device }),
+        Some(piece) if piece.start == start => piece.lead = lead,
+        _ => pieces.push(Piece { start, lead }),
     }
 }
 
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_wins_and_what_is_in_no_subnet_has_no_interface() {
-        let subnet = |net: &str, device: &str| (None, net.parse::<IpNet>().unwrap(), Arc::from(device));
+        let subnet = |net: &str, device: &'static str| (None, net.parse::<IpNet>().unwrap(), device);
         let reach = Reach::new(
             [
                 subnet("10.0.0.0/8", "a"),
@@ -109,8 +116,9 @@ mod tests {
             ("8000::", None),
             ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Some("f")),
         ] {
-            assert_eq!(reach.device(None, address.parse().unwrap()).as_deref(), device, "{address}");
-            assert_eq!(reach.device(Some("blue"), address.parse().unwrap()), None);
+            let found = reach.find(None, address.parse().unwrap()).map(|lead| lead.by);
+            assert_eq!(found, device, "{address}");
+            assert!(reach.find(Some("blue"), address.parse().unwrap()).is_none());
         }
     }
 
@@ -122,16 +130,17 @@ mod tests {
         ) {
             // Few different bits, so that subnets and addresses meet.
             let address = |bits: u32| IpAddr::from((bits & 0x8100_0103).to_be_bytes());
-            let nets: Vec<(IpNet, Arc<str>)> = nets
+            let nets: Vec<(IpNet, usize)> = nets
                 .into_iter()
                 .enumerate()
-                .map(|(n, (bits, length))| (IpNet::new(address(bits), length).unwrap().trunc(), n.to_string().into()))
+                .map(|(n, (bits, length))| (IpNet::new(address(bits), length).unwrap().trunc(), n))
                 .collect();
-            let reach = Reach::new(nets.iter().map(|(net, device)| (None, *net, Arc::clone(device))));
+            let reach = Reach::new(nets.iter().map(|(net, n)| (None, *net, *n)));
             for address in addresses.into_iter().map(address) {
                 let within = nets.iter().filter(|(net, _)| net.contains(&address));
-                let best = within.max_by_key(|(net, _)| net.prefix_len()).map(|(_, device)| Arc::clone(device));
-                prop_assert_eq!(reach.device(None, address), best);
+                let best = within.max_by_key(|(net, _)| net.prefix_len());
+                let found = reach.find(None, address).map(|lead| (lead.length, lead.by));
+                prop_assert_eq!(found, best.map(|(net, n)| (net.prefix_len(), *n)));
             }
         }
     }

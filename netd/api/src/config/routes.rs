@@ -54,6 +54,18 @@ pub(super) struct Ways {
     pub(super) kind: WaysKind,
 }
 
+impl Ways {
+    /// The next hop of a position.
+    pub(super) fn next_hop(&self, position: u16) -> Option<IpAddr> {
+        match &self.kind {
+            WaysKind::NextHops(hops) => {
+                hops.iter().find(|hop| hop.position == position).map(|hop| hop.address)
+            }
+            WaysKind::Blackhole | WaysKind::Unreachable => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WaysKind {
     Blackhole,

@@ -10,14 +10,14 @@ use super::document::shortened;
 use super::interfaces::{Interface, Subnet};
 use super::layer3::is_link_local;
 use super::model::Config;
-use super::reach::Reach;
+use super::reach::{Lead, Reach};
 use super::reader::{list, nearest};
 
 /// VRFs, interfaces, subnets and own addresses of a configuration.
 pub(super) struct Surroundings<'c> {
     config: &'c Config,
     by_name: BTreeMap<&'c str, &'c Interface<'c>>,
-    reach: Reach<'c>,
+    reach: Reach<'c, Arc<str>>,
     /// The switch's own addresses by VRF, with their interfaces.
     own: HashMap<(Option<&'c str>, IpAddr), &'c Arc<str>>,
 }
@@ -60,7 +60,12 @@ impl<'c> Surroundings<'c> {
 
     /// The interface whose subnet holds the address. A link-local one says nothing of its link.
     pub(super) fn device_to(&self, address: IpAddr, vrf: Option<&str>) -> Option<Arc<str>> {
-        if address.is_ipv6() && is_link_local(address) { None } else { self.reach.device(vrf, address) }
+        self.subnet_of(address, vrf).map(|subnet| subnet.by)
+    }
+
+    /// The subnet that holds the address, with its interface.
+    pub(super) fn subnet_of(&self, address: IpAddr, vrf: Option<&str>) -> Option<Lead<Arc<str>>> {
+        if address.is_ipv6() && is_link_local(address) { None } else { self.reach.find(vrf, address) }
     }
 
     /// Whether an address is in a subnet of another interface than a device. Such a next hop of IPv6 the kernel does not
