@@ -116,14 +116,15 @@ pub fn is_offloaded(flags: u8) -> bool {
     flags & libc::NTF_OFFLOADED != 0
 }
 
-/// `learned`, `static`, `local` or `external`, as state and flags of an entry say.
+/// `learned`, `static`, `local` or `external`, as state and flags of an entry say. One that an ASIC has learned and
+/// somebody set afterwards is both (`fdb_add_entry`, Linux 6.12), and stays where it was set.
 pub fn kind(state: u16, flags: u8) -> &'static str {
-    if flags & libc::NTF_EXT_LEARNED != 0 {
+    if state & libc::NUD_NOARP != 0 {
+        "static"
+    } else if flags & libc::NTF_EXT_LEARNED != 0 {
         "external"
     } else if state & libc::NUD_PERMANENT != 0 {
         "local"
-    } else if state & libc::NUD_NOARP != 0 {
-        "static"
     } else {
         "learned"
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::process::Command;
 
 use netd::kernel::unreported::Unreported;
 use netd::kernel::wire::Message;
@@ -41,6 +42,36 @@ fn a_tunnel_floods_to_several_remotes_and_forgets_just_the_one_that_goes() {
         let delete = |key: &FdbKey| Action::Fdb { key: key.clone(), from: to.clone(), to: None };
         room.carry_out([delete(&keys[0]), delete(&keys[0]), delete(&keys[2])]);
         assert_eq!(room.snapshot().fdb.into_keys().collect::<Vec<_>>(), [keys[1].clone()]);
+    });
+}
+
+#[test]
+fn static_address_that_an_asic_has_learned_before_is_set() {
+    isolated("entries::static_address_that_an_asic_has_learned_before_is_set", || {
+        // Kernels of hosts may have bridges without VLANs.
+        if std::env::var_os("NETD_TEST_VLANS").is_none() {
+            return;
+        }
+        let mut room = Room::new();
+        room.add_bridge();
+        room.add_pair("swp1", "host1");
+        room.add_pair("swp2", "host2");
+        room.carry_out([master("swp1", BRIDGE), master("swp2", BRIDGE)]);
+        let bridge = |words: &str| {
+            let done = Command::new("bridge").args(words.split(' ')).status().expect("bridge(8) of iproute2");
+            assert!(done.success(), "bridge {words}: {done}");
+        };
+        ["swp1", "swp2"].iter().for_each(|port| bridge(&format!("vlan add vid 10 dev {port}")));
+        let mac = "02:00:00:00:00:07".to_owned();
+        // As a driver tells of it, at another port.
+        bridge(&format!("fdb add {mac} dev swp2 vlan 10 master extern_learn"));
+        let key = FdbKey { mac, vlan_id: 10, tunnel: None };
+        assert_eq!(room.snapshot().fdb, [].into(), "what is learned is nobody's");
+        let to = Some("swp1".to_owned());
+        room.carry_out([Action::Fdb { key: key.clone(), from: None, to: to.clone() }]);
+        assert_eq!(room.snapshot().fdb, [(key.clone(), "swp1".to_owned())].into());
+        room.carry_out([Action::Fdb { key, from: to, to: None }]);
+        assert_eq!(room.snapshot().fdb, [].into());
     });
 }
 
