@@ -15,6 +15,8 @@ const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
 /// `IFAPROT_KERNEL_LL`: the kernel derived the address of a link itself.
 pub const KERNEL_LINK_LOCAL: u8 = 3;
+/// `IFA_PROTO` of addresses that netd holds.
+pub(super) const HELD_PROTOCOL: u8 = 198;
 
 /// An address as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,11 @@ impl AddressRecord {
         self.protocol == OWN_PROTOCOL
     }
 
+    /// Whether netd holds it while another of the same address goes and comes again.
+    pub fn is_held(&self) -> bool {
+        self.protocol == HELD_PROTOCOL
+    }
+
     /// Reads the payload of an `RTM_NEWADDR` or `RTM_DELADDR`.
     pub fn parse(payload: &[u8]) -> Option<AddressRecord> {
         let header = payload.get(..8)?;
@@ -79,8 +86,15 @@ fn header(index: u32, address: &IpNet, flags: u8) -> [u8; 8] {
     [family as u8, address.prefix_len(), flags, libc::RT_SCOPE_UNIVERSE, a, b, c, d]
 }
 
-/// All addresses.
+/// All addresses but those that netd holds meanwhile.
 pub fn dump(connection: &mut Connection) -> Result<Vec<AddressRecord>, KernelError> {
+    let mut all = dump_with_held(connection)?;
+    all.retain(|record| !record.is_held());
+    Ok(all)
+}
+
+/// All addresses.
+pub fn dump_with_held(connection: &mut Connection) -> Result<Vec<AddressRecord>, KernelError> {
     let query = Message::new(libc::RTM_GETADDR, 0, &[0; 8]);
     connection.dump(&query, |_, payload| AddressRecord::parse(payload))
 }
@@ -89,14 +103,27 @@ pub fn dump(connection: &mut Connection) -> Result<Vec<AddressRecord>, KernelErr
 pub fn add(index: u32, address: &IpNet, detect_duplicates: bool) -> Message {
     let kind_flags = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
     let flags = if address.addr().is_ipv6() && !detect_duplicates { libc::IFA_F_NODAD as u8 } else { 0 };
-    let message = Message::new(libc::RTM_NEWADDR, kind_flags, &header(index, address, flags))
-        .ip(libc::IFA_LOCAL, address.addr())
-        .ip(libc::IFA_ADDRESS, address.addr())
-        .u8(IFA_PROTO, OWN_PROTOCOL);
+    let header = header(index, address, flags);
+    let message = with_address(Message::new(libc::RTM_NEWADDR, kind_flags, &header), address);
+    let message = message.u8(IFA_PROTO, OWN_PROTOCOL);
     match broadcast(address) {
         Some(broadcast) => message.ip(libc::IFA_BROADCAST, IpAddr::V4(broadcast)),
         None => message,
     }
+}
+
+/// Both attributes: the kernel compares the prefix length with that of IPv4 addresses only where there is the second.
+fn with_address(message: Message, address: &IpNet) -> Message {
+    message.ip(libc::IFA_LOCAL, address.addr()).ip(libc::IFA_ADDRESS, address.addr())
+}
+
+/// Holds an IPv4 address of a link, beside one of another prefix length that goes and comes again: the switch answers
+/// for it and speaks as it meanwhile. It has no route of a subnet.
+pub(super) fn hold(index: u32, address: &IpNet) -> Message {
+    let header = header(index, address, 0);
+    with_address(Message::new(libc::RTM_NEWADDR, libc::NLM_F_CREATE as u16, &header), address)
+        .u32(IFA_FLAGS, libc::IFA_F_NOPREFIXROUTE)
+        .u8(IFA_PROTO, HELD_PROTOCOL)
 }
 
 /// Link-local addresses of IPv6.
@@ -123,5 +150,5 @@ fn broadcast(address: &IpNet) -> Option<Ipv4Addr> {
 
 /// Removes an address.
 pub fn delete(index: u32, address: &IpNet) -> Message {
-    Message::new(libc::RTM_DELADDR, 0, &header(index, address, 0)).ip(libc::IFA_LOCAL, address.addr())
+    with_address(Message::new(libc::RTM_DELADDR, 0, &header(index, address, 0)), address)
 }

@@ -1,5 +1,9 @@
 //! Routes that stand behind those of the kernel while addresses change their order
 //! ([`HeldRoute`](crate::plan::HeldRoute)).
+//!
+//! That to an IPv4 address is no route alone: without the address itself the switch answers no question for it (ARP), and
+//! in a VRF it cannot speak as it (`__ip_dev_find` looks for routes in the local table alone). The address is there twice
+//! meanwhile, with two prefix lengths.
 
 use std::net::IpAddr;
 use std::thread;
@@ -7,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::address;
+use super::address::{self, AddressRecord, HELD_PROTOCOL};
 use super::connection::Connection;
 use super::extack::KernelError;
 use super::names::Names;
@@ -16,8 +20,8 @@ use super::wire::Message;
 use crate::plan::{Action, HeldRoute};
 
 /// `rtm_protocol` of the routes of subnets that netd holds: by it nobody takes one for a route of the configuration.
-/// Those of addresses are told by their type, and of [`OWN_PROTOCOL`], so that a snapshot sees them anyway.
-pub const HELD_SUBNET_PROTOCOL: u8 = 198;
+/// Those of IPv6 addresses are told by their type, and of [`OWN_PROTOCOL`], so that a snapshot sees them anyway.
+pub(super) const HELD_SUBNET_PROTOCOL: u8 = HELD_PROTOCOL;
 
 /// The best metric that is worse than that of the kernel's own: 0, and of subnets of IPv6 256 (`IP6_RT_PRIO_ADDRCONF`).
 /// Of those the kernel removes the best one, whoever's it is (`addrconf_get_prefix_route`).
@@ -30,13 +34,29 @@ const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Holds a route out of the link with this index.
 pub fn hold(index: u32, route: &HeldRoute) -> Message {
+    if is_address(route) {
+        return address::hold(index, &route.prefix);
+    }
     let scope = if route.local { libc::RT_SCOPE_HOST } else { libc::RT_SCOPE_LINK };
     message(libc::RTM_NEWROUTE, libc::NLM_F_CREATE as u16, scope, index, route)
 }
 
 /// Releases it.
 pub fn release(index: u32, route: &HeldRoute) -> Message {
+    if is_address(route) {
+        return address::delete(index, &route.prefix);
+    }
     message(libc::RTM_DELROUTE, 0, libc::RT_SCOPE_NOWHERE, index, route)
+}
+
+/// Whether it is the kernel's route to an address that is held.
+fn is_address(route: &HeldRoute) -> bool {
+    route.local && route.prefix.addr().is_ipv4()
+}
+
+/// The route of a held address of a link whose addresses are in this table.
+pub(super) fn of_address(record: &AddressRecord, table: u32) -> Option<HeldRoute> {
+    record.is_held().then_some(HeldRoute { local: true, prefix: record.address, table })
 }
 
 /// Protocol, type and metric of a held route: by these it is known again.
@@ -64,11 +84,11 @@ fn message(kind: u16, flags: u16, scope: u8, index: u32, route: &HeldRoute) -> M
 
 /// Whether a route is held by netd.
 pub fn is_held(record: &RouteRecord) -> bool {
-    of_address(record).or_else(|| of_subnet(record)).is_some()
+    of_ipv6_address(record).or_else(|| of_subnet(record)).is_some()
 }
 
-/// The held route to an address, with its link's index.
-pub(super) fn of_address(record: &RouteRecord) -> Option<(u32, HeldRoute)> {
+/// The held route to an IPv6 address, with its link's index.
+pub(super) fn of_ipv6_address(record: &RouteRecord) -> Option<(u32, HeldRoute)> {
     read(record, true)
 }
 
@@ -138,7 +158,6 @@ mod tests {
     #[test]
     fn held_routes_read_back_as_they_were_written() {
         for (prefix, local, metric) in [
-            ("10.0.0.1/32", true, METRIC),
             ("10.0.0.0/24", false, METRIC),
             ("2001:db8::1/128", true, METRIC),
             ("2001:db8::/64", false, METRIC_OF_IPV6_SUBNET),
@@ -146,7 +165,7 @@ mod tests {
             let route = HeldRoute { local, prefix: prefix.parse().expect("a prefix"), table: 1001 };
             let record = RouteRecord::parse(&hold(3, &route).finish(1, 0)[16..]).expect("a route");
             assert_eq!(
-                (of_address(&record), record.metric),
+                (of_ipv6_address(&record), record.metric),
                 (local.then_some((3, route)), metric),
                 "{prefix}"
             );
@@ -155,5 +174,15 @@ mod tests {
             let of_others = RouteRecord { metric: 20, ..record };
             assert!(!is_held(&of_others), "{prefix}");
         }
+    }
+
+    #[test]
+    fn held_ipv4_address_reads_back_as_it_was_written() {
+        let route = HeldRoute { local: true, prefix: "10.0.0.1/31".parse().expect("a prefix"), table: 1001 };
+        let record = AddressRecord::parse(&hold(3, &route).finish(1, 0)[16..]).expect("an address");
+        assert_eq!((record.index, of_address(&record, 1001)), (3, Some(route)));
+        assert_eq!(record.flags, libc::IFA_F_NOPREFIXROUTE);
+        let of_others = AddressRecord { protocol: OWN_PROTOCOL, ..record };
+        assert_eq!(of_address(&of_others, 1001), None);
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use nix::libc;
+
 use super::address::AddressRecord;
 use super::connection::Connection;
 use super::ethtool::Ethtool;
@@ -17,8 +19,8 @@ use super::{
     address, fdb, filter, held_route, link, mdb, neighbour, next_hop, qdisc, querier, route, rule, vlan,
 };
 use crate::plan::{
-    Direction, FdbKey, FilterKey, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting, Value,
-    VlanTable,
+    Direction, FdbKey, FilterKey, HeldRoute, Link, LinkKind, MdbKey, NeighbourKey, Network, Offer, Setting,
+    Value, VlanTable,
 };
 
 /// Which links a snapshot takes in besides those netd made.
@@ -50,15 +52,18 @@ pub struct Interfaces {
     pub vlans: BTreeMap<u32, VlanTable>,
     /// Addresses, those of a link together, the primary one first.
     pub addresses: Vec<AddressRecord>,
+    /// Those that netd holds meanwhile.
+    pub held: Vec<AddressRecord>,
 }
 
 impl Interfaces {
     /// Dumps links, VLANs and addresses.
     pub fn take(connection: &mut Connection, counters: bool) -> Result<Interfaces, KernelError> {
         let links = link::dump(connection, counters)?.into_iter().map(|link| (link.index, link)).collect();
-        let mut addresses = address::dump(connection)?;
+        let mut addresses = address::dump_with_held(connection)?;
+        let held = addresses.extract_if(.., |row| row.is_held()).collect();
         addresses.sort_by_key(|row| row.index);
-        Ok(Interfaces { links, vlans: vlan::dump(connection)?, addresses })
+        Ok(Interfaces { links, vlans: vlan::dump(connection)?, addresses, held })
     }
 
     /// Name of the link with this index; empty for none.
@@ -79,6 +84,20 @@ impl Interfaces {
     /// The bridge of this name.
     pub fn bridge(&self, name: &str) -> Option<&LinkRecord> {
         self.by_name(name).filter(|link| link.kind == "bridge")
+    }
+
+    /// The routes of the addresses that netd holds, with their links' indexes.
+    fn held_addresses(&self) -> impl Iterator<Item = (u32, HeldRoute)> {
+        self.held.iter().filter_map(|row| {
+            let table = self.local_table(self.links.get(&row.index)?);
+            Some((row.index, held_route::of_address(row, table)?))
+        })
+    }
+
+    /// The table with the routes to addresses of a link: that of its VRF.
+    fn local_table(&self, link: &LinkRecord) -> u32 {
+        let mut vrfs = [Some(link), self.links.get(&link.master)].into_iter().flatten();
+        vrfs.find(|link| link.kind == "vrf").map_or(libc::RT_TABLE_LOCAL.into(), |vrf| vrf.table)
     }
 
     /// Addresses of the link with this index.
@@ -146,9 +165,9 @@ pub fn network_with(
         network.next_hops.insert(record.id, object);
     }
     let mut targets = RouteTargets::new(&interfaces);
-    let mut held = Vec::new();
+    let mut held: Vec<(u32, HeldRoute)> = interfaces.held_addresses().collect();
     network.routes = route::dump_with(connection, Some(OWN_PROTOCOL), |record| {
-        held.extend(held_route::of_address(record));
+        held.extend(held_route::of_ipv6_address(record));
         targets.route(record)
     })?;
     network.sort();

@@ -3,11 +3,14 @@
 //!
 //! Where the first address of an IPv4 subnet goes, the kernel takes the routes of all others of the subnet, and that of
 //! the subnet, and sets them anew (`__inet_del_ifa`). Where any address is set again to stand in another place, it is
-//! without routes meanwhile. A held route has a worse metric than the kernel's: it carries packets only while that is
-//! away. It is held before the first address goes, and released after the last one came.
+//! without routes meanwhile, and with the last one of a link all its routes go. A held route has a worse metric than the
+//! kernel's: it carries packets only while that is away. To an IPv4 address, the route is held by the address itself with
+//! another prefix length, since the kernel answers for addresses, not for routes. It is held before the first address
+//! goes, and released after the last one came.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -25,7 +28,7 @@ const LOCAL: u32 = 255;
 pub struct HeldRoute {
     /// Whether packets are for the switch itself, not for hosts on the link.
     pub local: bool,
-    /// The subnet; of an address, the address alone.
+    /// The subnet; of an address, the address alone, of IPv4 with a prefix length that the link has not with it.
     pub prefix: IpNet,
     /// Routing table.
     pub table: u32,
@@ -117,13 +120,22 @@ fn around(going: &[IpNet], found: &Link, want: &Link, tables: Tables) -> BTreeSe
     let lasting: Vec<IpNet> = wanted.filter(|address| found.has_address(address)).copied().collect();
     let mut held = BTreeSet::new();
     let mut hold = |address: &IpNet, with_subnet: bool| {
-        held.insert(HeldRoute { prefix: IpNet::from(address.addr()), local: true, table: tables.local });
+        held.insert(HeldRoute {
+            prefix: beside(address.addr(), found, want),
+            local: true,
+            table: tables.local,
+        });
         // Nobody else is on the link of a loopback, nor in the subnet of one address.
         let is_alone = want.kind == LinkKind::Dummy || address.prefix_len() == address.max_prefix_len();
         if with_subnet && !is_alone {
             held.insert(HeldRoute { prefix: address.trunc(), local: false, table: tables.connected });
         }
     };
+    // With the last IPv4 address of a link all its IPv4 routes go (`fib_inetaddr_event`): one that comes is there before.
+    let is_ipv4 = |address: &&IpNet| address.addr().is_ipv4();
+    if going.iter().any(|address| is_ipv4(&address)) && !lasting.iter().any(|address| is_ipv4(&address)) {
+        want.addresses.iter().find(is_ipv4).into_iter().for_each(|address| hold(address, false));
+    }
     for address in going {
         let subnet = address.trunc();
         let of_subnet = |other: &&IpNet| other.trunc() == subnet;
@@ -132,8 +144,19 @@ fn around(going: &[IpNet], found: &Link, want: &Link, tables: Tables) -> BTreeSe
         } else if lasting.contains(address) {
             hold(address, address.addr().is_ipv6());
         }
+        // It comes again with another prefix length.
+        let again = want.addresses.iter().find(|wanted| wanted.addr() == address.addr());
+        again.filter(|wanted| *wanted != address).into_iter().for_each(|wanted| hold(wanted, false));
     }
     held
+}
+
+/// An address alone. Of IPv4 it is set itself, so with a prefix length that the link has not with it, before and after.
+fn beside(address: IpAddr, found: &Link, want: &Link) -> IpNet {
+    let lengths = if address.is_ipv4() { 30..=32 } else { 128..=128 };
+    let nets = lengths.rev().filter_map(|length| IpNet::new(address, length).ok());
+    let is_taken = |net: &IpNet| found.has_address(net) || want.addresses.contains(net);
+    nets.into_iter().find(|net| address.is_ipv6() || !is_taken(net)).unwrap_or(address.into())
 }
 
 #[cfg(test)]
@@ -181,6 +204,11 @@ mod tests {
             (b.to_owned(), format!("{a} {b}"), &["local 10.0.0.2/32 table 255", "10.0.0.0/24 table 254"]),
             (format!("{b} {a}"), a.to_owned(), &["local 10.0.0.1/32 table 255", "10.0.0.0/24 table 254"]),
             (a.to_owned(), format!("{a} {b}"), &[]),
+            (c.to_owned(), format!("{a} {b} {d}"), &["local 10.0.1.1/32 table 255"]),
+            (d.to_owned(), a.to_owned(), &[]),
+            ("10.0.0.1/25".to_owned(), a.to_owned(), &["local 10.0.0.1/32 table 255"]),
+            ("10.0.0.1/32".to_owned(), a.to_owned(), &["local 10.0.0.1/31 table 255"]),
+            ("2001:db8::1/72".to_owned(), d.to_owned(), &["local 2001:db8::1/128 table 255"]),
             (a.to_owned(), format!("{c} {a}"), &[]),
             (format!("{a} {b}"), format!("{a} {b}"), &[]),
             (format!("{a} {c} {b}"), a.to_owned(), &[]),
@@ -188,6 +216,11 @@ mod tests {
                 "10.0.0.1/31 10.0.0.0/31".to_owned(),
                 "10.0.0.0/31 10.0.0.1/31".to_owned(),
                 &["local 10.0.0.1/32 table 255", "local 10.0.0.0/32 table 255", "10.0.0.0/31 table 254"],
+            ),
+            (
+                "10.0.0.1/32 10.0.0.2/32".to_owned(),
+                "10.0.0.2/32 10.0.0.1/32".to_owned(),
+                &["local 10.0.0.2/31 table 255"],
             ),
             (
                 format!("{e} {d}"),

@@ -5,27 +5,32 @@ use std::process::Command;
 
 use ipnet::IpNet;
 use netd::kernel::address::{self, AddressRecord};
-use netd::kernel::route::{self, RouteRecord};
+use netd::kernel::route;
 use netd::kernel::unreported::Unreported;
 use netd::kernel::{batch, link};
-use netd::plan::{Action, HeldRoute, Network, Setting, plan};
+use netd::plan::{Action, HeldRoute, LinkKind, Network, Setting, plan};
 use netd::transaction::{Kernel, commit};
 
 use crate::common::isolated;
 use crate::exchange::{self, Flow, lost_during};
 use crate::network::desired;
-use crate::room::{BRIDGE, Room, set};
+use crate::room::{BRIDGE, Room, create, set};
 
-fn wanted(room: &Room, addresses: &[&str]) -> Network {
+fn wanted(room: &Room, addresses: &[&str], more: &str) -> Network {
     let list: Vec<String> = addresses.iter().map(|address| format!("{address:?}")).collect();
-    let document = format!("version = 1\n[ports.swp1]\naddresses = [{}]\n", list.join(", "));
+    let document = format!("version = 1\n[ports.swp1]\naddresses = [{}]\n{more}", list.join(", "));
     let mut network = desired(&netd_api::config::parse(&document).expect("valid"), &room.scope.ports);
     network.links.remove(BRIDGE);
     network
 }
 
 fn apply(room: &mut Room, addresses: &[&str]) {
-    let network = wanted(room, addresses);
+    apply_with(room, addresses, "");
+}
+
+/// Applies a document that has, after the addresses, something more.
+fn apply_with(room: &mut Room, addresses: &[&str], more: &str) {
+    let network = wanted(room, addresses, more);
     let unreported = &mut Unreported::default();
     let mut kernel = Kernel::new(&mut room.connection, &room.scope, BRIDGE, BTreeSet::new(), unreported);
     commit(&mut kernel, &network).unwrap_or_else(|error| panic!("{addresses:?}: {error}"));
@@ -157,65 +162,93 @@ fn ip(command: &str) {
     assert!(status.success(), "ip {command}: {status}");
 }
 
-/// Routes that are held by netd, whatever link they lead out of.
-fn held(room: &mut Room) -> Vec<RouteRecord> {
-    let mut records = route::dump(&mut room.connection, None).expect("routes");
-    records.retain(netd::kernel::held_route::is_held);
-    records
+/// Routes and addresses that are held by netd, whatever link they are of.
+fn held(room: &mut Room) -> Vec<IpNet> {
+    let mut routes = route::dump(&mut room.connection, None).expect("routes");
+    routes.retain(netd::kernel::held_route::is_held);
+    let mut addresses = address::dump_with_held(&mut room.connection).expect("addresses");
+    addresses.retain(AddressRecord::is_held);
+    let routes = routes.iter().map(|record| record.prefix);
+    routes.chain(addresses.iter().map(|record| record.address)).collect()
+}
+
+/// Has addresses of both families change their order over and over while hosts exchange packets with the switch, as each
+/// of them, and through it. No packet is lost.
+fn reorder_under_packets(vrf: Option<&str>) {
+    let orders = [
+        ["10.0.0.1/24", "10.0.0.2/24", "2001:db8::1/64", "2001:db8::2/64"],
+        ["10.0.0.2/24", "10.0.0.1/24", "2001:db8::2/64", "2001:db8::1/64"],
+    ];
+    // As on the switch.
+    set_sysctl("ipv4", "promote_secondaries", "1");
+    set_sysctl("ipv4", "arp_ignore", "1");
+    set_sysctl("ipv4", "forwarding", "1");
+    set_sysctl("ipv6", "forwarding", "1");
+    let mut room = Room::new();
+    if let Some(vrf) = vrf
+        && !room.can_make(&create(vrf, LinkKind::Vrf { table: 1001 }, &[]))
+    {
+        return;
+    }
+    let (mut near, mut far) = (room.add_host("swp1"), room.add_host("swp2"));
+    // Nothing of netd's: a network from which packets are forwarded.
+    room.scope.ports.remove("swp2");
+    let more = vrf.map(|vrf| format!("vrf = \"{vrf}\"\n[vrfs.{vrf}]\ntable = 1001\n")).unwrap_or_default();
+    apply_with(&mut room, &orders[0], &more);
+    if let Some(vrf) = vrf {
+        ip(&format!("link set swp2 master {vrf}"));
+    }
+    ip("address add 10.0.9.1/24 dev swp2");
+    ip("address add 2001:db8:9::1/64 dev swp2 nodad");
+    ["10.0.0.9/24", "2001:db8::9/64"].iter().for_each(|address| near.add_address(address));
+    ["10.0.9.9/24", "2001:db8:9::9/64"].iter().for_each(|address| far.add_address(address));
+    near.inside(|| {
+        ip("route add 10.0.9.0/24 via 10.0.0.1");
+        ip("route add 2001:db8:9::/64 via 2001:db8::1");
+    });
+    far.inside(|| {
+        ip("route add 10.0.0.0/24 via 10.0.9.1");
+        ip("route add 2001:db8::/64 via 2001:db8:9::1");
+    });
+    let mut flows = Vec::new();
+    for (address, any) in [
+        ("10.0.0.1:7", "10.0.0.9:0"),
+        ("10.0.0.2:7", "10.0.0.9:0"),
+        ("[2001:db8::1]:7", "[2001:db8::9]:0"),
+        ("[2001:db8::2]:7", "[2001:db8::9]:0"),
+    ] {
+        let asks = near.inside(|| exchange::socket(any));
+        flows.push(Flow::new(address, asks, exchange::socket_in(vrf, address)));
+    }
+    for (address, any) in [("10.0.0.9:7", "10.0.9.9:0"), ("[2001:db8::9]:7", "[2001:db8:9::9]:0")] {
+        let (asks, answers) =
+            (far.inside(|| exchange::socket(any)), near.inside(|| exchange::socket(address)));
+        flows.push(Flow::new(&format!("{address} by the switch"), asks, answers));
+    }
+    let lost = lost_during(&flows, |wait| {
+        for _ in 0..25 {
+            wait();
+            apply_with(&mut room, &orders[1], &more);
+            wait();
+            apply_with(&mut room, &orders[0], &more);
+        }
+        wait();
+    });
+    assert!(lost.is_empty(), "{} lost, of these: {:#?}", lost.len(), &lost[..lost.len().min(9)]);
+    assert_eq!(held(&mut room), [], "none is left");
 }
 
 #[test]
 fn addresses_are_reordered_without_losing_packets() {
     isolated("addresses::addresses_are_reordered_without_losing_packets", || {
-        // As on the switch.
-        set_sysctl("ipv4", "promote_secondaries", "1");
-        set_sysctl("ipv4", "forwarding", "1");
-        set_sysctl("ipv6", "forwarding", "1");
-        let mut room = Room::new();
-        let (mut near, mut far) = (room.add_host("swp1"), room.add_host("swp2"));
-        // Nothing of netd's: a network from which packets are forwarded.
-        room.scope.ports.remove("swp2");
-        ip("address add 10.0.9.1/24 dev swp2");
-        ip("address add 2001:db8:9::1/64 dev swp2 nodad");
-        ["10.0.0.9/24", "2001:db8::9/64"].iter().for_each(|address| near.add_address(address));
-        ["10.0.9.9/24", "2001:db8:9::9/64"].iter().for_each(|address| far.add_address(address));
-        let (a, b) = ("10.0.0.1/24", "10.0.0.2/24");
-        let (c, d) = ("2001:db8::1/64", "2001:db8::2/64");
-        apply(&mut room, &[a, b, c, d]);
-        near.inside(|| {
-            ip("route add 10.0.9.0/24 via 10.0.0.1");
-            ip("route add 2001:db8:9::/64 via 2001:db8::1");
-        });
-        far.inside(|| {
-            ip("route add 10.0.0.0/24 via 10.0.9.1");
-            ip("route add 2001:db8::/64 via 2001:db8:9::1");
-        });
-        let mut flows = Vec::new();
-        for (address, any) in [
-            ("10.0.0.1:7", "10.0.0.9:0"),
-            ("10.0.0.2:7", "10.0.0.9:0"),
-            ("[2001:db8::1]:7", "[2001:db8::9]:0"),
-            ("[2001:db8::2]:7", "[2001:db8::9]:0"),
-        ] {
-            let asks = near.inside(|| exchange::socket(any));
-            flows.push(Flow::new(address, asks, exchange::socket(address)));
-        }
-        for (address, any) in [("10.0.0.9:7", "10.0.9.9:0"), ("[2001:db8::9]:7", "[2001:db8:9::9]:0")] {
-            let (asks, answers) =
-                (far.inside(|| exchange::socket(any)), near.inside(|| exchange::socket(address)));
-            flows.push(Flow::new(&format!("{address} by the switch"), asks, answers));
-        }
-        let lost = lost_during(&flows, |wait| {
-            for _ in 0..25 {
-                wait();
-                apply(&mut room, &[b, a, d, c]);
-                wait();
-                apply(&mut room, &[a, b, c, d]);
-            }
-            wait();
-        });
-        assert!(lost.is_empty(), "{} lost, of these: {:#?}", lost.len(), &lost[..lost.len().min(9)]);
-        assert_eq!(held(&mut room), [], "none is left");
+        reorder_under_packets(None);
+    });
+}
+
+#[test]
+fn addresses_of_a_vrf_are_reordered_without_losing_packets() {
+    isolated("addresses::addresses_of_a_vrf_are_reordered_without_losing_packets", || {
+        reorder_under_packets(Some("blue"));
     });
 }
 
@@ -238,6 +271,12 @@ fn a_new_first_address_takes_no_route_of_the_one_that_was_alone() {
         assert_eq!(theirs(&mut room), ["203.0.113.0/24", "2001:db8:99::/48"]);
         assert_eq!(source("10.0.0.99"), "10.0.0.2");
         assert_eq!(source("2001:db8::99"), "2001:db8::2");
+        // Nor does one that replaces all others, nor the same with other prefix lengths.
+        for length in ["24", "25", "32", "31", "30", "28"] {
+            apply(&mut room, &[&format!("10.0.0.5/{length}"), "2001:db8::2/64"]);
+            assert_eq!(theirs(&mut room), ["203.0.113.0/24", "2001:db8:99::/48"], "{length}");
+            assert_eq!(held(&mut room), [], "{length}");
+        }
     });
 }
 
@@ -249,18 +288,19 @@ fn held_routes_that_were_left_are_found_and_released() {
         let addresses = ["10.0.0.1/24", "10.0.0.2/24", "2001:db8::1/64"];
         apply(&mut room, &addresses);
         // The table of a VRF takes them as well.
-        let routes: Vec<HeldRoute> = [(255, 254), (1001, 1001)]
-            .into_iter()
-            .flat_map(|(of_addresses, of_subnets)| {
-                [
-                    ("10.0.0.1/32", true, of_addresses),
-                    ("2001:db8::1/128", true, of_addresses),
-                    ("10.0.0.0/24", false, of_subnets),
-                    ("2001:db8::/64", false, of_subnets),
-                ]
-            })
-            .map(|(prefix, local, table)| HeldRoute { local, prefix: prefix.parse().unwrap(), table })
-            .collect();
+        let routes: Vec<HeldRoute> = [
+            ("10.0.0.1/32", true, 255),
+            ("10.0.0.2/31", true, 255),
+            ("2001:db8::1/128", true, 255),
+            ("10.0.0.0/24", false, 254),
+            ("2001:db8::/64", false, 254),
+            ("2001:db8::1/128", true, 1001),
+            ("10.0.0.0/24", false, 1001),
+            ("2001:db8::/64", false, 1001),
+        ]
+        .into_iter()
+        .map(|(prefix, local, table)| HeldRoute { local, prefix: prefix.parse().unwrap(), table })
+        .collect();
         let hold = |route: &HeldRoute| Action::HoldRoute { link: "swp1".to_owned(), route: *route };
         // Held twice is held once.
         room.carry_out(routes.iter().chain(&routes).map(hold));

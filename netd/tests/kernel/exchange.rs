@@ -2,9 +2,12 @@
 
 use std::io::{ErrorKind, Result};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
 
 /// Far more than a packet takes, also where the machine has other work.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,16 +56,19 @@ impl Flow {
         Ok(())
     }
 
-    fn answer(&self, stop: &AtomicBool) {
-        let mut packet = [0; 8];
+    fn answer(&self, stop: &AtomicBool) -> Vec<String> {
+        let (mut packet, mut lost) = ([0; 8], Vec::new());
         while !stop.load(Ordering::Relaxed) {
             match self.answers.recv_from(&mut packet) {
-                // Who asked misses it.
-                Ok((length, from)) => drop(self.answers.send_to(&packet[..length], from)),
+                Ok((length, from)) => {
+                    let sent = self.answers.send_to(&packet[..length], from);
+                    lost.extend(sent.err().map(|error| format!("{}: an answer: {error}", self.name)));
+                }
                 Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
                 Err(error) => panic!("{}: {error}", self.name),
             }
         }
+        lost
     }
 }
 
@@ -77,8 +83,21 @@ impl Drop for Stop<'_> {
 
 /// A socket bound to an address, of the network namespace this is called in.
 pub fn socket(address: &str) -> UdpSocket {
+    socket_in(None, address)
+}
+
+/// A socket bound to an address of a VRF.
+pub fn socket_in(vrf: Option<&str>, address: &str) -> UdpSocket {
     let address: SocketAddr = address.parse().expect("an address with a port");
-    UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    if let Some(vrf) = vrf {
+        let bound = socket::setsockopt(&socket, sockopt::BindToDevice, &vrf.into());
+        bound.unwrap_or_else(|error| panic!("{vrf}: {error}"));
+    }
+    let bound = socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address));
+    bound.unwrap_or_else(|error| panic!("{address}: {error}"));
+    socket.into()
 }
 
 /// Does something while each flow exchanges packets, and answers which were lost. The work is handed what waits until
@@ -89,9 +108,8 @@ pub fn lost_during(flows: &[Flow], work: impl FnOnce(&dyn Fn())) -> Vec<String> 
     thread::scope(|scope| {
         let answering = Stop(&no_more_answers);
         let asking = Stop(&no_more_questions);
-        for flow in flows {
-            scope.spawn(|| flow.answer(&no_more_answers));
-        }
+        let who_answer: Vec<_> =
+            flows.iter().map(|flow| scope.spawn(|| flow.answer(&no_more_answers))).collect();
         let who_ask: Vec<_> = flows
             .iter()
             .zip(&counts)
@@ -99,8 +117,10 @@ pub fn lost_during(flows: &[Flow], work: impl FnOnce(&dyn Fn())) -> Vec<String> 
             .collect();
         work(&|| wait_for_more(flows, &counts));
         drop(asking);
-        let lost = who_ask.into_iter().flat_map(|asking| asking.join().expect("who asks")).collect();
+        let mut lost: Vec<String> =
+            who_ask.into_iter().flat_map(|asking| asking.join().expect("who asks")).collect();
         drop(answering);
+        lost.extend(who_answer.into_iter().flat_map(|answering| answering.join().expect("who answers")));
         lost
     })
 }

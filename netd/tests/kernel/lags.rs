@@ -14,18 +14,7 @@ const MEMBERS: [&str; 2] = ["swp1", "swp2"];
 /// Makes a LAG with an address of its own. Answers whether the kernel knows LAGs.
 fn make_lag(room: &mut Room) -> bool {
     let settings = [(Setting::Mac, Value::from(LAG_MAC)), (Setting::LacpSystem, Value::from(LAG_MAC))];
-    let action = create(LAG, LinkKind::Lag { lacp: true }, &settings);
-    let outcome = netd::kernel::batch::execute(&mut room.connection, &[&action]).remove(0);
-    match outcome {
-        Err(error) if error.is_unsupported() => {
-            assert!(std::env::var_os("NETD_TEST_VLANS").is_none(), "the switch's own kernel has LAGs");
-            false
-        }
-        outcome => {
-            outcome.expect("a LAG");
-            true
-        }
-    }
+    room.can_make(&create(LAG, LinkKind::Lag { lacp: true }, &settings))
 }
 
 /// Hardware addresses of the LAG and its members, and its LACP system.

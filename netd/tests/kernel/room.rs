@@ -35,6 +35,21 @@ impl Room {
         }
     }
 
+    /// Makes a link of a kind that kernels of hosts may not know; answers whether this one does. The switch's own must.
+    pub fn can_make(&mut self, action: &Action) -> bool {
+        let outcome = batch::execute(&mut self.connection, &[action]).remove(0);
+        match outcome {
+            Err(error) if error.is_unsupported() => {
+                assert!(std::env::var_os("NETD_TEST_VLANS").is_none(), "the switch's own kernel: {action}");
+                false
+            }
+            outcome => {
+                outcome.unwrap_or_else(|error| panic!("{action}: {error}"));
+                true
+            }
+        }
+    }
+
     /// The error of an action that must be refused.
     pub fn refusal(&mut self, action: &Action) -> KernelError {
         let outcome = batch::execute(&mut self.connection, &[action]).remove(0);

@@ -1,6 +1,7 @@
 //! What hosts on ports hear of the switch's addresses, and what it hears of theirs (RFC 5227, RFC 4861).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use qemu_tests::arp;
 use qemu_tests::frame::{Mac, View};
+use qemu_tests::host::Host;
 use qemu_tests::packet::{ETHERTYPE_IPV6, advertises};
 use qemu_tests::wire::Capture;
 
 use super::alarms::{wait_for_alarm, wait_for_end};
 use super::bridge::mac_of;
 use super::objects::{changed, with_document};
+use super::routing::on_routed_port;
 use super::sender::{SOON, Sender};
 use crate::lab::{Lab, Topology, eventually};
 use crate::runner::{Run, Scenario};
@@ -34,7 +37,7 @@ pub const SCENARIOS: [Scenario; 3] = [
     .waits()
     .takes(60),
     Scenario::new(
-        "the switch asks as the first of its addresses, also once their order is another",
+        "the switch asks as the first of its addresses, also once their order is another, and answers meanwhile",
         Topology::Switch,
         order_of_addresses,
     ),
@@ -44,7 +47,7 @@ const CUSTOM: &str = "02:aa:00:00:00:07";
 const WORDS: &str = "another host on the link";
 
 /// Waits until hosts hear which hardware address has these addresses.
-fn told(capture: &Capture, mac: Mac, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
+pub(super) fn told(capture: &Capture, mac: Mac, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
     let announces = |view: &View<'_>| {
         view.source == mac && view.destination == Mac::BROADCAST && arp::announces(view, v4)
     };
@@ -173,11 +176,46 @@ fn order_of_addresses(lab: &Lab, _: &Run) -> Result<String> {
             Ok(())
         })
     };
+    let all = [one, two, "2001:db8:7::1"];
     with_document(lab, &of([one, two])?, || {
         asks_as(one)?;
-        lab.apply_ok(&of([two, one])?)?;
+        let host = on_routed_port(lab, 7, None)?;
+        answered_meanwhile(&host, &all, || lab.apply_ok(&of([two, one])?))?;
         asks_as(two)?;
-        lab.apply_ok(&of([one, two])?)?;
+        answered_meanwhile(&host, &all, || lab.apply_ok(&of([one, two])?))?;
         asks_as(one)
+    })?;
+    // The same in a VRF, whose table has the routes to addresses as well.
+    let in_blue = |addresses| -> Result<String> {
+        let document = of(addresses)?.replace("[ports.swp7]\n", "[ports.swp7]\nvrf = \"blue\"\n");
+        let (document, _) = document.split_once("[[routes]]").context("the lab has no routes")?;
+        Ok(format!("{document}[vrfs.blue]\ntable = 1001\n"))
+    };
+    with_document(lab, &in_blue([one, two])?, || {
+        let host = on_routed_port(lab, 7, None)?;
+        answered_meanwhile(&host, &all, || lab.apply_ok(&in_blue([two, one])?))?;
+        answered_meanwhile(&host, &all, || lab.apply_ok(&in_blue([one, two])?))
+    })
+}
+
+/// Does something while a host pings addresses of the switch over and over: each time it is answered.
+fn answered_meanwhile(host: &Host, addresses: &[&str], work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let addresses = addresses.iter().map(|address| address.parse()).collect::<Result<Vec<IpAddr>, _>>()?;
+    addresses.iter().try_for_each(|address| host.ping_all_answered(*address, 1).map(drop))?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let pinging = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for address in &addresses {
+                    let answered = host.ping(*address, 1, SOON)?.received;
+                    ensure!(answered == 1, "{address} did not answer while the order changed");
+                }
+            }
+            Ok(())
+        });
+        let outcome = work();
+        done.store(true, Ordering::Relaxed);
+        let answered = pinging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        outcome.and(answered)
     })
 }
