@@ -165,7 +165,7 @@ impl Root {
         command.args(chosen.iter().map(|(name, version)| format!("{name}={version}")));
         let mut step = Step::begin("Fetching packages", chosen.len() as u64);
         let mut count = 0;
-        process::lines(&mut command, |line| {
+        process::lines(&command, |line| {
             count += u64::from(line.starts_with("Get:"));
             step.at(count.saturating_sub(1), line.split(' ').nth(4).unwrap_or_default());
         })?;

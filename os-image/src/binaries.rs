@@ -48,12 +48,7 @@ pub fn build(sysroot: &Path) -> Result<Binaries> {
         .env("CARGO_TARGET_DIR", &target_dir)
         .env("RUSTFLAGS", flags)
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let output = command.output().context("starting cargo")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let lines: Vec<&str> = said.lines().collect();
-        bail!("the programs did not build:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
-    }
+    process::compile(&command).context("the programs did not build")?;
     let release = target_dir.join(TARGET).join("release");
     let mut files = BTreeMap::new();
     for (_, program) in PROGRAMS {

@@ -84,9 +84,9 @@ pub fn status(program: &Command) -> Result<ExitStatus> {
     status
 }
 
-/// The same; answers what it printed, too.
-pub fn output(program: &Command) -> Result<Output> {
-    let mut child = spawn(command(program).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+/// The same; answers what it printed, too, of its errors only where they are piped.
+pub fn output(program: &Command, errors: Stdio) -> Result<Output> {
+    let mut child = spawn(command(program).stdout(Stdio::piped()).stderr(errors))?;
     let open = child.stdin.take();
     let what = crate::process::describe(program);
     let output = child.wait_with_output().with_context(|| format!("waiting for `{what}`"));

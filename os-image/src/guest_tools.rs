@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{paths, process};
@@ -46,7 +46,7 @@ pub fn agent() -> Result<PathBuf> {
     // A folder of its own, since its flags are others than those of the image's programs.
     let folder = paths::output().join("agent");
     command.env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    process::run(command.env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
+    process::compile(command.env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
     let program = paths::output().join("test").join(AGENT);
     fs::create_dir_all(program.parent().unwrap_or(&program))?;
     let built = folder.join(TARGET).join("release").join(AGENT);
@@ -58,13 +58,11 @@ pub fn agent() -> Result<PathBuf> {
 pub fn built(arguments: &[&str], target: &str) -> Result<PathBuf> {
     let mut command = process::cargo();
     command.args(arguments).args(["--locked", "--no-run", "--message-format", "json-render-diagnostics"]);
-    let output = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
-    let output = output.wait_with_output().context("waiting for cargo")?;
-    ensure!(output.status.success(), "{target} does not build");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages = process::messages(&command).with_context(|| format!("{target} does not build"))?;
     // The daemon itself may have the same name.
-    let ours = |message: &Value| message["target"]["name"] == target && message["target"]["kind"][0] != "bin";
-    let program = messages.filter(ours).find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let ours =
+        |message: &&Value| message["target"]["name"] == target && message["target"]["kind"][0] != "bin";
+    let program =
+        messages.iter().filter(ours).find_map(|message| message["executable"].as_str().map(PathBuf::from));
     program.with_context(|| format!("cargo names no program {target}"))
 }

@@ -158,7 +158,7 @@ impl Variant {
         let mut count = 0;
         let mut command = self.make(source, build);
         command.arg(format!("-j{jobs}")).arg("bzImage").args(self.modules.then_some("modules"));
-        process::lines(&mut command, |line| {
+        process::lines(&command, |line| {
             count += 1;
             step.at(self.lines.min(count), line.trim().rsplit('/').next().unwrap_or_default());
         })?;

@@ -3,7 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::guard;
 
 /// The cargo that runs this program, in the workspace.
 pub fn cargo() -> Command {
@@ -25,15 +28,13 @@ pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// Runs a program to its end, handing each line of its standard output to `see` as it comes.
-pub fn lines(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()> {
+/// Runs a program that may take long to its end, handing each line of its standard output to `see` as it comes. It does
+/// not outlive this process.
+pub fn lines(command: &Command, mut see: impl FnMut(&str)) -> Result<()> {
     let what = describe(command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("starting `{what}`"))?;
+    let mut child = guard::spawn(guard::command(command).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    // Waiting would close its input, at whose end the guard ends it.
+    let open = child.stdin.take();
     // Standard error is drained beside standard output, else a talkative program would block on it.
     let mut errors = child.stderr.take().context("no standard error")?;
     let drain = std::thread::spawn(move || {
@@ -45,8 +46,22 @@ pub fn lines(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()> {
         BufReader::new(output).lines().map_while(Result::ok).for_each(|line| see(&line));
     }
     let status = child.wait()?;
+    drop(open);
     let stderr = drain.join().unwrap_or_default();
     check(&what, &Output { status, stdout: Vec::new(), stderr })
+}
+
+/// Runs a compilation to its end; it does not outlive this process. Fails with the end of what it printed.
+pub fn compile(command: &Command) -> Result<()> {
+    check(&describe(command), &guard::output(command, Stdio::piped())?)
+}
+
+/// Runs a compilation that tells of its progress on standard error, and answers the messages of cargo.
+pub fn messages(command: &Command) -> Result<Vec<Value>> {
+    let output = guard::output(command, Stdio::inherit())?;
+    ensure!(output.status.success(), "`{}` failed ({})", describe(command), output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// A command line as a person would type it.

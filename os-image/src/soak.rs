@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -208,7 +208,7 @@ impl LongTest {
         }
         // Where cargo runs the tests of a crate.
         command.current_dir(paths::workspace().join(self.package));
-        let output = guard::output(&command)?;
+        let output = guard::output(&command, Stdio::piped())?;
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             let log = folder().join(format!("{}.log", self.name));

@@ -278,7 +278,7 @@ pub fn programs_for_guests() -> Result<Vec<PathBuf>> {
 
 /// Builds the program of black-box tests and the agent for its guests; answers what runs it on the image.
 pub fn behaviour_command() -> Result<Command> {
-    process::run(process::cargo().args(["build", "--quiet", "--locked", "--package", "qemu-tests"]))?;
+    process::compile(process::cargo().args(["build", "--quiet", "--locked", "--package", "qemu-tests"]))?;
     let me = std::env::current_exe().context("finding this program")?;
     // Both are built into the same folder by the same cargo.
     let program = me.with_file_name("qemu-tests");

@@ -1,7 +1,6 @@
 //! The workspace's test programs, compiled by one call of cargo.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -40,11 +39,7 @@ pub fn compile() -> Result<Compiled> {
         "--message-format",
         "json-render-diagnostics",
     ]);
-    let output = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
-    let output = output.wait_with_output().context("waiting for cargo")?;
-    ensure!(output.status.success(), "the workspace's tests do not build");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let messages: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let messages = process::messages(&command).context("the workspace's tests do not build")?;
     let mut tests: Vec<Program> = messages.iter().filter_map(program).collect();
     ensure!(!tests.is_empty(), "cargo names no test program");
     tests.sort_by(|a, b| (&a.package, &a.name, &a.path).cmp(&(&b.package, &b.name, &b.path)));
