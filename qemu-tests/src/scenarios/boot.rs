@@ -8,7 +8,9 @@ use qemu_tests::frame::Mac;
 use qemu_tests::host::Host;
 use qemu_tests::measure::Measurement;
 
+use super::bridge::mac_of;
 use super::frames::{At, cross};
+use super::hosts::told;
 
 use crate::lab::{Lab, Topology, USER, eventually};
 use crate::runner::{Run, Scenario};
@@ -103,8 +105,10 @@ fn survives_a_reboot(lab: &Lab, _: &Run) -> Result<String> {
     ensure!(changed != lab.document, "nothing was changed");
     lab.apply_ok(&changed)?;
     let boot = Duration::from_secs(240);
+    let (mac, capture) = (mac_of(lab, "vlan10")?, lab.vm.wire(1)?.capture());
     lab.vm.reboot(boot)?;
     lab.wait_for_netd(boot)?;
+    told(&capture, mac, "10.0.10.1".parse()?, "2001:db8:10::1".parse()?)?;
     let document = lab.vm.run("corten config")?;
     ensure!(document.trim() == changed.trim(), "after the reboot the switch runs:\n{document}");
     ensure!(lab.port("swp1")?["description"] == "renamed", "the change does not show: {}", lab.port("swp1")?);

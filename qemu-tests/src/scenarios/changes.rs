@@ -196,18 +196,32 @@ fn cut_session_waits(lab: &Lab, _: &Run) -> Result<String> {
     let document = lab.document.replacen("vrf = \"mgmt\"\n", "", 1);
     ensure!(document != lab.document, "the lab has no management VRF");
     lab.restoring(|| {
-        let output = lab.ssh_with_input(USER, "diff -", Some(&document))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(text.starts_with("Warning: this SSH session comes in over mgmt0 and may end"), "{text}");
-        // The session may be gone before it answers.
-        let _ = lab.ssh_with_input(USER, "apply -", Some(&document))?;
-        let pending: Value = serde_json::from_str(&lab.vm.run("corten show pending --json")?)?;
-        ensure!(pending["left_s"].as_u64().is_some_and(|left| left <= 120), "it is for good: {pending}");
-        let text = lab.vm.run("corten take-back")?;
-        ensure!(text.contains("is taken back"), "{text}");
-        Ok(())
+        // Out of the VRF, and into it again.
+        cut_session(lab, &document)?;
+        cut_session(lab, &lab.document)?;
+        eventually("mgmt0 leaves the main table", SOON, || {
+            let left = lab.vm.run("ip route show table main dev mgmt0")?;
+            ensure!(left.trim().is_empty(), "{left}");
+            Ok(())
+        })
     })?;
     Ok(String::new())
+}
+
+/// Makes a change over SSH that moves the management network, and confirms it in the next session.
+fn cut_session(lab: &Lab, document: &str) -> Result<()> {
+    let output = lab.ssh_with_input(USER, "diff -", Some(document))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.starts_with("Warning: this SSH session comes in over mgmt0 and may end"), "{text}");
+    // The session may be gone before it answers.
+    let _ = lab.ssh_with_input(USER, "apply -", Some(document))?;
+    let pending: Value = serde_json::from_str(&lab.vm.run("corten show pending --json")?)?;
+    ensure!(pending["left_s"].as_u64().is_some_and(|left| left <= 120), "it is for good: {pending}");
+    eventually("the change is confirmed in another session", Duration::from_secs(60), || {
+        let output = lab.ssh(USER, "confirm")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    })
 }
 
 fn diff_changes_nothing(lab: &Lab, _: &Run) -> Result<String> {

@@ -140,11 +140,13 @@ fn faster_partner(lab: &Lab, _: &Run) -> Result<String> {
         let document = document.replace(both, &(of(fast, "10G") + &of(slow, "1G")));
         with_document(lab, &document, || {
             let partner = |port: u16| Partner::start(&[lab.vm.wire(port)?.clone()], Mac::of_host(600 + port));
-            let (_slower, _faster) = (partner(slow)?, partner(fast)?);
+            let (_slower, faster) = (partner(slow)?, partner(fast)?);
             let chosen = Mac::of_host(600 + fast).to_string();
             eventually("the faster partner is chosen", 3 * SOON, || {
                 let lags: Value = serde_json::from_str(&lab.vm.run("corten show lags --json")?)?;
                 ensure!(lags[0]["partner"] == chosen, "another partner: {lags}");
+                // Until both sides have heard of it, the member carries now and then.
+                ensure!(faster.agreed() == BTreeSet::from([0]), "it has not agreed: {lags}");
                 Ok(())
             })?;
             leave_once_by(lab, &[fast])

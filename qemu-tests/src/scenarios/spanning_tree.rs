@@ -127,6 +127,10 @@ fn foreign_root(lab: &Lab, _: &Run) -> Result<String> {
 fn learns_after_stp(lab: &Lab, _: &Run) -> Result<String> {
     lab.restoring(|| {
         lab.apply_ok(&with_stp(lab))?;
+        let fought = || {
+            lab.vm.run("journalctl --boot --no-pager --unit netd.service --grep 'set ageing time' || true")
+        };
+        let before = fought()?;
         come_up(lab, 1)?;
         // A port that begins to forward changes the topology.
         eventually("swp1 forwards", FORWARDING, || cross(lab, At(1, None), At(2, None), Mac::BROADCAST))?;
@@ -136,10 +140,6 @@ fn learns_after_stp(lab: &Lab, _: &Run) -> Result<String> {
             Ok(())
         })?;
         // As the root the kernel ages addresses faster meanwhile (IEEE 802.1D-1998, 8.3.5): that is no drift.
-        let fought = || {
-            lab.vm.run("journalctl --boot --no-pager --unit netd.service --grep 'set ageing time' || true")
-        };
-        let before = fought()?;
         pause(Duration::from_secs(2));
         let after = fought()?;
         ensure!(after == before, "netd fought for its own ageing time: {after}");
