@@ -318,6 +318,7 @@ impl Engine {
             tracing::error!("publishing the running configuration: {error}");
         }
         self.tell_rights(&config);
+        self.hub.bound_event_states(config.system.most_event_states);
         self.document = document;
         self.config = Arc::new(config);
         self.generation = generation;

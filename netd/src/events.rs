@@ -78,7 +78,13 @@ impl Hub {
 
     /// How many objects have a state that events tell, beside links and generations, and how many may.
     pub fn event_states(&self) -> [usize; 2] {
-        [lock(&self.0.ring).others(), ring::STATES]
+        let ring = lock(&self.0.ring);
+        [ring.others(), ring.most_states()]
+    }
+
+    /// Sets how many may.
+    pub fn bound_event_states(&self, most: u32) {
+        lock(&self.0.ring).bound_states(most as usize);
     }
 
     /// Events after this number.

@@ -22,7 +22,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use netd_api::config::Config;
-use netd_api::config::model::{Allow, Layer3, PortRole, ReversePath, vlan_interface};
+use netd_api::config::model::{Allow, ControlPlane, Layer3, PortRole, ReversePath, vlan_interface};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -58,7 +58,7 @@ pub fn ruleset(config: &Config) -> String {
     text.push_str(TABLES);
     text.push_str("table inet corten {\n");
     for domain in &domains {
-        text.push_str(&SETS.replace("DOMAIN", &domain.name));
+        text.push_str(&sets(&domain.name, config.control_plane.most_questions));
     }
     text.push_str("\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n");
     let _ = writeln!(text, "\t\tiifname {{ \"lo\", \"{MANAGEMENT}\" }} accept");
@@ -302,16 +302,21 @@ pub const TABLE: &str = "corten";
 /// How the counter of questions begins for which a domain's sets had no room; the domain follows.
 pub const UNNOTED: &str = "unnoted_";
 
+/// The sets and the counter of a domain.
+fn sets(domain: &str, most: u32) -> String {
+    SETS.replace("DOMAIN", domain).replace("MOST", &most.to_string())
+}
+
 const SETS: &str = "\
 \tset asked4_DOMAIN {
 \t\ttypeof ip saddr . meta l4proto . th sport . th dport
-\t\tsize 65536
+\t\tsize MOST
 \t\tflags dynamic,timeout
 \t\ttimeout 2m
 \t}
 \tset asked6_DOMAIN {
 \t\ttypeof ip6 saddr . meta l4proto . th sport . th dport
-\t\tsize 65536
+\t\tsize MOST
 \t\tflags dynamic,timeout
 \t\ttimeout 2m
 \t}
@@ -424,14 +429,14 @@ fn allow_lines(allow: &BTreeSet<Allow>) -> Vec<String> {
 /// `previous` is the ruleset loaded before, or [`either`] of two: what only it has goes.
 pub fn load(nft: &Path, ruleset: &str, previous: &str) -> Result<(), PolicyError> {
     run(nft, ruleset)?;
-    let left = left_over(ruleset, previous);
+    let left = left_over(ruleset, previous) + &overfull(ruleset, previous);
     if left.is_empty() { Ok(()) } else { run(nft, &left) }
 }
 
 /// What there may be when a load ends halfway: what of both rulesets the next [`load`] does not replace, as its
 /// `previous`.
 pub fn either(previous: &str, ruleset: &str) -> String {
-    let stays = |line: &&str| is_set(line) || *line == REVERSE_PATH;
+    let stays = |line: &&str| is_set(line) || line.starts_with(SIZE) || *line == REVERSE_PATH;
     let lines: BTreeSet<&str> = previous.lines().chain(ruleset.lines()).filter(stays).collect();
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -439,6 +444,28 @@ pub fn either(previous: &str, ruleset: &str) -> String {
 /// Whether a line of a ruleset begins the first of a domain's sets.
 fn is_set(line: &str) -> bool {
     line.starts_with("\tset asked4_")
+}
+
+/// How the line of a set begins that says how many elements it takes.
+const SIZE: &str = "\t\tsize ";
+
+/// How many elements the sets of a ruleset take.
+fn size(ruleset: &str) -> Option<u32> {
+    ruleset.lines().filter_map(|line| line.strip_prefix(SIZE)?.parse().ok()).max()
+}
+
+/// Empties sets that are to take fewer than before: the kernel lets one that holds more than its size grow without end
+/// (`nft_dynset_new`, Linux 6.12).
+fn overfull(ruleset: &str, previous: &str) -> String {
+    if size(previous) <= size(ruleset) {
+        return String::new();
+    }
+    let sets = ruleset.lines().filter(|line| is_set(line)).filter_map(|line| line.split(' ').nth(1));
+    sets.fold(String::new(), |mut text, of_ipv4| {
+        let of_ipv6 = of_ipv4.replacen("asked4", "asked6", 1);
+        let _ = write!(text, "flush set inet corten {of_ipv4}\nflush set inet corten {of_ipv6}\n");
+        text
+    })
 }
 
 /// Deletes chains and sets that only the previous ruleset has.
@@ -452,7 +479,7 @@ fn left_over(ruleset: &str, previous: &str) -> String {
     }
     for set in previous.lines().filter(|line| is_set(line) && !ruleset.contains(*line)) {
         let domain = set.trim_start_matches("\tset asked4_").trim_end_matches(" {");
-        let sets = SETS.replace("DOMAIN", domain);
+        let sets = sets(domain, ControlPlane::default().most_questions);
         let _ = write!(
             text,
             "table inet corten {{\n{sets}\tchain ask_{domain} {{ }}\n}}\ndelete chain inet corten ask_{domain}\n\

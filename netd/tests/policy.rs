@@ -520,9 +520,6 @@ fn vxlan_packets_leave_the_sets_of_questions_empty() {
     });
 }
 
-/// Questions of which a set takes no more.
-const MOST_QUESTIONS: u32 = 65_536;
-
 #[test]
 fn questions_that_find_no_room_are_counted_and_others_are_not() {
     isolated("questions_that_find_no_room_are_counted_and_others_are_not", || {
@@ -536,25 +533,25 @@ fn questions_that_find_no_room_are_counted_and_others_are_not() {
         let ask = || udp(at("192.0.2.1", 0)).send_to(b"question", at("192.0.2.2", 53)).unwrap();
         ask();
         assert_eq!(unnoted(), Some(0), "a question that has room");
-        let elements: Vec<String> =
-            (1..MOST_QUESTIONS).map(|n| format!("198.18.{}.{} . 17 . 9 . 9", n >> 8, n & 0xff)).collect();
-        let file = std::env::temp_dir().join(format!("netd-questions-{}.nft", std::process::id()));
-        // More at once do not fit into a message of nft.
-        for portion in elements.chunks(512) {
-            let text = format!("add element inet corten asked4_main {{ {} }}\n", portion.join(", "));
-            std::fs::write(&file, text).unwrap();
-            let (done, text) = nft(&["-f", file.to_str().unwrap()]);
-            assert!(done, "{text}");
-        }
-        std::fs::remove_file(&file).unwrap();
+        let fill = |numbers: std::ops::Range<u32>| {
+            let elements: Vec<String> = numbers.map(|n| format!("198.18.0.{n} . 17 . 9 . 9")).collect();
+            nft(&["add element inet corten asked4_main", &format!("{{ {} }}", elements.join(", "))]).0
+        };
+        assert!(fill(1..200), "there is room for many");
+        let few = rules("most-questions = 64\n");
+        load(&few, &rules(""));
+        assert!(fill(1..65) && !fill(65..66), "there is room for 64");
         ask();
         assert_eq!(unnoted(), Some(1), "a question that has none");
         // What answers for an allowed service is no question.
         udp(at("192.0.2.1", ALLOWED)).send_to(b"answer", at("192.0.2.2", 5001)).unwrap();
         assert_eq!(unnoted(), Some(1));
         // Rules that are loaded anew go on counting.
-        load(&rules(""), "");
+        load(&few, &few);
         ask();
         assert_eq!(unnoted(), Some(2));
+        load(&rules(""), &few);
+        ask();
+        assert_eq!((unnoted(), fill(200..250)), (Some(2), true), "there is room for many again");
     });
 }

@@ -56,14 +56,13 @@ pub enum AlarmKind {
     FdbFull,
     /// Hosts behind a port join no more groups: `bridge.most-groups` is reached.
     GroupsFull,
-    /// The kernel's table of ARP or ND entries is full.
+    /// The kernel's table of ARP or ND entries is full: `routing.most-neighbours` is reached.
     NeighboursFull,
     /// Very many addresses of a subnet are asked for, and do not answer.
     SubnetScanned,
-    /// The switch asks more at once than the control-plane rules remember: the answers to some are dropped.
+    /// The switch asks more at once than `control-plane.most-questions`: the answers to some are dropped.
     QuestionsFull,
-    /// As many objects have a state as events remember: those that had theirs longest are left out of what late readers
-    /// are told.
+    /// `system.most-event-states` is reached: objects that had theirs longest are left out of what late readers are told.
     EventStatesFull,
     /// A partition is full.
     StorageFull,

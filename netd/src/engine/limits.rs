@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use netd_api::alarm::AlarmKind;
+use netd_api::config::model::StaticNeighbour;
 
 use crate::alarms::Condition;
 use crate::desired::BRIDGE;
@@ -243,6 +244,10 @@ impl Engine {
         let mut full = Vec::new();
         for table in &tables {
             let NeighbourTable { v6, entries, most, overflows } = *table;
+            // Static ones take no room.
+            let is_static = |neighbour: &&StaticNeighbour| neighbour.address.is_ipv6() == v6;
+            let fixed = self.config.neighbours.iter().filter(is_static).count();
+            let entries = entries.saturating_sub(u32::try_from(fixed).unwrap_or(u32::MAX));
             let object = if v6 { "ND table" } else { "ARP table" };
             let before = self.limits.overflows[usize::from(v6)].replace(overflows);
             let overflowed = before.is_some_and(|before| overflows > before);

@@ -30,6 +30,12 @@ pub(super) fn differences(from: &Config, to: &Config) -> Vec<String> {
     if from.routing.ecmp_hash != to.routing.ecmp_hash {
         lines.push("routing: change what spreads packets over next hops".to_owned());
     }
+    if from.routing.most_neighbours != to.routing.most_neighbours {
+        lines.push(format!("routing: make room for {} neighbours", to.routing.most_neighbours));
+    }
+    if from.system.most_event_states != to.system.most_event_states {
+        lines.push(format!("system: keep states of {} objects for events", to.system.most_event_states));
+    }
     if policy::ruleset(from) != policy::ruleset(to) {
         lines.push("control plane: replace the rules".to_owned());
     }
@@ -73,7 +79,7 @@ mod tests {
         );
         let to = config(
             "[users.ana]\nrole = \"view\"\nKEY\n[users.cy]\nrole = \"admin\"\nKEY\n[management]\naddress = \"dhcp\"\n\
-             dns = [\"192.0.2.53\"]\n[routing]\necmp-hash = \"layer3\"\n",
+             dns = [\"192.0.2.53\"]\n[routing]\necmp-hash = \"layer3\"\nmost-neighbours = 2048\n[system]\nmost-event-states = 64\n",
         );
         let expected = [
             "system: set host name the image's own",
@@ -82,6 +88,8 @@ mod tests {
             "user bo: delete",
             "user cy: add",
             "routing: change what spreads packets over next hops",
+            "routing: make room for 2048 neighbours",
+            "system: keep states of 64 objects for events",
         ];
         let found = differences(&from, &to);
         assert_eq!(

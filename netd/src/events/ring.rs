@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use netd_api::alarm::AlarmKind;
+use netd_api::config::model::System;
 use netd_api::events::{Event, EventKind, EventSource};
 use nix::time::{ClockId, clock_gettime};
 
 /// Events that are kept.
 const KEPT: usize = 4096;
-/// Objects, beside links and generations, whose last event is kept for snapshots. Beyond that the oldest give way.
-pub const STATES: usize = 4096;
 /// Generations whose last event is kept for snapshots: no event ends what is told of one.
 const GENERATIONS: usize = 100;
 
@@ -22,6 +21,8 @@ const CONFIGURATION: &str = "configuration";
 pub struct Ring {
     boot_id: String,
     next: u64,
+    /// Objects, beside links and generations, whose last event is kept for snapshots. Beyond that the oldest give way.
+    most_states: usize,
     events: VecDeque<Event>,
     /// The last event of each object, by kind and name.
     states: BTreeMap<(&'static str, String), Event>,
@@ -50,6 +51,7 @@ impl Ring {
         Ring {
             boot_id,
             next: 1,
+            most_states: System::default().most_event_states as usize,
             events: VecDeque::with_capacity(KEPT),
             states: BTreeMap::new(),
             links: 0,
@@ -115,25 +117,39 @@ impl Ring {
         }
         self.links += usize::from(state == LINK);
         self.generations += usize::from(state == CONFIGURATION);
-        if self.generations > GENERATIONS {
-            self.forget_oldest(|state| state == CONFIGURATION);
-        }
-        if self.others() > STATES {
-            self.forget_oldest(|state| state != LINK && state != CONFIGURATION);
-        }
+        self.forget_oldest(self.generations.saturating_sub(GENERATIONS), |state| state == CONFIGURATION);
+        self.forget_others();
     }
 
-    /// How many objects have a state, beside links and generations; there are at most [`STATES`].
+    fn forget_others(&mut self) {
+        let excess = self.others().saturating_sub(self.most_states);
+        self.forget_oldest(excess, |state| state != LINK && state != CONFIGURATION);
+    }
+
+    /// Sets how many objects, beside links and generations, have a state.
+    pub fn bound_states(&mut self, most: usize) {
+        self.most_states = most;
+        self.forget_others();
+    }
+
+    /// How many of them may have one.
+    pub fn most_states(&self) -> usize {
+        self.most_states
+    }
+
+    /// How many objects have a state, beside links and generations.
     pub fn others(&self) -> usize {
         self.states.len() - self.links - self.generations
     }
 
-    fn forget_oldest(&mut self, is_meant: impl Fn(&str) -> bool) {
-        let meant = self.states.iter().filter(|((state, _), _)| is_meant(state));
-        let oldest = meant.min_by_key(|(_, event)| event.seq).map(|(key, _)| key.clone());
-        if let Some((state, object)) = oldest {
-            self.forget(state, &object);
+    fn forget_oldest(&mut self, count: usize, is_meant: impl Fn(&str) -> bool) {
+        if count == 0 {
+            return;
         }
+        let mut meant: Vec<_> = self.states.iter().filter(|((state, _), _)| is_meant(state)).collect();
+        meant.sort_unstable_by_key(|(_, event)| event.seq);
+        let oldest: Vec<_> = meant.into_iter().take(count).map(|(key, _)| key.clone()).collect();
+        oldest.iter().for_each(|(state, object)| self.forget(state, object));
     }
 
     fn forget(&mut self, state: &'static str, object: &str) {
@@ -293,21 +309,29 @@ mod tests {
     fn event_states_are_bounded_and_links_never_give_way() {
         let mut ring = Ring::new();
         link(&mut ring, "swp1", true);
-        for number in 0..STATES + 100 {
+        let most = ring.most_states();
+        for number in 0..most + 100 {
             ring.push(EventKind::Attached, &number.to_string(), EventSource::Netd, String::new());
         }
         link(&mut ring, "swp2", true);
         let states = snapshot(&ring);
-        assert_eq!(states.len(), STATES + 2);
+        assert_eq!(states.len(), most + 2);
         let has = |object: &str| states.iter().any(|(_, known)| known == object);
-        assert!(has("swp1") && has("swp2") && has(&(STATES + 99).to_string()) && !has("99"));
+        assert!(has("swp1") && has("swp2") && has(&(most + 99).to_string()) && !has("99"));
+        // A lower bound has the oldest give way at once.
+        ring.bound_states(64);
+        let states: Vec<String> = snapshot(&ring).into_iter().map(|(_, object)| object).collect();
+        let newest = (most + 36..most + 100).map(|number| number.to_string());
+        let expected: Vec<String> =
+            ["swp1".to_owned()].into_iter().chain(newest).chain(["swp2".to_owned()]).collect();
+        assert_eq!((states, ring.others()), (expected, 64));
     }
 
     #[test]
     fn event_states_of_generations_are_bounded_apart() {
         let mut ring = Ring::new();
         ring.push(EventKind::Attached, "a/b/eth0", EventSource::Netd, String::new());
-        for number in 1..=STATES {
+        for number in 1..=4096 {
             let object = format!("generation {number}");
             ring.push(EventKind::Applied, &object, EventSource::Netd, String::new());
             ring.push(EventKind::Confirmed, &object, EventSource::Netd, String::new());

@@ -30,12 +30,8 @@ pub(super) fn read_bridge<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Br
         return defaults;
     };
     let ageing = reader.take(&section, "ageing-time").and_then(|node| read_ageing_time(reader, &node));
-    let mut most = |key, range| {
-        let number = reader.take(&section, key).and_then(|node| reader.integer(&node, range));
-        number.and_then(|number| u32::try_from(number).ok())
-    };
-    let most_learned = most("most-learned", 1..=4_194_304);
-    let most_groups = most("most-groups", 1..=16_384);
+    let most_learned = reader.bound(&section, "most-learned", 1..=4_194_304);
+    let most_groups = reader.bound(&section, "most-groups", 1..=16_384);
     let stp = reader.flag(&section, "stp");
     let priority = reader.take(&section, "priority").and_then(|node| read_priority(reader, &node));
     let igmp_snooping = reader.flag(&section, "igmp-snooping").unwrap_or(defaults.igmp_snooping);

@@ -102,12 +102,20 @@ impl Config {
 }
 
 /// `[system]`: the switch as a whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct System {
     /// Where the section begins.
     pub place: Place,
     /// Host name (RFC 1123); `None` keeps the image's default.
     pub hostname: Option<String>,
+    /// Most objects, beside links and generations, whose state readers of events that come late are told.
+    pub most_event_states: u32,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System { place: Place::default(), hostname: None, most_event_states: 4096 }
+    }
 }
 
 /// `[management]`: how the switch itself is reached over `mgmt0`.
@@ -222,11 +230,17 @@ pub struct ControlPlane {
     /// What may reach the switch; everything else is dropped, but for replies to what the switch itself
     /// asked. Named services are already spelled out (`"ssh"` is TCP port 22).
     pub allow: BTreeSet<Allow>,
+    /// Most questions of the switch, of each VRF and address family, whose answers are waited for.
+    pub most_questions: u32,
 }
 
 impl Default for ControlPlane {
     fn default() -> Self {
-        ControlPlane { place: Place::default(), allow: BTreeSet::from([Allow::Icmp, Allow::Arp, Allow::Nd]) }
+        ControlPlane {
+            place: Place::default(),
+            allow: BTreeSet::from([Allow::Icmp, Allow::Arp, Allow::Nd]),
+            most_questions: 65_536,
+        }
     }
 }
 

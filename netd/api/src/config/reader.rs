@@ -289,6 +289,17 @@ impl<'d> Reader<'d> {
         None
     }
 
+    /// A bound of a table, where a section has the key.
+    pub(super) fn bound(
+        &mut self,
+        section: &Section<'d>,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Option<u32> {
+        let number = self.take(section, key).and_then(|node| self.integer(&node, range));
+        number.and_then(|number| u32::try_from(number).ok())
+    }
+
     /// An integer; one that does not fit the type becomes the largest one, out of every range.
     pub(super) fn any_integer(&mut self, node: &Node<'d>) -> Option<i64> {
         let integer = self.expect(node, "an integer", DeValue::as_integer)?;

@@ -149,6 +149,7 @@ pub(super) fn read_routing<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> R
     let ecmp_hash = reader.take(&section, "ecmp-hash").and_then(|node| read_ecmp_hash(reader, &node));
     let reverse_path = reader.take(&section, "reverse-path");
     let reverse_path = reverse_path.and_then(|node| reader.choice(&node, &ReversePath::NAMES));
+    let most_neighbours = reader.bound(&section, "most-neighbours", 1024..=1_048_576);
     reader.finish(&section);
     Routing {
         place: section.place,
@@ -156,6 +157,7 @@ pub(super) fn read_routing<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> R
         ipv6,
         ecmp_hash: ecmp_hash.unwrap_or_default(),
         reverse_path: reverse_path.unwrap_or_default(),
+        most_neighbours: most_neighbours.unwrap_or(Routing::default().most_neighbours),
     }
 }
 

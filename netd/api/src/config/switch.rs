@@ -1,6 +1,6 @@
 //! `[system]`, `[management]` and `[control-plane]`: the switch itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::document::shortened;
@@ -24,8 +24,13 @@ pub(super) fn read_system<'d>(reader: &mut Reader<'d>, root: &Section<'d>) -> Sy
     };
     let hostname = reader.take(&section, "hostname");
     let hostname = hostname.and_then(|node| reader.parsed(&node, 255, names::check_host_name));
+    let most_event_states = reader.bound(&section, "most-event-states", 64..=65_536);
     reader.finish(&section);
-    System { place: section.place, hostname }
+    System {
+        place: section.place,
+        hostname,
+        most_event_states: most_event_states.unwrap_or(System::default().most_event_states),
+    }
 }
 
 /// Reads `[management]`.
@@ -152,15 +157,18 @@ pub(super) fn read_control_plane<'d>(reader: &mut Reader<'d>, root: &Section<'d>
     let Some(section) = section else {
         return ControlPlane::default();
     };
-    let allow = reader.take(&section, "allow");
+    let defaults = ControlPlane::default();
+    let allow = reader.take(&section, "allow").map(|node| {
+        let items = reader.array(&node, 256);
+        items.iter().filter_map(|item| reader.parsed(item, 64, parse_allow)).flatten().collect()
+    });
+    let most_questions = reader.bound(&section, "most-questions", 16..=1_048_576);
     reader.finish(&section);
-    let Some(node) = allow else {
-        return ControlPlane { place: section.place, ..ControlPlane::default() };
-    };
-    let items = reader.array(&node, 256);
-    let allow: BTreeSet<Allow> =
-        items.iter().filter_map(|item| reader.parsed(item, 64, parse_allow)).flatten().collect();
-    ControlPlane { place: section.place, allow }
+    ControlPlane {
+        place: section.place,
+        allow: allow.unwrap_or(defaults.allow),
+        most_questions: most_questions.unwrap_or(defaults.most_questions),
+    }
 }
 
 fn parse_allow(text: &str) -> Result<Vec<Allow>, String> {

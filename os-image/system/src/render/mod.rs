@@ -3,10 +3,10 @@
 //! Each file below turns one part of the model into files, purely ([`Rendered`]); this one compares them
 //! with what is there, writes what changed, and tells networkd when it concerns networkd.
 
-mod ecmp;
 mod host_name;
 mod network;
 mod resolver;
+mod routing;
 mod users;
 mod watch;
 
@@ -64,7 +64,7 @@ pub fn once(root: &Path) -> Result<()> {
         ("host name", host_name::render(root, &config)),
         ("management network", network::render(root, &config)),
         ("name servers", resolver::render(root, &config)),
-        ("ECMP", ecmp::render(root, &config)),
+        ("routing", routing::render(root, &config)),
     ];
     let failures: Vec<String> = outcomes
         .into_iter()

@@ -102,6 +102,8 @@ pub struct Routing {
     pub ecmp_hash: EcmpHash,
     /// Whether a packet's source is compared with the way back to it.
     pub reverse_path: ReversePath,
+    /// Most ARP entries, and most ND entries, of all interfaces together.
+    pub most_neighbours: u32,
 }
 
 impl Default for Routing {
@@ -112,6 +114,7 @@ impl Default for Routing {
             ipv6: true,
             ecmp_hash: EcmpHash::default(),
             reverse_path: ReversePath::default(),
+            most_neighbours: 32_768,
         }
     }
 }
