@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(vlans, [10, 10, 10, 20, 20]);
         let text = config(5, Asic::Virtio);
         assert_eq!(text.matches("vlan.access = 20").count(), 2);
+        assert!(text.contains("vrf = \"mgmt\"\n"), "{text}");
         assert!(text.contains("[ports.swp5]") && !text.contains("[ports.swp6]"));
     }
 }
