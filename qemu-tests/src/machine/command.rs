@@ -213,12 +213,14 @@ fn management(qemu: &mut Line, number: u8) {
 }
 
 fn virtio_ports(qemu: &mut Line, machine: &Machine, folder: &Path) {
+    // A processor has some 200 interrupts, too few for three of each of so many ports: both queues share one.
+    let vectors = if machine.ports > 48 { ",vectors=2" } else { "" };
     for port in 1..=machine.ports {
         wire(qemu, machine, port, folder);
         let (slot, function) = place(port);
         qemu.device(&format!(
             "virtio-net-pci,bus=pcie.0,addr={slot:02x}.{function},multifunction=on,netdev=p{port},id=nic{port},\
-             mac={},romfile=",
+             mac={}{vectors},romfile=",
             port_mac(machine.number, port)
         ));
     }
