@@ -541,6 +541,11 @@ fn questions_that_find_no_room_are_counted_and_others_are_not() {
         let few = rules("most-questions = 64\n");
         load(&few, &rules(""));
         assert!(fill(1..65) && !fill(65..66), "there is room for 64");
+        // After a load that ended halfway, too.
+        load(&rules(""), &few);
+        assert!(fill(1..200), "there is room for many");
+        load(&few, &policy::either(&rules(""), &few));
+        assert!(fill(1..65) && !fill(65..66), "there is room for 64");
         ask();
         assert_eq!(unnoted(), Some(1), "a question that has none");
         // What answers for an allowed service is no question.

@@ -19,7 +19,7 @@ pub fn cargo() -> Command {
 pub fn output(command: &mut Command) -> Result<String> {
     let what = describe(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{what}`"))?;
-    check(&what, &output)?;
+    check(&what, &output, LAST_LINES)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -48,12 +48,12 @@ pub fn lines(command: &Command, mut see: impl FnMut(&str)) -> Result<()> {
     let status = child.wait()?;
     drop(open);
     let stderr = drain.join().unwrap_or_default();
-    check(&what, &Output { status, stdout: Vec::new(), stderr })
+    check(&what, &Output { status, stdout: Vec::new(), stderr }, LAST_LINES)
 }
 
 /// Runs a compilation to its end; it does not outlive this process. Fails with the end of what it printed.
 pub fn compile(command: &Command) -> Result<()> {
-    check(&describe(command), &guard::output(command, Stdio::piped())?)
+    check(&describe(command), &guard::output(command, Stdio::piped())?, 60)
 }
 
 /// Runs a compilation that tells of its progress on standard error, and answers the messages of cargo.
@@ -71,7 +71,10 @@ pub fn describe(command: &Command) -> String {
     words.join(" ")
 }
 
-fn check(what: &str, output: &Output) -> Result<()> {
+/// Of what a program said, so many lines tell why it failed.
+const LAST_LINES: usize = 20;
+
+fn check(what: &str, output: &Output, count: usize) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
@@ -80,6 +83,6 @@ fn check(what: &str, output: &Output) -> Result<()> {
         said = String::from_utf8_lossy(&output.stdout).into_owned();
     }
     let lines: Vec<&str> = said.lines().collect();
-    let last = lines[lines.len().saturating_sub(20)..].join("\n  ");
+    let last = lines[lines.len().saturating_sub(count)..].join("\n  ");
     bail!("`{what}` failed ({})\n  {last}", output.status)
 }

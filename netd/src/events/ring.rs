@@ -147,7 +147,9 @@ impl Ring {
             return;
         }
         let mut meant: Vec<_> = self.states.iter().filter(|((state, _), _)| is_meant(state)).collect();
-        meant.sort_unstable_by_key(|(_, event)| event.seq);
+        if count < meant.len() {
+            meant.select_nth_unstable_by_key(count, |(_, event)| event.seq);
+        }
         let oldest: Vec<_> = meant.into_iter().take(count).map(|(key, _)| key.clone()).collect();
         oldest.iter().for_each(|(state, object)| self.forget(state, object));
     }

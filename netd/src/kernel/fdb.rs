@@ -117,7 +117,7 @@ pub fn is_offloaded(flags: u8) -> bool {
 }
 
 /// `learned`, `static`, `local` or `external`, as state and flags of an entry say. One that an ASIC has learned and
-/// somebody set afterwards is both (`fdb_add_entry`, Linux 6.12), and stays where it was set.
+/// somebody set afterwards is both (`fdb_add_entry`, Linux 6.12).
 pub fn kind(state: u16, flags: u8) -> &'static str {
     if state & libc::NUD_NOARP != 0 {
         "static"

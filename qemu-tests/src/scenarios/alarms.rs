@@ -325,8 +325,8 @@ fn unreadable_record(lab: &Lab, _: &Run) -> Result<String> {
 
 /// Fills the set of questions, which takes 64, with those of nobody, whatever it holds; then the switch asks one more.
 const ASK_ONE_TOO_MANY: &str = "\
-nft flush set inet corten asked4_main
 awk 'BEGIN {
+  print \"flush set inet corten asked4_main\"
   print \"add element inet corten asked4_main {\"
   for (port = 1; port <= 63; port++) printf \"192.0.2.1 . 17 . 53 . %d,\\n\", port
   print \"192.0.2.2 . 17 . 53 . 1 }\"

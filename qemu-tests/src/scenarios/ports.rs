@@ -85,7 +85,8 @@ fn driver_refuses(lab: &Lab, _: &Run) -> Result<String> {
         ensure!(lab.visible_state()? == before, "a refused change left something behind");
         // Who tried it, and why it did not come about, is in the log, too.
         let log = lab.vm.run("journalctl -b -u netd --no-pager -o cat -n 20")?;
-        let logged = |line: &str| line.contains("configuration not applied") && line.contains("user=\"root\"");
+        let logged =
+            |line: &str| line.contains("configuration not applied") && line.contains("user=\"root\"");
         ensure!(
             log.lines().any(|line| line.contains("ERROR") && logged(line) && line.contains(words)),
             "the refusal is not in the log: {log}"

@@ -2,12 +2,14 @@
 //!
 //! The kernel looks a next hop up among all routes when it takes one (`ip6_route_check_nh`, `ip6_route_check_nh_onlink`,
 //! Linux 6.12), and refuses it where another interface or another gateway leads there: so it would depend on which route
-//! came first. Of IPv4 it asks for the subnets of interfaces alone.
+//! came first. Of IPv4 it asks for the subnets of interfaces alone. It looks among the routes there are: one that a change
+//! takes away only after a next hop is set counts too, and this does not see it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::layer3::is_link_local;
-use super::model::RouteTarget;
+use super::model::{NextHop, RouteTarget};
 use super::next_hops::Resolved;
 use super::reach::{Reach, number};
 use super::routes::{Ways, WaysKind, Written, WrittenHop, WrittenRoute};
@@ -57,9 +59,17 @@ pub(super) fn covered(
     // Of equal prefixes the last is taken: that of the best metric.
     leading.sort_by_key(|(_, route)| std::cmp::Reverse(route.metric));
     let vrf_of = |route: &WrittenRoute| resolved[route.ways as usize].vrf.as_deref();
-    let reach = Reach::new(leading.into_iter().map(|(number, route)| (vrf_of(route), route.prefix, number)));
+    let by_vrf = Reach::new(leading.iter().map(|(number, route)| (vrf_of(route), route.prefix, *number)));
+    // An interface is in one VRF, and stands for it.
+    let by_interface = Reach::new(leading.iter().flat_map(|(number, route)| {
+        let devices: BTreeSet<&str> = hops(&resolved[route.ways as usize]).map(|hop| &*hop.device).collect();
+        devices.into_iter().map(|device| (Some(device), route.prefix, *number))
+    }));
     let covered = gateways.iter().filter_map(|gateway| {
-        let lead = reach.find(gateway.vrf, gateway.address)?;
+        let lead = match gateway.on_link {
+            true => by_vrf.find(gateway.vrf, gateway.address),
+            false => by_interface.find(Some(gateway.device), gateway.address),
+        }?;
         let subnet = surroundings.subnet_of(gateway.address, gateway.vrf);
         // The subnet of an interface has the better metric.
         if subnet.is_some_and(|subnet| subnet.length >= lead.length) {
@@ -67,10 +77,18 @@ pub(super) fn covered(
         }
         let ways = written.routes[lead.by].ways as usize;
         // A route is not there yet when its own next hops are looked up.
-        let refused = ways != gateway.ways && is_refused(gateway, &resolved[ways].target);
+        let refused = ways != gateway.ways && is_refused(gateway, &resolved[ways]);
         refused.then_some(Covered { ways: gateway.ways, position: gateway.position, route: lead.by })
     });
     covered.collect()
+}
+
+/// The next hops of ways with their interfaces.
+fn hops(resolved: &Resolved) -> impl Iterator<Item = &NextHop> {
+    match &resolved.target {
+        RouteTarget::NextHops(hops) => hops.iter(),
+        RouteTarget::Blackhole | RouteTarget::Unreachable => [].iter(),
+    }
 }
 
 fn gateways<'w>(
@@ -78,13 +96,13 @@ fn gateways<'w>(
     ways: &'w Ways,
     resolved: &'w Resolved,
 ) -> impl Iterator<Item = Gateway<'w>> + 'w {
-    let (written, hops) = match (&ways.kind, &resolved.target) {
-        (WaysKind::NextHops(written), RouteTarget::NextHops(hops)) => (&written[..], &hops[..]),
-        _ => (&[][..], &[][..]),
+    let written = match &ways.kind {
+        WaysKind::NextHops(written) => &written[..],
+        WaysKind::Blackhole | WaysKind::Unreachable => &[],
     };
     let written = written.iter().filter(|hop| hop.address.is_ipv6() && !is_link_local(hop.address));
     written.filter_map(move |WrittenHop { address, position, .. }| {
-        let hop = hops.iter().find(|hop| hop.via == Some(*address))?;
+        let hop = hops(resolved).find(|hop| hop.via == Some(*address))?;
         Some(Gateway {
             address: *address,
             vrf: resolved.vrf.as_deref(),
@@ -96,19 +114,13 @@ fn gateways<'w>(
     })
 }
 
-/// Whether the kernel refuses a next hop to which a route with this target leads.
-fn is_refused(gateway: &Gateway<'_>, target: &RouteTarget) -> bool {
-    match target {
-        // One that is said to be on the link is asked for its interface alone, ...
-        RouteTarget::NextHops(hops) if gateway.on_link => {
-            hops.iter().any(|hop| *hop.device != *gateway.device)
-        }
-        // ... any other for what its interface leads to by itself.
-        RouteTarget::NextHops(hops) => {
-            hops.iter().any(|hop| *hop.device == *gateway.device && hop.via.is_some())
-        }
-        RouteTarget::Blackhole | RouteTarget::Unreachable => false,
-    }
+/// Whether the kernel refuses a next hop to which these ways lead. One that is said to be on the link must be reached by
+/// its interface, of several ways whichever the kernel takes; any other by its interface without a next hop.
+fn is_refused(gateway: &Gateway<'_>, ways: &Resolved) -> bool {
+    hops(ways).any(|hop| {
+        let by_interface = *hop.device == *gateway.device;
+        if gateway.on_link { !by_interface } else { by_interface && hop.via.is_some() }
+    })
 }
 
 #[cfg(test)]
@@ -142,10 +154,30 @@ mod tests {
             let words = format!("is not on the link: the route to {prefix} in line 13 leads there");
             assert!(found[0].starts_with(path) && found[0].contains(&words), "{other}: {found:?}");
         }
+        // A longer prefix by another interface hides none by this one, nor does a better metric.
+        let near = "prefix = \"2001:db8:1::/72\", via = \"2001:db8:1::9\"";
+        for other in [
+            "prefix = \"2001:db8:1::/80\", via = \"2001:db8:2::9\"",
+            "prefix = \"2001:db8:1::/72\", via = \"2001:db8:2::9\", distance = 2",
+        ] {
+            let found = problems(&[BY_HOST, near, other]);
+            assert!(found.len() == 1 && found[0].starts_with("routes[0].via"), "{other}: {found:?}");
+        }
     }
 
     #[test]
-    fn next_hops_that_the_kernel_takes_beside_other_routes_are_not_refused() {
+    fn next_hops_are_not_judged_where_addresses_are_missing() {
+        let document = "version = 1\n[ports.swp1]\naddresses = [\"2001:db8:1::1/64\"]\n\
+                        [ports.swp2]\naddresses = [\"2001:db8:9::1/\"]\n\
+                        [[routes]]\nprefix = \"2001:db8::/32\"\nvia = \"2001:db8:1::9\"\n\
+                        [[routes]]\nprefix = \"2001:db8:b::/48\"\nvia = \"2001:db8:9::5\"\ndev = \"swp2\"\n";
+        let problems = crate::config::parse(document).expect_err("a mistake");
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["ports.swp2.addresses[0]"]);
+    }
+
+    #[test]
+    fn next_hops_that_the_kernel_takes_are_not_refused() {
         for other in [
             "prefix = \"::/0\", via = \"2001:db8:1::9\"",
             "prefix = \"2001:db8:1::/64\", via = \"2001:db8:1::9\"",

@@ -41,7 +41,9 @@ pub(super) fn resolve(
         let vrf = vrfs.entry(vrf).or_insert_with(|| (next, vrf.map(Arc::from))).clone();
         resolved.push(resolve(ways, vrf));
     }
-    for Covered { ways, position, route } in covered(written, &resolved, surroundings) {
+    // Without all addresses known, a next hop that seems to be led to may be on the link.
+    let covered = if incomplete { Vec::new() } else { covered(written, &resolved, surroundings) };
+    for Covered { ways, position, route } in covered {
         resolved[ways].covered.push((position, route));
     }
     let resolved_of = |route: &WrittenRoute| &resolved[route.ways as usize];
