@@ -1,13 +1,12 @@
 //! Packets that go back and forth as fast as they can while something is changed, and which of them are lost.
 
 use std::io::{ErrorKind, Result};
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType};
 
 /// Far more than a packet takes, also where the machine has other work.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -16,21 +15,44 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// Each flow exchanges so many packets before the next change.
 const AT_LEAST: u64 = 5;
 
-/// One who asks, and one who sends back what he is asked.
+/// One who asks, and one who sends back what he is asked: a socket, or a kernel.
 pub struct Flow {
     name: String,
     asks: UdpSocket,
-    answers: UdpSocket,
+    answers: Option<UdpSocket>,
+    /// What stands before the number in each packet.
+    header: Vec<u8>,
 }
 
 impl Flow {
     /// To the address of a socket that answers; `asks` is bound where the packets come from.
     pub fn new(name: &str, asks: UdpSocket, answers: UdpSocket) -> Flow {
         let to = answers.local_addr().expect("its address");
+        answers.set_read_timeout(Some(GLANCE)).expect("a time limit");
+        Flow { answers: Some(answers), ..Flow::to(name, asks, to, Vec::new()) }
+    }
+
+    /// Echo requests to an address of another kernel, from the network namespace this is called in. A process that
+    /// answers may be stopped between finding its route and sending: if the route is set anew meanwhile, its own kernel
+    /// drops what it sends (`dst_dev_put`), whoever set it.
+    pub fn echo(address: &str) -> Flow {
+        let name = format!("echo of {address}");
+        let address: IpAddr = address.parse().expect("an address");
+        std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").expect("echo sockets");
+        let (family, protocol, request) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
+            IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
+        };
+        let socket = socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol);
+        let socket = UdpSocket::from(socket.unwrap_or_else(|error| panic!("{name}: {error}")));
+        // Identifier and checksum are the kernel's.
+        Flow::to(&name, socket, (address, 0).into(), vec![request, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    fn to(name: &str, asks: UdpSocket, to: SocketAddr, header: Vec<u8>) -> Flow {
         asks.connect(to).unwrap_or_else(|error| panic!("{name}: {error}"));
         asks.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-        answers.set_read_timeout(Some(GLANCE)).expect("a time limit");
-        Flow { name: name.to_owned(), asks, answers }
+        Flow { name: name.to_owned(), asks, answers: None, header }
     }
 
     fn ask(&self, stop: &AtomicBool, count: &AtomicU64) -> Vec<String> {
@@ -48,20 +70,24 @@ impl Flow {
     }
 
     fn exchange(&self, number: u64) -> Result<()> {
-        self.asks.send(&number.to_be_bytes())?;
-        let mut answer = [0; 8];
-        while answer != number.to_be_bytes() {
-            self.asks.recv(&mut answer)?;
+        let number = number.to_be_bytes();
+        self.asks.send(&[self.header.as_slice(), &number].concat())?;
+        let mut answer = [0; 64];
+        loop {
+            let length = self.asks.recv(&mut answer)?;
+            if answer[..length].ends_with(&number) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn answer(&self, stop: &AtomicBool) -> Vec<String> {
         let (mut packet, mut lost) = ([0; 8], Vec::new());
+        let Some(answers) = &self.answers else { return lost };
         while !stop.load(Ordering::Relaxed) {
-            match self.answers.recv_from(&mut packet) {
+            match answers.recv_from(&mut packet) {
                 Ok((length, from)) => {
-                    let sent = self.answers.send_to(&packet[..length], from);
+                    let sent = answers.send_to(&packet[..length], from);
                     lost.extend(sent.err().map(|error| format!("{}: an answer: {error}", self.name)));
                 }
                 Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
@@ -83,21 +109,8 @@ impl Drop for Stop<'_> {
 
 /// A socket bound to an address, of the network namespace this is called in.
 pub fn socket(address: &str) -> UdpSocket {
-    socket_in(None, address)
-}
-
-/// A socket bound to an address of a VRF.
-pub fn socket_in(vrf: Option<&str>, address: &str) -> UdpSocket {
     let address: SocketAddr = address.parse().expect("an address with a port");
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let socket = socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
-    if let Some(vrf) = vrf {
-        let bound = socket::setsockopt(&socket, sockopt::BindToDevice, &vrf.into());
-        bound.unwrap_or_else(|error| panic!("{vrf}: {error}"));
-    }
-    let bound = socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address));
-    bound.unwrap_or_else(|error| panic!("{address}: {error}"));
-    socket.into()
+    UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
 }
 
 /// Does something while each flow exchanges packets, and answers which were lost. The work is handed what waits until
