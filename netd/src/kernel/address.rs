@@ -15,7 +15,9 @@ const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
 /// `IFAPROT_KERNEL_LL`: the kernel derived the address of a link itself.
 pub const KERNEL_LINK_LOCAL: u8 = 3;
-/// `IFA_PROTO` of addresses that netd holds.
+/// `IFA_PROTO` of addresses that netd holds, and `rtm_protocol` of routes of subnets: by it nobody takes one for a route of
+/// the configuration. Held routes to IPv6 addresses are told by their type, and of [`OWN_PROTOCOL`], so that a snapshot sees
+/// them anyway.
 pub(super) const HELD_PROTOCOL: u8 = 198;
 
 /// An address as the kernel shows it.

@@ -19,10 +19,6 @@ use super::route::{self, HEADER_LEN, OWN_PROTOCOL, RouteRecord};
 use super::wire::Message;
 use crate::plan::{Action, HeldRoute};
 
-/// `rtm_protocol` of the routes of subnets that netd holds: by it nobody takes one for a route of the configuration.
-/// Those of IPv6 addresses are told by their type, and of [`OWN_PROTOCOL`], so that a snapshot sees them anyway.
-pub(super) const HELD_SUBNET_PROTOCOL: u8 = HELD_PROTOCOL;
-
 /// The best metric that is worse than that of the kernel's own: 0, and of subnets of IPv6 256 (`IP6_RT_PRIO_ADDRCONF`).
 /// Of those the kernel removes the best one, whoever's it is (`addrconf_get_prefix_route`).
 const METRIC: u32 = 1;
@@ -63,8 +59,8 @@ pub(super) fn of_address(record: &AddressRecord, table: u32) -> Option<HeldRoute
 fn marks(local: bool, is_ipv4: bool) -> (u8, u8, u32) {
     match (local, is_ipv4) {
         (true, _) => (OWN_PROTOCOL, libc::RTN_LOCAL, METRIC),
-        (false, true) => (HELD_SUBNET_PROTOCOL, libc::RTN_UNICAST, METRIC),
-        (false, false) => (HELD_SUBNET_PROTOCOL, libc::RTN_UNICAST, METRIC_OF_IPV6_SUBNET),
+        (false, true) => (HELD_PROTOCOL, libc::RTN_UNICAST, METRIC),
+        (false, false) => (HELD_PROTOCOL, libc::RTN_UNICAST, METRIC_OF_IPV6_SUBNET),
     }
 }
 

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use nix::libc;
 
-use super::address::AddressRecord;
+use super::address::{AddressRecord, HELD_PROTOCOL};
 use super::connection::Connection;
 use super::ethtool::Ethtool;
 use super::extack::KernelError;
-use super::held_route::HELD_SUBNET_PROTOCOL;
 use super::link::{LinkRecord, OWN_GROUP};
 use super::mdb::MdbRecord;
 use super::neighbour::NeighbourRecord;
@@ -172,7 +171,7 @@ pub fn network_with(
     })?;
     network.sort();
     if !held.is_empty() {
-        held.extend(route::dump_with(connection, Some(HELD_SUBNET_PROTOCOL), held_route::of_subnet)?);
+        held.extend(route::dump_with(connection, Some(HELD_PROTOCOL), held_route::of_subnet)?);
     }
     for (index, route) in held {
         if let Some(link) = network.links.get_mut(interfaces.name(index)) {
